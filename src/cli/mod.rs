@@ -1,0 +1,94 @@
+//! The command line: what the user typed, the command that serves it, and the exit code that it ends with.
+
+mod check;
+mod run;
+mod sample;
+
+use clap::{Parser, Subcommand};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Samples sensors on a timer, keeps every message in a spool on disk, and publishes it to an MQTT broker.
+#[derive(Debug, Parser)]
+#[command(name = "packhorse", version, after_help = "Example:\n  packhorse --config /etc/packhorse/config.yaml run")]
+struct Arguments {
+    /// The configuration file [default: ./config.yaml, then /etc/packhorse/config.yaml]
+    #[arg(long, short, global = true, value_name = "FILE", env = "PACKHORSE_CONFIG")]
+    config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the agent in the foreground (the default command)
+    #[command(after_help = "Example:\n  packhorse run --config ./config.yaml")]
+    Run,
+
+    /// Reads the configuration, opens every file and folder it names, and reports all problems at once
+    #[command(after_help = "Example:\n  packhorse check --config ./config.yaml")]
+    Check,
+
+    /// Takes one sample of each source and prints what would be published; touches neither spool nor broker
+    #[command(after_help = "Example:\n  packhorse sample board")]
+    Sample {
+        /// Names of sources [default: all]
+        #[arg(value_name = "SOURCE")]
+        sources: Vec<String>,
+    },
+}
+
+/// Why a command failed, as a sentence to its user, and the code that it exits with.
+#[derive(Debug)]
+pub struct Failure {
+    pub code: Code,
+    pub message: String,
+}
+
+/// Exit codes of `sysexits.h`, with the meaning that the README gives them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Code {
+    /// Wrong command line.
+    Usage = 64,
+    /// Gave up: the retry delay passed `retry.max_delay`.
+    GaveUp = 69,
+    /// A thread panicked.
+    Bug = 70,
+    /// The spool cannot be opened.
+    Spool = 74,
+    /// The broker refused credentials, client id or protocol version.
+    Refused = 77,
+    /// Bad configuration.
+    Config = 78,
+}
+
+/// Parses the command line, runs the command, and returns what the process exits with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Nothing is left to tell the user when even the terminal fails.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(Code::Usage as u8) } else { ExitCode::SUCCESS };
+        }
+    };
+    match dispatch(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { code, message }) => {
+            eprintln!("packhorse: {message}");
+            ExitCode::from(code as u8)
+        }
+    }
+}
+
+fn dispatch(arguments: &Arguments) -> Result<(), Failure> {
+    let config: Option<&Path> = arguments.config.as_deref();
+    match arguments.command.as_ref().unwrap_or(&Command::Run) {
+        Command::Run => run::run(config),
+        Command::Check => check::run(config),
+        Command::Sample { sources } => sample::run(config, sources),
+    }
+}

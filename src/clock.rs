@@ -1,0 +1,38 @@
+//! The clocks that a sample is stamped with.
+
+use crate::message::Stamp;
+use rustix::time::{ClockId, clock_gettime};
+
+/// Reads wall clock and boot clock; knows which boot this is.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    boot_id: u32,
+}
+
+impl Clock {
+    /// Reads the kernel's boot id once. Where there is none (no `/proc`), every boot looks the same, and the times of
+    /// samples are taken from the wall clock alone.
+    #[must_use]
+    pub fn new() -> Self {
+        let id = std::fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        Self { boot_id: crc32c::crc32c(id.trim_ascii()) }
+    }
+
+    /// The present moment on both clocks.
+    #[must_use]
+    pub fn now(&self) -> Stamp {
+        let wall = clock_gettime(ClockId::Realtime);
+        let boot = clock_gettime(ClockId::Boottime);
+        Stamp {
+            wall: wall.tv_sec * 1000 + wall.tv_nsec / 1_000_000,
+            boot: u64::try_from(boot.tv_sec * 1000 + boot.tv_nsec / 1_000_000).unwrap_or(0),
+            boot_id: self.boot_id,
+        }
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new()
+    }
+}

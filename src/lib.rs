@@ -1,0 +1,12 @@
+//! packhorse: samples sensors on a timer, keeps every message in a spool on disk, and publishes it to an MQTT broker.
+//!
+//! The path of a message: [`source`] is sampled by [`sampler`], the sample crosses the channel, [`spool`] makes it a
+//! message on disk, [`publisher`] sends it and removes it once the broker has acknowledged it. `ARCHITECTURE.md` has
+//! the whole picture.
+
+pub mod burst;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod message;
+pub mod status;
