@@ -1,0 +1,338 @@
+//! The journal: which messages are finished, kept in one file of fixed size.
+//!
+//! The file has two halves. The half in use begins with a snapshot and goes on with entries; when it is full, a
+//! snapshot with the next generation begins the other half. Nothing is ever renamed or allocated after the file was
+//! made, so the journal can be written on a full disk, and an interrupted switch leaves the former half in force.
+//!
+//! ```text
+//! snapshot: magic (8), generation (8), low seq (8), stream (4), number of ranges (4), then first and last seq (16)
+//!           of each, and a CRC32C (4) over all of it
+//! entry:    first seq (8), last seq (8), CRC32C (4) over both, seeded with the generation
+//! ```
+//!
+//! Entries are written without a flush: losing the newest ones repeats messages at QoS 1 and loses none. What must
+//! not be repeated is followed by [`Journal::sync`].
+
+use super::finished::Finished;
+use super::record::{u32_at, u64_at};
+use super::segment::sync_directory;
+use crate::message::{Seq, StreamId};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::ops::RangeInclusive;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+const MAGIC: [u8; 8] = *b"PKJRNL\0\x01";
+const SNAPSHOT: usize = 32;
+const RANGE: usize = 16;
+const ENTRY: usize = 20;
+/// Bytes of each half: a snapshot of a window of 8,000 messages acknowledged in the worst order fills half of it.
+const HALF: usize = 128 * 1024;
+/// Ranges that a snapshot holds. The ones above are forgotten when a half is switched, and after the next start
+/// these messages are sent again.
+const MAX_RANGES: usize = (HALF / 2 - SNAPSHOT) / RANGE;
+
+/// The journal of one spool.
+#[derive(Debug)]
+pub struct Journal {
+    file: File,
+    stream: StreamId,
+    finished: Finished,
+    generation: u64,
+    /// Where in the file the next entry belongs.
+    offset: usize,
+    /// Ranges not yet written.
+    pending: Vec<RangeInclusive<Seq>>,
+}
+
+/// What a journal file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovered {
+    pub stream: StreamId,
+    pub finished: Finished,
+    generation: u64,
+    offset: usize,
+}
+
+impl Journal {
+    /// Reads the journal in `directory`, read-only.
+    ///
+    /// `None`: there is none, or neither half has a good snapshot.
+    ///
+    /// # Errors
+    /// The medium's.
+    pub fn read(directory: &Path) -> io::Result<Option<Recovered>> {
+        let file = match File::open(directory.join("journal")) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut bytes = Vec::with_capacity(2 * HALF);
+        file.take(2 * HALF as u64).read_to_end(&mut bytes)?;
+        Ok(recover(&bytes))
+    }
+
+    /// Goes on with the journal that was read.
+    ///
+    /// # Errors
+    /// The medium's.
+    pub fn resume(directory: &Path, recovered: Recovered) -> io::Result<Journal> {
+        let Recovered { stream, finished, generation, offset } = recovered;
+        let file = File::options().read(true).write(true).open(directory.join("journal"))?;
+        let mut journal = Journal { file, stream, finished, generation, offset, pending: Vec::new() };
+        // A file that was cut short is made whole by the snapshot, and entries behind a torn one are left behind.
+        journal.file.set_len(2 * HALF as u64)?;
+        journal.switch()?;
+        Ok(journal)
+    }
+
+    /// Begins a journal; a former one is replaced.
+    ///
+    /// # Errors
+    /// The medium's.
+    pub fn create(directory: &Path, stream: StreamId, finished: Finished) -> io::Result<Journal> {
+        let begun = directory.join("journal.new");
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&begun)?;
+        file.write_all_at(&vec![0; 2 * HALF], 0)?;
+        let mut journal = Journal { file, stream, finished, generation: 0, offset: 0, pending: Vec::new() };
+        journal.switch()?;
+        journal.file.sync_all()?;
+        fs::rename(&begun, directory.join("journal"))?;
+        sync_directory(directory)?;
+        Ok(journal)
+    }
+
+    /// What is finished, the entries not yet written included.
+    pub fn finished(&self) -> &Finished {
+        &self.finished
+    }
+
+    /// Notes that these messages are finished. Reaches the file with the next [`Journal::write`].
+    pub fn finish(&mut self, range: &RangeInclusive<Seq>) {
+        self.finished.insert(range);
+        match self.pending.last_mut() {
+            // Acknowledgements come in rows: one entry serves a row.
+            Some(last) if last.end().next() == *range.start() => *last = *last.start()..=*range.end(),
+            _ => self.pending.push(range.clone()),
+        }
+    }
+
+    /// Hands the noted entries to the system: from here on they survive the process, not yet a power cut.
+    ///
+    /// # Errors
+    /// The medium's; the entries stay noted and are written by the next call.
+    pub fn write(&mut self) -> io::Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let half_end = (half_of(self.generation) + 1) * HALF;
+        if self.offset + self.pending.len() * ENTRY > half_end {
+            return self.switch();
+        }
+        let mut entries = Vec::with_capacity(self.pending.len() * ENTRY);
+        for range in &self.pending {
+            let start = entries.len();
+            put_range(&mut entries, range);
+            let sum = entry_sum(self.generation, &entries[start..]);
+            entries.extend_from_slice(&sum.to_le_bytes());
+        }
+        self.file.write_all_at(&entries, self.offset as u64)?;
+        self.offset += entries.len();
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// Writes the noted entries and waits until they are on the medium.
+    ///
+    /// # Errors
+    /// The medium's.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.write()?;
+        self.file.sync_data()
+    }
+
+    /// Begins the other half with a snapshot of everything, noted entries included, and makes it durable, for the
+    /// switch after this one overwrites the half that is in force now.
+    fn switch(&mut self) -> io::Result<()> {
+        let generation = self.generation + 1;
+        let snapshot = encode_snapshot(self.stream, generation, &self.finished);
+        let start = half_of(generation) * HALF;
+        self.file.write_all_at(&snapshot, start as u64)?;
+        self.file.sync_data()?;
+        self.generation = generation;
+        self.offset = start + snapshot.len();
+        self.pending.clear();
+        Ok(())
+    }
+}
+
+fn half_of(generation: u64) -> usize {
+    usize::from(generation.is_multiple_of(2))
+}
+
+fn entry_sum(generation: u64, entry: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&generation.to_le_bytes()), entry)
+}
+
+fn encode_snapshot(stream: StreamId, generation: u64, finished: &Finished) -> Vec<u8> {
+    let ranges: Vec<_> = finished.ranges().take(MAX_RANGES).collect();
+    let mut bytes = Vec::with_capacity(SNAPSHOT + ranges.len() * RANGE + 4);
+    bytes.extend_from_slice(&MAGIC);
+    bytes.extend_from_slice(&generation.to_le_bytes());
+    bytes.extend_from_slice(&finished.low().0.to_le_bytes());
+    bytes.extend_from_slice(&stream.0.to_le_bytes());
+    bytes.extend_from_slice(&u32::try_from(ranges.len()).expect("at most MAX_RANGES").to_le_bytes());
+    for range in &ranges {
+        put_range(&mut bytes, range);
+    }
+    let sum = crc32c::crc32c(&bytes);
+    bytes.extend_from_slice(&sum.to_le_bytes());
+    bytes
+}
+
+fn put_range(out: &mut Vec<u8>, range: &RangeInclusive<Seq>) {
+    out.extend_from_slice(&range.start().0.to_le_bytes());
+    out.extend_from_slice(&range.end().0.to_le_bytes());
+}
+
+/// What the bytes of a journal file say. Never panics, whatever they are.
+fn recover(bytes: &[u8]) -> Option<Recovered> {
+    let halves = [0, 1].into_iter().filter_map(|half| {
+        let start = (half * HALF).min(bytes.len());
+        let end = (start + HALF).min(bytes.len());
+        replay(&bytes[start..end], half)
+    });
+    halves.max_by_key(|recovered| recovered.generation)
+}
+
+fn replay(bytes: &[u8], half: usize) -> Option<Recovered> {
+    let head = bytes.get(..SNAPSHOT)?;
+    if head[..8] != MAGIC {
+        return None;
+    }
+    let generation = u64_at(head, 8);
+    let length = SNAPSHOT + (u32_at(head, 28) as usize).checked_mul(RANGE)?;
+    let sum = u32_at(bytes.get(length..length.checked_add(4)?)?, 0);
+    if crc32c::crc32c(&bytes[..length]) != sum || half_of(generation) != half {
+        return None;
+    }
+    let mut finished = Finished::below(Seq(u64_at(head, 16)));
+    for range in bytes[SNAPSHOT..length].chunks_exact(RANGE) {
+        finished.insert(&(Seq(u64_at(range, 0))..=Seq(u64_at(range, 8))));
+    }
+    let mut offset = length + 4;
+    for entry in bytes[offset..].chunks_exact(ENTRY) {
+        if entry_sum(generation, &entry[..RANGE]) != u32_at(entry, RANGE) {
+            break;
+        }
+        finished.insert(&(Seq(u64_at(entry, 0))..=Seq(u64_at(entry, 8))));
+        offset += ENTRY;
+    }
+    Some(Recovered { stream: StreamId(u32_at(head, 24)), finished, generation, offset: half * HALF + offset })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const STREAM: StreamId = StreamId(0x3f9a_1c02);
+
+    fn reopen(directory: &Path) -> Journal {
+        let recovered = Journal::read(directory).unwrap().expect("a good journal");
+        Journal::resume(directory, recovered).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+        #[test]
+        fn it_says_after_a_restart_what_was_written_before(
+            batches in proptest::collection::vec(proptest::collection::vec((1u64..3000, 0u64..50), 1..40), 1..20),
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let mut journal = Journal::create(folder.path(), STREAM, Finished::below(Seq(1))).unwrap();
+            let mut model = Finished::below(Seq(1));
+
+            for (number, batch) in batches.iter().enumerate() {
+                for (first, length) in batch {
+                    let range = Seq(*first)..=Seq(first + length);
+                    journal.finish(&range);
+                    model.insert(&range);
+                }
+                journal.write().unwrap();
+                if number % 3 == 0 {
+                    journal = reopen(folder.path());
+                }
+            }
+
+            let journal = reopen(folder.path());
+            prop_assert_eq!(journal.finished(), &model);
+            prop_assert_eq!(journal.stream, STREAM);
+        }
+
+        #[test]
+        fn a_damaged_byte_never_invents_a_finished_message(at: prop::sample::Index, flip in 1u8..) {
+            let folder = tempfile::tempdir().unwrap();
+            let mut journal = Journal::create(folder.path(), STREAM, Finished::below(Seq(1))).unwrap();
+            for seq in (1..400).step_by(2) {
+                journal.finish(&(Seq(seq)..=Seq(seq)));
+            }
+            journal.write().unwrap();
+            let written = fs::read(folder.path().join("journal")).unwrap();
+            let used = written.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+
+            let mut damaged = written.clone();
+            damaged[at.index(used)] ^= flip;
+
+            if let Some(recovered) = recover(&damaged) {
+                let mut both = journal.finished().clone();
+                recovered.finished.ranges().for_each(|range| both.insert(&range));
+                prop_assert_eq!(&both, journal.finished());
+                prop_assert!(recovered.finished.low() <= journal.finished().low());
+            }
+        }
+
+        #[test]
+        fn no_bytes_whatever_make_it_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..400), magic: bool) {
+            if magic && bytes.len() >= 8 {
+                bytes[..8].copy_from_slice(&MAGIC);
+            }
+            recover(&bytes);
+        }
+    }
+
+    #[test]
+    fn it_stays_at_its_size_however_much_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = Journal::create(folder.path(), STREAM, Finished::below(Seq(1))).unwrap();
+
+        for seq in 1..=40_000 {
+            journal.finish(&(Seq(seq)..=Seq(seq)));
+            journal.write().unwrap();
+        }
+
+        assert_eq!(fs::metadata(folder.path().join("journal")).unwrap().len(), 2 * HALF as u64);
+        assert_eq!(reopen(folder.path()).finished().low(), Seq(40_001));
+    }
+
+    #[test]
+    fn an_interrupted_switch_leaves_the_former_half_in_force() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = Journal::create(folder.path(), STREAM, Finished::below(Seq(1))).unwrap();
+        journal.finish(&(Seq(1)..=Seq(7)));
+        journal.write().unwrap();
+        let before = fs::read(folder.path().join("journal")).unwrap();
+
+        journal.finish(&(Seq(8)..=Seq(9)));
+        journal.switch().unwrap();
+        let after = fs::read(folder.path().join("journal")).unwrap();
+
+        // The second half's first bytes are there, the rest of its snapshot is not.
+        let mut torn = before;
+        torn[HALF..HALF + 20].copy_from_slice(&after[HALF..HALF + 20]);
+        torn[..HALF].copy_from_slice(&after[..HALF]);
+        assert_eq!(half_of(journal.generation), 1);
+        assert_eq!(recover(&torn).unwrap().finished.low(), Seq(8));
+    }
+}

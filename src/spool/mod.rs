@@ -1,0 +1,377 @@
+//! The spool: every message from its acceptance until the broker has acknowledged it, in a folder of segments.
+//!
+//! What it guarantees:
+//! - a message that [`Spool::commit`] reported as accepted is on the medium, and [`Spool::next`] gives out no other;
+//! - it stays there until [`Spool::finish`] names it, or the rule for a full spool drops it, which is reported;
+//! - numbers have no gaps and no repeats within a stream;
+//! - memory does not grow with the backlog;
+//! - damage costs what is damaged, and is reported; a damaged spool always opens.
+//!
+//! It relies on one owner (the lock file keeps a second agent out) and on a medium that writes sectors of 512 bytes
+//! whole or not at all. `docs/spool-format.md` describes the files.
+
+mod finished;
+mod journal;
+mod reader;
+mod record;
+mod segment;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use crate::config::{self, Sync, WhenFull};
+use crate::message::{Message, Route, Sample, Seq, StreamId};
+use finished::Finished;
+use journal::Journal;
+use log::{info, warn};
+use reader::{Limit, Reader, Step};
+use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::fs::{self, File, TryLockError};
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+use writer::Writer;
+
+/// The largest segment, in bytes: what a drop at `max_size` costs at most.
+const SEGMENT: u64 = 1024 * 1024;
+/// A small spool is cut into at least this many segments, so that dropping one drops little.
+const SEGMENTS: u64 = 16;
+
+/// Why a spool could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("spool {}: another agent uses this folder; one agent per spool is allowed", .0.display())]
+    Locked(PathBuf),
+    #[error("spool {}: cannot {action}: {source}", directory.display())]
+    Io { directory: PathBuf, action: &'static str, source: io::Error },
+}
+
+/// What became of samples that were handed to [`Spool::append`].
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Appended {
+    /// How many of the samples were taken, from the first on. The others were not, because of the error.
+    pub taken: usize,
+    /// How many of those taken were dropped at once, because the spool is full and drops the newest.
+    pub dropped_newest: u64,
+    /// Messages that were dropped to make room. They may have been given out by [`Spool::next`].
+    pub dropped_oldest: Vec<RangeInclusive<Seq>>,
+    /// What kept the rest from being taken. Trying again later is right.
+    pub error: Option<String>,
+}
+
+/// What is waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backlog {
+    /// Messages that are not finished.
+    pub messages: u64,
+    /// Bytes of all segments on disk.
+    pub bytes: u64,
+}
+
+/// An open spool.
+#[derive(Debug)]
+pub struct Spool {
+    directory: PathBuf,
+    /// Held for as long as the spool is open.
+    _lock: File,
+    stream: StreamId,
+    /// First seq and size in bytes of every segment, the one being written included.
+    segments: BTreeMap<Seq, u64>,
+    writer: Writer,
+    /// The first accepted message that [`Spool::commit`] has not reported yet.
+    unreported: Seq,
+    journal: Journal,
+    reader: Reader,
+    segment_size: u64,
+    max_size: u64,
+    when_full: WhenFull,
+    sync: Sync,
+}
+
+impl Spool {
+    /// Opens the spool in the configured folder, and creates it when there is none.
+    ///
+    /// `routes` are the configured ones: messages whose route was damaged on disk are read with these.
+    ///
+    /// # Errors
+    /// [`OpenError`]. Damage is none: it is reported in the log, and costs what is damaged.
+    pub fn open(config: &config::Spool, routes: &[Arc<Route>]) -> Result<Spool, OpenError> {
+        let directory = config.directory.clone();
+        let fail = |action| {
+            let directory = directory.clone();
+            move |source| OpenError::Io { directory, action, source }
+        };
+        fs::create_dir_all(&directory).map_err(fail("create the folder"))?;
+        let lock = lock(&directory)?;
+        let mut segments = list(&directory).map_err(fail("list the folder"))?;
+        let recovered = Journal::read(&directory).map_err(fail("read the journal"))?;
+        let segment_size = (config.max_size / SEGMENTS).clamp(64 * 1024, SEGMENT);
+
+        let stream = newest_stream(&directory, &segments)
+            .or(recovered.as_ref().map(|recovered| recovered.stream))
+            .unwrap_or_else(new_stream);
+        let recovered = recovered.filter(|recovered| recovered.stream == stream);
+        let at_least = recovered.as_ref().map_or(Seq::FIRST, |recovered| recovered.finished.end());
+
+        let mut writer =
+            Writer::open(&directory, stream, at_least, segment_size, &mut segments).map_err(fail("write a segment"))?;
+        routes.iter().for_each(|route| writer.learn(route));
+        let journal = match recovered {
+            Some(recovered) => Journal::resume(&directory, recovered),
+            None => {
+                let oldest = segments.keys().next().copied().unwrap_or(Seq::FIRST);
+                if oldest < writer.next() {
+                    warn!("journal missing or damaged; every message in the spool is published again");
+                }
+                Journal::create(&directory, stream, Finished::below(oldest))
+            }
+        }
+        .map_err(fail("write the journal"))?;
+
+        let reader = Reader::new(&directory, stream, journal.finished().low(), writer.routes());
+        let spool = Spool {
+            directory,
+            _lock: lock,
+            stream,
+            segments,
+            unreported: writer.next(),
+            writer,
+            journal,
+            reader,
+            segment_size,
+            max_size: config.max_size,
+            when_full: config.when_full,
+            sync: config.sync,
+        };
+        let Backlog { messages, bytes } = spool.backlog();
+        info!(
+            "spool opened folder={} stream={stream} next_seq={} backlog={messages} bytes={bytes}",
+            spool.directory.display(),
+            spool.writer.next()
+        );
+        Ok(spool)
+    }
+
+    /// The name of this spool's stream.
+    pub fn stream(&self) -> StreamId {
+        self.stream
+    }
+
+    /// What is waiting.
+    pub fn backlog(&self) -> Backlog {
+        let finished = self.journal.finished();
+        let waiting = self.writer.next().0.saturating_sub(finished.low().0);
+        Backlog { messages: waiting.saturating_sub(finished.count_above()), bytes: self.segments.values().sum() }
+    }
+
+    /// Writes samples, in order, as the next messages. They are accepted once [`Spool::commit`] says so.
+    ///
+    /// `in_flight`: messages that must not be dropped to make room, from the lowest to the highest.
+    pub fn append(&mut self, samples: &[Sample], in_flight: Option<&RangeInclusive<Seq>>) -> Appended {
+        let mut appended = Appended::default();
+        for sample in samples {
+            if !self.writer.has_room(sample)
+                && let Err(full) = self.begin_segment(sample, in_flight, &mut appended.dropped_oldest)
+            {
+                match full {
+                    Full::Newest => appended.dropped_newest += 1,
+                    Full::Error(error) => {
+                        appended.error = Some(error.to_string());
+                        break;
+                    }
+                }
+            } else {
+                self.writer.push(sample);
+            }
+            appended.taken += 1;
+        }
+        if let Err(error) = self.writer.write() {
+            appended.error.get_or_insert(error.to_string());
+        }
+        appended
+    }
+
+    /// When what was appended has to be committed; `None`: nothing waits for it. A moment that has passed means now.
+    pub fn commit_due(&self) -> Option<Instant> {
+        let since = self.writer.uncommitted_since()?;
+        match self.sync {
+            Sync::Always => Some(since),
+            Sync::Every(interval) => Some(since + interval),
+        }
+    }
+
+    /// Waits until everything appended is on the medium; what was accepted since the last call, if anything.
+    ///
+    /// # Errors
+    /// The medium's. Nothing is accepted then; the next call writes it all again.
+    pub fn commit(&mut self) -> io::Result<Option<RangeInclusive<Seq>>> {
+        self.writer.commit()?;
+        let first = std::mem::replace(&mut self.unreported, self.writer.committed_next());
+        Ok((first < self.unreported).then(|| first..=Seq(self.unreported.0 - 1)))
+    }
+
+    /// The next message in order that is accepted and not finished.
+    ///
+    /// `lost` is told of messages that cannot be read any more because they are damaged; they count as finished.
+    ///
+    /// # Errors
+    /// The medium's. The next call tries again.
+    pub fn next(&mut self, mut lost: impl FnMut(RangeInclusive<Seq>)) -> io::Result<Option<Message>> {
+        let limit = Limit { next: self.writer.committed_next(), offset: self.writer.committed_offset() };
+        loop {
+            match self.reader.step(&self.segments, self.journal.finished(), limit)? {
+                Step::Message(message) => return Ok(Some(message)),
+                Step::End => return Ok(None),
+                Step::Lost(range) => {
+                    warn!("messages lost to damage seq={}..{}", range.start(), range.end());
+                    self.journal.finish(&range);
+                    lost(range);
+                }
+            }
+        }
+    }
+
+    /// Notes that a message is acknowledged or dropped: it will not be given out again.
+    pub fn finish(&mut self, seq: Seq) {
+        self.journal.finish(&(seq..=seq));
+    }
+
+    /// Hands what was finished to the system, and deletes the segments that hold nothing else.
+    ///
+    /// # Errors
+    /// The medium's. Nothing is lost; messages may be sent again after a restart. The next call tries again.
+    pub fn trim(&mut self) -> io::Result<()> {
+        self.journal.write()?;
+        let low = self.journal.finished().low();
+        if self.second_segment().is_none_or(|second| second > low) {
+            return Ok(());
+        }
+        // The journal must say that they are finished before they disappear: else they would look lost.
+        self.journal.sync()?;
+        while self.second_segment().is_some_and(|second| second <= low) {
+            self.remove_segment(*self.segments.keys().next().expect("there are two"))?;
+        }
+        Ok(())
+    }
+
+    /// Makes everything durable, for a stop.
+    ///
+    /// # Errors
+    /// The medium's.
+    pub fn sync(&mut self) -> io::Result<Option<RangeInclusive<Seq>>> {
+        let accepted = self.commit()?;
+        self.journal.sync()?;
+        Ok(accepted)
+    }
+
+    fn second_segment(&self) -> Option<Seq> {
+        self.segments.keys().nth(1).copied()
+    }
+
+    fn remove_segment(&mut self, first: Seq) -> io::Result<()> {
+        match fs::remove_file(segment::path(&self.directory, first)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => self.segments.remove(&first),
+        };
+        Ok(())
+    }
+
+    /// Makes room for a sample that the present segment has none for.
+    fn begin_segment(
+        &mut self,
+        sample: &Sample,
+        in_flight: Option<&RangeInclusive<Seq>>,
+        dropped: &mut Vec<RangeInclusive<Seq>>,
+    ) -> Result<(), Full> {
+        let size = self.segment_size.max(Writer::segment_size_for(sample));
+        while self.segments.values().sum::<u64>() + size > self.max_size {
+            let Some(victim) = self.victim(in_flight).filter(|_| self.when_full == WhenFull::DropOldest) else {
+                return Err(Full::Newest);
+            };
+            dropped.extend(self.drop_segment(victim)?);
+        }
+        self.writer.begin_segment(&self.directory, self.stream, size)?;
+        self.segments.insert(self.writer.first(), size);
+        Ok(())
+    }
+
+    /// The oldest segment that is neither being written nor holds a message in flight: its first and last seq.
+    fn victim(&self, in_flight: Option<&RangeInclusive<Seq>>) -> Option<RangeInclusive<Seq>> {
+        let firsts = self.segments.keys().zip(self.segments.keys().skip(1));
+        firsts
+            .map(|(first, next)| *first..=Seq(next.0 - 1))
+            .find(|range| in_flight.is_none_or(|flight| range.end() < flight.start() || flight.end() < range.start()))
+    }
+
+    /// Drops what is not finished in a segment, and the segment; the ranges that were dropped.
+    fn drop_segment(&mut self, range: RangeInclusive<Seq>) -> io::Result<Vec<RangeInclusive<Seq>>> {
+        let mut dropped = Vec::new();
+        let mut seq = self.journal.finished().next_unfinished(*range.start());
+        while seq <= *range.end() {
+            let end = self.journal.finished().unfinished_row_end(seq, *range.end());
+            dropped.push(seq..=end);
+            seq = self.journal.finished().next_unfinished(end.next());
+        }
+        self.journal.finish(&range);
+        self.journal.sync()?;
+        self.remove_segment(*range.start())?;
+        Ok(dropped)
+    }
+}
+
+/// Why there is no room for a sample.
+#[derive(Debug, thiserror::Error)]
+enum Full {
+    #[error("the spool is full")]
+    Newest,
+    #[error("no new segment: {0}")]
+    Error(#[from] io::Error),
+}
+
+fn lock(directory: &Path) -> Result<File, OpenError> {
+    let fail = |action| move |source| OpenError::Io { directory: directory.to_owned(), action, source };
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(directory.join("lock"))
+        .map_err(fail("open the lock file"))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(directory.to_owned())),
+        Err(TryLockError::Error(source)) => Err(fail("lock the lock file")(source)),
+    }
+}
+
+/// First seq and size of every segment; removes what an interrupted creation left.
+fn list(directory: &Path) -> io::Result<BTreeMap<Seq, u64>> {
+    let mut segments = BTreeMap::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let is_file = entry.file_type()?.is_file();
+        if let Some(first) = segment::first_of(&name).filter(|_| is_file) {
+            segments.insert(first, entry.metadata()?.len());
+        } else if is_file && segment::is_unfinished(&name) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(segments)
+}
+
+/// The stream of the newest segment that tells it.
+fn newest_stream(directory: &Path, segments: &BTreeMap<Seq, u64>) -> Option<StreamId> {
+    let header = |first: &Seq| segment::read_header(directory, *first).ok().flatten();
+    segments.keys().rev().find_map(header).map(|header| header.stream)
+}
+
+/// A name that no other spool has. The standard library seeds its hashers from the system's source of randomness,
+/// which differs on machines that boot at the same moment of a stopped clock.
+fn new_stream() -> StreamId {
+    let random = RandomState::new().build_hasher().finish();
+    StreamId(u32::try_from(random >> 32).expect("32 bits"))
+}

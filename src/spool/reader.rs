@@ -1,0 +1,258 @@
+//! Reads the spool's messages in order, across segments, damage and what is finished already.
+//!
+//! Holds one piece of one segment in memory, however long the backlog is.
+
+use super::finished::Finished;
+use super::record::{Content, Decoded, RouteId, Seed, StoredMessage, decode};
+use super::segment::{self, HEADER, Header};
+use crate::message::{Message, Route, Sample, Seq, Stamp, StreamId};
+use log::warn;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::io;
+use std::ops::{Range, RangeInclusive};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Bytes read at once: large enough for a drain, small beside the memory of a small gateway.
+const PIECE: usize = 64 * 1024;
+
+/// How far may be read.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit {
+    /// The first seq that may not be read yet.
+    pub next: Seq,
+    /// Where in the newest segment the readable bytes end.
+    pub offset: u64,
+}
+
+/// What reading on gave.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    Message(Message),
+    /// These messages cannot be read; they are lost to damage.
+    Lost(RangeInclusive<Seq>),
+    /// Everything that may be read was read.
+    End,
+}
+
+/// A place in the spool, moving forwards.
+#[derive(Debug)]
+pub struct Reader {
+    directory: PathBuf,
+    stream: StreamId,
+    /// The next seq to be read.
+    next: Seq,
+    routes: HashMap<RouteId, Arc<Route>>,
+    open: Option<OpenSegment>,
+}
+
+#[derive(Debug)]
+struct OpenSegment {
+    first: Seq,
+    /// The seq behind the last one that this segment holds; `None`: it is the newest and still grows.
+    end: Option<Seq>,
+    stream: StreamId,
+    seed: Seed,
+    file: File,
+    /// Bytes from `start` on.
+    buffer: Vec<u8>,
+    start: u64,
+    /// Where in the buffer the next record begins.
+    at: usize,
+    damaged_copy_made: bool,
+}
+
+impl Reader {
+    /// Begins at `next`. The routes are what damaged segments are read with.
+    pub fn new(directory: &Path, stream: StreamId, next: Seq, routes: HashMap<RouteId, Arc<Route>>) -> Self {
+        Self { directory: directory.to_owned(), stream, next, routes, open: None }
+    }
+
+    /// Reads on, leaving out what is finished. `segments` are the first seqs of all segments.
+    ///
+    /// # Errors
+    /// The medium's. The place is kept: the next call tries again.
+    pub fn step(&mut self, segments: &BTreeMap<Seq, u64>, finished: &Finished, limit: Limit) -> io::Result<Step> {
+        loop {
+            self.next = finished.next_unfinished(self.next);
+            if self.next >= limit.next {
+                return Ok(Step::End);
+            }
+            if let Some(lost) = self.enter(segments, limit)? {
+                return Ok(self.lose(lost));
+            }
+            let Some(open) = self.open.as_mut() else { return Ok(Step::End) };
+            let end = open.end.unwrap_or(limit.next);
+            let bound = if open.end.is_some() { u64::MAX } else { limit.offset };
+            match open.read(bound)? {
+                Some(Record::Route(id, route)) => {
+                    self.routes.insert(id, route);
+                }
+                Some(Record::Message(found)) if found.seq < self.next => open.at = found.end,
+                Some(Record::Message(found)) if found.seq > self.next => {
+                    open.keep_damaged(&self.directory);
+                    return Ok(self.lose(self.next..=Seq(found.seq.0 - 1)));
+                }
+                Some(Record::Message(found)) => {
+                    open.at = found.end;
+                    self.next = found.seq.next();
+                    let Some(route) = self.routes.get(&found.route).cloned() else {
+                        open.keep_damaged(&self.directory);
+                        return Ok(Step::Lost(found.seq..=found.seq));
+                    };
+                    let sample = Sample { route, taken: found.taken, data: open.buffer[found.data].to_vec() };
+                    return Ok(Step::Message(Message { stream: open.stream, seq: found.seq, sample }));
+                }
+                None => {
+                    open.keep_damaged(&self.directory);
+                    if !open.resync(bound, self.next)? {
+                        return Ok(self.lose(self.next..=Seq(end.0 - 1)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes the segment that holds `self.next` the open one; the messages that no segment holds, if any.
+    fn enter(&mut self, segments: &BTreeMap<Seq, u64>, limit: Limit) -> io::Result<Option<RangeInclusive<Seq>>> {
+        let newer = segments.range(self.next.next()..).next().map(|(first, _)| *first);
+        let Some((&first, _)) = segments.range(..=self.next).next_back() else {
+            self.open = None;
+            return Ok(Some(self.next..=Seq(newer.unwrap_or(limit.next).0 - 1)));
+        };
+        if let Some(open) = self.open.as_mut().filter(|open| open.first == first) {
+            open.end = newer;
+            return Ok(None);
+        }
+        let file = match File::open(segment::path(&self.directory, first)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.open = None;
+                return Ok(Some(self.next..=Seq(newer.unwrap_or(limit.next).0 - 1)));
+            }
+            Err(error) => return Err(error),
+        };
+        let mut head = [0; HEADER];
+        let stream = match file.read_exact_at(&mut head, 0) {
+            Ok(()) => Header::decode(&head).map_or(self.stream, |header| header.stream),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => self.stream,
+            Err(error) => return Err(error),
+        };
+        self.open = Some(OpenSegment {
+            first,
+            end: newer,
+            stream,
+            seed: Seed::of(first),
+            file,
+            buffer: Vec::new(),
+            start: HEADER as u64,
+            at: 0,
+            damaged_copy_made: false,
+        });
+        Ok(None)
+    }
+
+    fn lose(&mut self, range: RangeInclusive<Seq>) -> Step {
+        self.next = range.end().next();
+        Step::Lost(range)
+    }
+}
+
+/// A good record at the reading place.
+enum Record {
+    Route(RouteId, Arc<Route>),
+    Message(Found),
+}
+
+/// A message whose data is in the buffer.
+struct Found {
+    seq: Seq,
+    taken: Stamp,
+    route: RouteId,
+    data: Range<usize>,
+    /// Where in the buffer the next record begins.
+    end: usize,
+}
+
+impl OpenSegment {
+    /// Looks at the record at the reading place, and steps over it when it is a route. `None`: there is no good one.
+    fn read(&mut self, bound: u64) -> io::Result<Option<Record>> {
+        let mut wanted = super::record::FRAME;
+        loop {
+            if self.buffer.len() - self.at < wanted {
+                self.fill(wanted, bound)?;
+            }
+            let frame = match decode(&self.buffer[self.at..], self.seed) {
+                Decoded::Record(frame) => frame,
+                Decoded::Incomplete(length) if length > wanted && self.has(length, bound)? => {
+                    wanted = length;
+                    continue;
+                }
+                Decoded::Incomplete(_) | Decoded::End | Decoded::Damaged => return Ok(None),
+            };
+            let end = self.at + frame.length;
+            return Ok(Some(match frame.content {
+                Content::Route(id, route) => {
+                    self.at = end;
+                    Record::Route(id, route)
+                }
+                Content::Message(StoredMessage { seq, taken, route, data }) => {
+                    Record::Message(Found { seq, taken, route, data: end - data.len()..end, end })
+                }
+            }));
+        }
+    }
+
+    /// Whether the segment has `length` bytes from the reading place on, so that a damaged length asks for nothing
+    /// that is not there.
+    fn has(&self, length: usize, bound: u64) -> io::Result<bool> {
+        let end = bound.min(self.file.metadata()?.len());
+        Ok((self.start + self.at as u64).saturating_add(length as u64) <= end)
+    }
+
+    /// Reads on until `wanted` bytes are at the reading place, or as many as there are up to `bound`.
+    fn fill(&mut self, wanted: usize, bound: u64) -> io::Result<()> {
+        self.buffer.drain(..self.at);
+        self.start += self.at as u64;
+        self.at = 0;
+        let mut end = self.start + self.buffer.len() as u64;
+        while self.buffer.len() < wanted && end < bound {
+            let room = usize::try_from(bound - end).unwrap_or(usize::MAX).min(PIECE.max(wanted - self.buffer.len()));
+            let filled = self.buffer.len();
+            self.buffer.resize(filled + room, 0);
+            let got = self.file.read_at(&mut self.buffer[filled..], end);
+            self.buffer.truncate(filled + *got.as_ref().unwrap_or(&0));
+            match got {
+                Ok(0) => break,
+                Ok(got) => end += got as u64,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves to the next good record behind the reading place; whether there is one.
+    fn resync(&mut self, bound: u64, next: Seq) -> io::Result<bool> {
+        let size = usize::try_from(self.file.metadata()?.len().min(bound).saturating_sub(self.start)).unwrap_or(0);
+        self.fill(size.saturating_sub(self.at), bound)?;
+        let found = segment::resync(&self.buffer, (self.at + 1).min(self.buffer.len()), self.seed, next);
+        self.at = found.unwrap_or(self.buffer.len());
+        Ok(found.is_some())
+    }
+
+    /// Keeps a copy of a damaged segment, once, for whoever wants to look into it.
+    fn keep_damaged(&mut self, directory: &Path) {
+        if std::mem::replace(&mut self.damaged_copy_made, true) {
+            return;
+        }
+        let from = segment::path(directory, self.first);
+        let to = from.with_extension("seg.damaged");
+        match if to.exists() { Ok(0) } else { fs::copy(&from, &to) } {
+            Ok(_) => warn!("segment damaged; a copy is kept file={}", to.display()),
+            Err(error) => warn!("segment damaged; no copy could be kept file={} error={error}", from.display()),
+        }
+    }
+}

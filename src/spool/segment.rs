@@ -1,0 +1,255 @@
+//! Segments: preallocated, zero-filled files, each named by the first seq it may hold.
+//!
+//! A segment begins with a header, then records follow until the first zeros. The header repeats what the file's
+//! name and the journal know, so losing it loses nothing.
+//!
+//! ```text
+//! offset size
+//!  0     8    magic and format version, "PKHORSE" 1
+//!  8     8    first seq
+//! 16     4    stream
+//! 20     4    size of the whole file in bytes
+//! 24     4    zero
+//! 28     4    CRC32C over the 28 bytes above
+//! ```
+
+use super::record::{Content, Decoded, FRAME, Frame, Seed, Settled, decode, length_of, u32_at, u64_at};
+use crate::message::{Seq, StreamId};
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Bytes of the header.
+pub const HEADER: usize = 32;
+const MAGIC: [u8; 8] = *b"PKHORSE\x01";
+/// What storage writes whole or not at all. SD cards and disks promise 512 bytes, most of them 4,096.
+const SECTOR: usize = 512;
+
+/// What a segment says about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    pub stream: StreamId,
+    pub first: Seq,
+    /// Bytes of the whole file.
+    pub size: u32,
+}
+
+impl Header {
+    fn encode(self) -> [u8; HEADER] {
+        let mut bytes = [0; HEADER];
+        bytes[..8].copy_from_slice(&MAGIC);
+        bytes[8..16].copy_from_slice(&self.first.0.to_le_bytes());
+        bytes[16..20].copy_from_slice(&self.stream.0.to_le_bytes());
+        bytes[20..24].copy_from_slice(&self.size.to_le_bytes());
+        let sum = crc32c::crc32c(&bytes[..28]);
+        bytes[28..].copy_from_slice(&sum.to_le_bytes());
+        bytes
+    }
+
+    /// Reads a header; `None` when it is damaged or no header at all.
+    pub fn decode(bytes: &[u8]) -> Option<Header> {
+        let bytes = bytes.get(..HEADER)?;
+        if bytes[..8] != MAGIC || crc32c::crc32c(&bytes[..28]) != u32_at(bytes, 28) {
+            return None;
+        }
+        Some(Header { first: Seq(u64_at(bytes, 8)), stream: StreamId(u32_at(bytes, 16)), size: u32_at(bytes, 20) })
+    }
+}
+
+/// Where the segment that begins with `first` lies.
+pub fn path(directory: &Path, first: Seq) -> PathBuf {
+    directory.join(format!("{:020}.seg", first.0))
+}
+
+/// The first seq that a file's name tells; `None` for any other file.
+pub fn first_of(name: &OsStr) -> Option<Seq> {
+    let digits = name.to_str()?.strip_suffix(".seg")?;
+    if digits.len() != 20 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse().ok().filter(|first| *first > 0).map(Seq)
+}
+
+/// Reads the header of a segment; `None` when it is damaged.
+///
+/// # Errors
+/// The medium's.
+pub fn read_header(directory: &Path, first: Seq) -> io::Result<Option<Header>> {
+    let mut bytes = [0; HEADER];
+    match File::open(path(directory, first))?.read_exact_at(&mut bytes, 0) {
+        Ok(()) => Ok(Header::decode(&bytes)),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a file's name is that of a segment whose creation did not finish.
+pub fn is_unfinished(name: &OsStr) -> bool {
+    let name = Path::new(name);
+    name.extension().is_some_and(|extension| extension == "new")
+        && first_of(name.with_extension("seg").as_os_str()).is_some()
+}
+
+/// Creates a segment and makes it durable: zeros, header, file and folder are on the medium when this returns.
+///
+/// # Errors
+/// The medium's. A file that was begun is removed again.
+pub fn create(directory: &Path, header: Header) -> io::Result<File> {
+    let name = path(directory, header.first);
+    let begun = name.with_extension("new");
+    let file = write_zeros(&begun, header).and_then(|file| {
+        fs::rename(&begun, &name)?;
+        sync_directory(directory)?;
+        Ok(file)
+    });
+    if file.is_err() {
+        // The error that is reported says more than a second one from the clean-up would.
+        let _ = fs::remove_file(&begun);
+    }
+    file
+}
+
+fn write_zeros(name: &Path, header: Header) -> io::Result<File> {
+    let mut file = File::options().read(true).write(true).create(true).truncate(true).open(name)?;
+    let zeros = vec![0; 64 * 1024];
+    let mut left = header.size as usize;
+    while left > 0 {
+        let part = left.min(zeros.len());
+        file.write_all(&zeros[..part])?;
+        left -= part;
+    }
+    file.write_all_at(&header.encode(), 0)?;
+    file.sync_all()?;
+    Ok(file)
+}
+
+/// Makes names in a folder durable.
+///
+/// # Errors
+/// The medium's.
+pub fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+/// How the newest segment ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tail {
+    /// The seq that comes after the last one written here.
+    pub next: Seq,
+    /// Where the next record belongs.
+    pub offset: usize,
+    /// Whether records may be appended at `offset`.
+    pub state: TailState,
+}
+
+/// What follows the last good record of the newest segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TailState {
+    /// Zeros: go on here.
+    Clean,
+    /// A write that never finished, or damage: leave it as it is and begin a new segment.
+    Broken,
+}
+
+/// Finds the end of the newest segment, given the whole of its `bytes`.
+///
+/// A torn write was never accepted, so its seq is given out again. A record that was whole once and is damaged now
+/// may have been published: its seq is not given out again. The two are told apart by what a medium does: it writes
+/// sectors whole or not at all, so a torn write leaves sectors of zeros.
+pub fn find_tail(bytes: &[u8], first: Seq) -> Tail {
+    let seed = Seed::of(first);
+    let size = Header::decode(bytes).map_or(bytes.len(), |header| header.size as usize);
+    let (mut offset, mut next) = (HEADER.min(bytes.len()), first);
+    loop {
+        match decode(&bytes[offset..], seed) {
+            Decoded::Record(frame) if follows(&frame, next) => {
+                next = after(&frame, next);
+                offset += frame.length;
+            }
+            Decoded::End if is_zero(&bytes[offset..]) => {
+                let state = if bytes.len() < size { TailState::Broken } else { TailState::Clean };
+                return Tail { next, offset, state };
+            }
+            _ => match behind_damage(bytes, offset, seed, next) {
+                Some(found) => offset = found,
+                None => {
+                    let next = if is_torn(bytes, offset, seed, size) { next } else { next.next() };
+                    return Tail { next, offset, state: TailState::Broken };
+                }
+            },
+        }
+    }
+}
+
+/// Where reading goes on behind a bad place at `offset` of the newest segment; `None`: the good records end here.
+fn behind_damage(bytes: &[u8], offset: usize, seed: Seed, next: Seq) -> Option<usize> {
+    let found = resync(bytes, offset + 1, seed, next)?;
+    let mut at = found;
+    while let Decoded::Record(frame) = decode(&bytes[at..], seed) {
+        if frame.settled == Settled::Yes {
+            return Some(found);
+        }
+        at += frame.length;
+    }
+    // Nothing proves that the bad place was ever on the medium: it may be a part of the last write that is missing.
+    if is_torn(bytes, offset, seed, bytes.len()) { None } else { Some(found) }
+}
+
+/// The first good record at `from` or behind it whose seq is not below `next`.
+pub fn resync(bytes: &[u8], from: usize, seed: Seed, next: Seq) -> Option<usize> {
+    let mut at = from;
+    while at < bytes.len() {
+        // A record's third byte, its kind, is never zero: rows of zeros are stepped over.
+        let kind = at + 2 + bytes.get(at + 2..)?.iter().position(|byte| *byte != 0)?;
+        at = kind - 2;
+        if length_of(&bytes[at..], seed).is_some()
+            && matches!(decode(&bytes[at..], seed), Decoded::Record(frame) if follows(&frame, next))
+        {
+            return Some(at);
+        }
+        at += 1;
+    }
+    None
+}
+
+fn follows(frame: &Frame<'_>, next: Seq) -> bool {
+    match &frame.content {
+        Content::Route(..) => true,
+        Content::Message(message) => message.seq >= next,
+    }
+}
+
+fn after(frame: &Frame<'_>, next: Seq) -> Seq {
+    match &frame.content {
+        Content::Route(..) => next,
+        Content::Message(message) => message.seq.next(),
+    }
+}
+
+/// Whether the bad record at `offset` looks like a write that did not finish.
+fn is_torn(bytes: &[u8], offset: usize, seed: Seed, size: usize) -> bool {
+    // Where not even a head was written, the next record's place is unknown.
+    let end = offset + length_of(&bytes[offset..], seed).unwrap_or(FRAME);
+    if end > bytes.len() {
+        return bytes.len() < size;
+    }
+    // No record ends with a zero byte: data ends with a brace, a route with its topic.
+    if bytes[end - 1] == 0 && is_zero(&bytes[end..]) {
+        return true;
+    }
+    let mut at = offset;
+    while at < end {
+        let sector_end = (at / SECTOR + 1) * SECTOR;
+        if is_zero(&bytes[at..sector_end.min(bytes.len())]) {
+            return true;
+        }
+        at = sector_end;
+    }
+    false
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
+}

@@ -1,0 +1,247 @@
+//! Writes the newest segment: samples become records, records become durable.
+
+use super::record::{self, Content, Decoded, RouteId, Seed, Settled, decode, message_length, route_length};
+use super::segment::{self, HEADER, Header, Tail, TailState};
+use crate::message::{Route, Sample, Seq, StreamId};
+use log::warn;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The segment being written, and the messages in it that are not on the medium yet.
+#[derive(Debug)]
+pub struct Writer {
+    file: File,
+    first: Seq,
+    seed: Seed,
+    size: u64,
+    /// The seq of the next message.
+    next: Seq,
+    /// The seq behind the last accepted message.
+    committed_next: Seq,
+    /// Where in the file the uncommitted records begin.
+    committed_offset: u64,
+    /// The records from `committed_offset` on. Kept until they are on the medium: after a failed flush the system
+    /// may forget them, so they are written again.
+    uncommitted: Vec<u8>,
+    /// How many bytes of `uncommitted` were handed to the system.
+    written: usize,
+    uncommitted_since: Option<Instant>,
+    /// All routes that this spool has met since it was opened.
+    ids: HashMap<Arc<Route>, RouteId>,
+    /// The routes that this segment explains.
+    explained: HashSet<RouteId>,
+}
+
+impl Writer {
+    /// Goes on behind the newest of `segments`, or begins one, which is added to them.
+    ///
+    /// No message gets a seq below `at_least`.
+    ///
+    /// # Errors
+    /// The medium's.
+    pub fn open(
+        directory: &Path,
+        stream: StreamId,
+        at_least: Seq,
+        size: u64,
+        segments: &mut BTreeMap<Seq, u64>,
+    ) -> io::Result<Writer> {
+        let Some((&first, _)) = segments.last_key_value() else {
+            return Self::create_first(directory, stream, at_least, size, segments);
+        };
+        let name = segment::path(directory, first);
+        let bytes = fs::read(&name)?;
+        let tail = segment::find_tail(&bytes, first);
+        let next = tail.next.max(at_least);
+        if tail.state == TailState::Clean && next == tail.next {
+            let file = File::options().read(true).write(true).open(&name)?;
+            return Ok(Self::resume(file, first, bytes.len() as u64, &bytes, tail));
+        }
+        warn!("newest segment does not end cleanly; going on in a new one file={} next_seq={next}", name.display());
+        if next == first {
+            // It holds nothing, and the new one needs its name.
+            fs::remove_file(&name)?;
+            segments.remove(&first);
+        }
+        Self::create_first(directory, stream, next, size, segments)
+    }
+
+    fn create_first(
+        directory: &Path,
+        stream: StreamId,
+        next: Seq,
+        size: u64,
+        segments: &mut BTreeMap<Seq, u64>,
+    ) -> io::Result<Writer> {
+        let file = segment::create(directory, header(stream, next, size))?;
+        segments.insert(next, size);
+        let tail = Tail { next, offset: HEADER, state: TailState::Clean };
+        Ok(Self::resume(file, next, size, &[], tail))
+    }
+
+    fn resume(file: File, first: Seq, size: u64, bytes: &[u8], tail: Tail) -> Writer {
+        let seed = Seed::of(first);
+        let mut ids = HashMap::new();
+        let mut at = HEADER;
+        while at < tail.offset {
+            match decode(&bytes[at..], seed) {
+                Decoded::Record(frame) => {
+                    if let Content::Route(id, route) = frame.content {
+                        ids.insert(route, id);
+                    }
+                    at += frame.length;
+                }
+                _ => at = segment::resync(bytes, at + 1, seed, first).unwrap_or(tail.offset),
+            }
+        }
+        Writer {
+            file,
+            first,
+            seed,
+            size,
+            next: tail.next,
+            committed_next: tail.next,
+            committed_offset: tail.offset as u64,
+            uncommitted: Vec::new(),
+            written: 0,
+            uncommitted_since: None,
+            explained: ids.values().copied().collect(),
+            ids,
+        }
+    }
+
+    /// The first seq of the segment being written.
+    pub fn first(&self) -> Seq {
+        self.first
+    }
+
+    /// The seq that the next message gets.
+    pub fn next(&self) -> Seq {
+        self.next
+    }
+
+    /// The seq behind the last accepted message.
+    pub fn committed_next(&self) -> Seq {
+        self.committed_next
+    }
+
+    /// Where in the segment the accepted messages end.
+    pub fn committed_offset(&self) -> u64 {
+        self.committed_offset
+    }
+
+    /// When the oldest message that is not accepted yet was pushed.
+    pub fn uncommitted_since(&self) -> Option<Instant> {
+        self.uncommitted_since
+    }
+
+    /// Learns a route without a message of it.
+    pub fn learn(&mut self, route: &Arc<Route>) {
+        self.id_of(route);
+    }
+
+    /// The routes that the newest segment explains, and those that were learned.
+    pub fn routes(&self) -> HashMap<RouteId, Arc<Route>> {
+        self.ids.iter().map(|(route, id)| (*id, Arc::clone(route))).collect()
+    }
+
+    /// The size of a segment that has room for this sample alone.
+    pub fn segment_size_for(sample: &Sample) -> u64 {
+        (HEADER + route_length(&sample.route) + message_length(sample.data.len())) as u64
+    }
+
+    /// Whether the segment has room for a sample, and for its route where that is not explained yet.
+    pub fn has_room(&self, sample: &Sample) -> bool {
+        let explained = self.ids.get(&sample.route).is_some_and(|id| self.explained.contains(id));
+        let route = if explained { 0 } else { route_length(&sample.route) };
+        let used = self.committed_offset + self.uncommitted.len() as u64;
+        used + (route + message_length(sample.data.len())) as u64 <= self.size
+    }
+
+    /// Makes a sample the next message. There must be room for it.
+    pub fn push(&mut self, sample: &Sample) {
+        debug_assert!(self.has_room(sample), "the caller begins a segment when there is no room");
+        let id = self.id_of(&sample.route);
+        if self.explained.insert(id) {
+            let settled = self.settled();
+            record::encode_route(&mut self.uncommitted, self.seed, settled, id, &sample.route);
+        }
+        let settled = self.settled();
+        record::encode_message(&mut self.uncommitted, self.seed, settled, self.next, id, sample);
+        self.next = self.next.next();
+        self.uncommitted_since.get_or_insert_with(Instant::now);
+    }
+
+    /// Hands what was pushed to the system: it survives the process from here on, not yet a power cut.
+    ///
+    /// # Errors
+    /// The medium's. The next call writes it again.
+    pub fn write(&mut self) -> io::Result<()> {
+        if self.written < self.uncommitted.len() {
+            let offset = self.committed_offset + self.written as u64;
+            self.file.write_all_at(&self.uncommitted[self.written..], offset)?;
+            self.written = self.uncommitted.len();
+        }
+        Ok(())
+    }
+
+    /// Waits until everything pushed is on the medium.
+    ///
+    /// # Errors
+    /// The medium's. Nothing is accepted then, and everything is written again by the next call.
+    pub fn commit(&mut self) -> io::Result<()> {
+        if self.uncommitted.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = self.write().and_then(|()| self.file.sync_data()) {
+            self.written = 0;
+            return Err(error);
+        }
+        self.committed_next = self.next;
+        self.committed_offset += self.uncommitted.len() as u64;
+        self.uncommitted.clear();
+        self.written = 0;
+        self.uncommitted_since = None;
+        Ok(())
+    }
+
+    /// Makes the present segment durable and begins the next one.
+    ///
+    /// # Errors
+    /// The medium's. The present segment stays the one being written.
+    pub fn begin_segment(&mut self, directory: &Path, stream: StreamId, size: u64) -> io::Result<()> {
+        self.commit()?;
+        self.file = segment::create(directory, header(stream, self.next, size))?;
+        self.first = self.next;
+        self.seed = Seed::of(self.next);
+        self.size = size;
+        self.committed_offset = HEADER as u64;
+        self.explained.clear();
+        Ok(())
+    }
+
+    fn settled(&self) -> Settled {
+        if self.uncommitted.is_empty() { Settled::Yes } else { Settled::No }
+    }
+
+    fn id_of(&mut self, route: &Arc<Route>) -> RouteId {
+        if let Some(id) = self.ids.get(route) {
+            return *id;
+        }
+        let mut id = RouteId::of(route);
+        while self.ids.values().any(|taken| *taken == id) {
+            id = RouteId(id.0.wrapping_add(1));
+        }
+        self.ids.insert(Arc::clone(route), id);
+        id
+    }
+}
+
+fn header(stream: StreamId, first: Seq, size: u64) -> Header {
+    Header { stream, first, size: u32::try_from(size).expect("a segment is smaller than 4 GiB") }
+}
