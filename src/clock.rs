@@ -1,6 +1,7 @@
 //! The clocks that a sample is stamped with.
 
 use crate::message::Stamp;
+use chrono::{DateTime, SecondsFormat};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Reads wall clock and boot clock; knows which boot this is.
@@ -35,4 +36,12 @@ impl Default for Clock {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// A wall-clock time as `2026-11-21T03:15:01.234Z`. A time that no calendar holds becomes the nearest that one does.
+#[must_use]
+pub fn rfc3339(wall: i64) -> String {
+    let time = DateTime::from_timestamp_millis(wall);
+    let nearest = if wall < 0 { DateTime::<chrono::Utc>::MIN_UTC } else { DateTime::<chrono::Utc>::MAX_UTC };
+    time.unwrap_or(nearest).to_rfc3339_opts(SecondsFormat::Millis, true)
 }

@@ -4,10 +4,16 @@
 //! message on disk, [`publisher`] sends it and removes it once the broker has acknowledged it. `ARCHITECTURE.md` has
 //! the whole picture.
 
+pub mod agent;
 pub mod burst;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod message;
+pub mod payload;
+pub mod publisher;
+pub mod sampler;
+pub mod schedule;
+pub mod source;
 pub mod spool;
 pub mod status;

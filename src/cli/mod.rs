@@ -4,7 +4,9 @@ mod check;
 mod run;
 mod sample;
 
+use crate::config::{self, Config};
 use clap::{Parser, Subcommand};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -46,10 +48,13 @@ pub struct Failure {
     pub message: String,
 }
 
-/// Exit codes of `sysexits.h`, with the meaning that the README gives them.
+/// Exit codes of `sysexits.h`, with the meaning that the README gives them; 1 where a command did its work and the
+/// answer is no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Code {
+    /// A sample could not be taken.
+    Failed = 1,
     /// Wrong command line.
     Usage = 64,
     /// Gave up: the retry delay passed `retry.max_delay`.
@@ -90,5 +95,22 @@ fn dispatch(arguments: &Arguments) -> Result<(), Failure> {
         Command::Run => run::run(config),
         Command::Check => check::run(config),
         Command::Sample { sources } => sample::run(config, sources),
+    }
+}
+
+/// Finds and reads the configuration.
+fn load(config: Option<&Path>) -> Result<Config, Failure> {
+    let fail = |message: String| Failure { code: Code::Config, message };
+    let path = config::locate(config).map_err(|error| fail(error.to_string()))?;
+    config::load(&path).map_err(|problems| fail(problems.to_string()))
+}
+
+/// Prints to standard output. A reader that has gone away is no error: it has seen enough.
+fn print(text: &str) -> Result<(), Failure> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure { code: Code::Failed, message: format!("cannot write to standard output: {error}") })
+        }
+        _ => Ok(()),
     }
 }

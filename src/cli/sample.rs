@@ -1,6 +1,61 @@
-use super::Failure;
-use std::path::Path;
+//! `packhorse sample`: what would be published, without publishing it.
 
-pub fn run(_config: Option<&Path>, _sources: &[String]) -> Result<(), Failure> {
-    Ok(())
+use super::{Code, Failure};
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::message::{Message, Sample, Seq, StreamId};
+use crate::payload::{self, Outgoing};
+use crate::sampler::Scheduled;
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
+
+/// Takes one sample of each named source, of all when none is named, and prints it.
+///
+/// Nothing is accepted by this, so stream and seq are printed as zeros.
+///
+/// # Errors
+/// A bad configuration, an unknown source, or a source that gives nothing; the others are printed all the same.
+pub fn run(config: Option<&Path>, names: &[String]) -> Result<(), Failure> {
+    let config = super::load(config)?;
+    let unknown: Vec<&str> = names.iter().map(String::as_str).filter(|name| find(&config, name).is_none()).collect();
+    if !unknown.is_empty() {
+        let known: Vec<&str> = config.telemetry.sources.iter().map(|source| source.name.as_str()).collect();
+        let message = format!("no source named {}; the configuration has: {}", unknown.join(", "), known.join(", "));
+        return Err(Failure { code: Code::Usage, message });
+    }
+    let chosen = config.telemetry.sources.iter().filter(|source| names.is_empty() || names.contains(&source.name));
+    let (mut failed, clock) = (Vec::new(), Clock::new());
+    for source in chosen {
+        let mut scheduled = Scheduled::new(source, &config.device, &config.spool.directory);
+        let taken = clock.now();
+        match scheduled.source.sample() {
+            Ok(data) => {
+                let data = serde_json::Value::Object(data).to_string().into_bytes();
+                let sample = Sample { route: scheduled.route, taken, data };
+                let message = Message { stream: StreamId(0), seq: Seq(0), sample };
+                super::print(&describe(&payload::outgoing(&message, Duration::ZERO)))?;
+            }
+            Err(error) => failed.push(format!("source {} gives no sample: {error}", source.name)),
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { Err(Failure { code: Code::Failed, message: failed.join("\npackhorse: ") }) }
+}
+
+fn find<'a>(config: &'a Config, name: &str) -> Option<&'a config::Source> {
+    config.telemetry.sources.iter().find(|source| source.name == name)
+}
+
+fn describe(outgoing: &Outgoing) -> String {
+    let mut text = format!("topic: {}\nqos: {}\nretain: {}\n", outgoing.topic, outgoing.qos as u8, outgoing.retain);
+    let mut line = |name: &str, value: &str| writeln!(text, "{name}: {value}").expect("writing to memory");
+    line("content type", outgoing.content_type);
+    if let Some(expiry) = outgoing.expiry {
+        line("message expiry", &format!("{} s", expiry.as_secs()));
+    }
+    for (name, value) in &outgoing.user_properties {
+        line("user property", &format!("{name}={value}"));
+    }
+    line("payload", &String::from_utf8_lossy(&outgoing.payload));
+    text + "\n"
 }

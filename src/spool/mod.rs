@@ -14,6 +14,7 @@ mod finished;
 mod journal;
 mod reader;
 mod record;
+mod rejected;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -258,14 +259,21 @@ impl Spool {
         Ok(())
     }
 
-    /// Makes everything durable, for a stop.
+    /// Waits until what is finished is noted on the medium, for a stop.
     ///
     /// # Errors
     /// The medium's.
-    pub fn sync(&mut self) -> io::Result<Option<RangeInclusive<Seq>>> {
-        let accepted = self.commit()?;
-        self.journal.sync()?;
-        Ok(accepted)
+    pub fn sync_journal(&mut self) -> io::Result<()> {
+        self.journal.sync()
+    }
+
+    /// Keeps a message that the broker will never take out of the way, as one JSON file in `rejected/`; the file.
+    /// The message still has to be finished.
+    ///
+    /// # Errors
+    /// The medium's.
+    pub fn set_aside(&self, message: &Message, reason: &str) -> io::Result<PathBuf> {
+        rejected::set_aside(&self.directory, message, reason)
     }
 
     fn second_segment(&self) -> Option<Seq> {

@@ -1,0 +1,75 @@
+//! What is published: one description for the publisher and for `packhorse sample`.
+
+mod json;
+
+use crate::message::{Format, Message, Qos};
+use std::time::Duration;
+
+/// A PUBLISH packet in plain words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    pub topic: String,
+    pub qos: Qos,
+    pub retain: bool,
+    /// MQTT 5 only, like the properties below.
+    pub content_type: &'static str,
+    /// How long the broker may keep it for subscribers; whole seconds on the wire. `None`: for ever.
+    pub expiry: Option<Duration>,
+    pub user_properties: Vec<(&'static str, String)>,
+    pub payload: Vec<u8>,
+}
+
+/// What is published for a message that was sampled `waited` ago.
+///
+/// Its expiry is what is left, rounded up to a whole second, so that a message worth sending never leaves with an
+/// expiry of zero. Whether it is worth sending is the caller's to decide.
+#[must_use]
+pub fn outgoing(message: &Message, waited: Duration) -> Outgoing {
+    let route = &message.sample.route;
+    let (content_type, payload) = match route.format {
+        Format::Json => (json::CONTENT_TYPE, json::render(message)),
+    };
+    Outgoing {
+        topic: route.topic.clone(),
+        qos: route.qos,
+        retain: route.retain,
+        content_type,
+        expiry: route.expiry.map(|expiry| whole_seconds_up(expiry.saturating_sub(waited))),
+        user_properties: vec![("stream", message.stream.to_string()), ("seq", message.seq.to_string())],
+        payload,
+    }
+}
+
+fn whole_seconds_up(duration: Duration) -> Duration {
+    let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+    Duration::from_secs(seconds.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Route, Sample, Seq, Stamp, StreamId};
+    use std::sync::Arc;
+
+    fn expiry_after(expiry: Option<u64>, waited: Duration) -> Option<Duration> {
+        let route = Arc::new(Route {
+            device: "gateway-7".to_owned(),
+            source: "board".to_owned(),
+            topic: "t".to_owned(),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            format: Format::Json,
+            expiry: expiry.map(Duration::from_secs),
+        });
+        let taken = Stamp { wall: 0, boot: 0, boot_id: 0 };
+        let sample = Sample { route, taken, data: b"{}".to_vec() };
+        outgoing(&Message { stream: StreamId(1), seq: Seq(1), sample }, waited).expiry
+    }
+
+    #[test]
+    fn the_expiry_is_what_is_left_in_whole_seconds() {
+        assert_eq!(expiry_after(None, Duration::from_secs(9)), None);
+        assert_eq!(expiry_after(Some(60), Duration::from_secs(20)), Some(Duration::from_secs(40)));
+        assert_eq!(expiry_after(Some(60), Duration::from_millis(59_900)), Some(Duration::from_secs(1)));
+    }
+}

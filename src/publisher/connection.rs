@@ -1,0 +1,229 @@
+//! Keeps a connection: connects, notices its loss, waits out the back-off, and says so in the log.
+
+use super::End;
+use super::backoff::{Backoff, Next};
+use super::link::{Connected, Event, Link, Lost, Publish, Ring};
+use crate::burst::Burst;
+use crate::config::Config;
+use crate::message::StreamId;
+use crate::payload::Outgoing;
+use crate::spool::Backlog;
+use crossbeam_channel::Receiver;
+use log::{Level, debug, info, log, warn};
+use std::time::{Duration, Instant};
+
+/// On top of `connect_timeout`, for the library has a timeout of its own that gives the better reason.
+const GRACE: Duration = Duration::from_secs(4);
+
+/// Where the connection stands.
+#[derive(Debug)]
+enum State {
+    /// Waiting for the next attempt.
+    Waiting {
+        until: Instant,
+    },
+    Connecting {
+        deadline: Instant,
+    },
+    Connected {
+        /// How many publishes may be in flight.
+        limit: usize,
+        proof: Proof,
+    },
+    Disconnecting,
+    /// No further attempts.
+    Over,
+}
+
+/// Whether a connection has shown that it carries messages. Until then its loss counts as a failed attempt, so a
+/// broker that accepts and drops cannot make the agent spin.
+#[derive(Debug, PartialEq, Eq)]
+enum Proof {
+    /// Given when nothing has gone wrong until then.
+    By(Instant),
+    Given,
+}
+
+/// The connection to the broker, over all its losses.
+pub struct Connection {
+    link: Link,
+    state: State,
+    backoff: Backoff,
+    window: u16,
+    keep_alive: Duration,
+    connect_timeout: Duration,
+    url: String,
+    /// Status messages that are not acknowledged.
+    awaited_status: usize,
+    failures: Burst,
+    /// Attempts that led to a connection which did not last.
+    unproved: Burst,
+}
+
+impl Connection {
+    /// A connection whose first attempt is due at once, and the channel that the library rings on.
+    pub fn new(config: &Config, stream: StreamId, will: Option<Outgoing>) -> (Self, Receiver<Ring>) {
+        let client_id = config.broker.client_id.replace("{stream}", &stream.to_string());
+        let window = config.delivery.window;
+        let (link, rings) = Link::new(config.broker.clone(), client_id, window, will);
+        let connection = Self {
+            link,
+            state: State::Waiting { until: Instant::now() },
+            backoff: Backoff::new(config.retry.clone()),
+            window,
+            keep_alive: config.broker.keep_alive,
+            connect_timeout: config.broker.connect_timeout,
+            url: config.broker.url.clone(),
+            awaited_status: 0,
+            failures: Burst::default(),
+            unproved: Burst::default(),
+        };
+        (connection, rings)
+    }
+
+    /// How many publishes may be in flight; `None`: not connected.
+    pub fn limit(&self) -> Option<usize> {
+        match self.state {
+            State::Connected { limit, .. } => Some(limit),
+            State::Waiting { .. } | State::Connecting { .. } | State::Disconnecting | State::Over => None,
+        }
+    }
+
+    /// When [`Connection::check`] has something to do.
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Waiting { until } => Some(*until),
+            State::Connecting { deadline } => Some(*deadline),
+            State::Connected { proof: Proof::By(at), .. } => Some(*at),
+            State::Connected { proof: Proof::Given, .. } | State::Disconnecting | State::Over => None,
+        }
+    }
+
+    /// Does what time asks for: the next attempt, or the end of one that takes too long. The attempt's failure, if it
+    /// failed.
+    pub fn check(&mut self, now: Instant) -> Option<Lost> {
+        if self.deadline().is_none_or(|deadline| now < deadline) {
+            return None;
+        }
+        match self.state {
+            State::Waiting { .. } => {
+                debug!("connecting to {} (attempt {})", self.url, self.backoff.failures() + 1);
+                self.state = State::Connecting { deadline: now + self.connect_timeout + GRACE };
+                self.link.connect().err()
+            }
+            State::Connecting { .. } => {
+                let timeout = humantime::format_duration(self.connect_timeout);
+                Some(Lost::Passing(format!("no connection: no answer within {timeout}")))
+            }
+            State::Connected { .. } => {
+                self.proved();
+                None
+            }
+            State::Disconnecting | State::Over => None,
+        }
+    }
+
+    /// What a ring of the library means.
+    pub fn answer(&mut self, ring: Ring) -> Option<Event> {
+        let event = self.link.answer(ring)?;
+        match event {
+            Event::Acknowledged(Publish::Status) | Event::Refused(Publish::Status, _) => {
+                self.awaited_status = self.awaited_status.saturating_sub(1);
+            }
+            Event::Disconnected => self.state = State::Over,
+            _ => {}
+        }
+        Some(event)
+    }
+
+    /// Notes that the broker accepted the connection.
+    pub fn connected(&mut self, connected: Connected, now: Instant, backlog: Backlog) {
+        let limit = self.window.min(connected.receive_maximum);
+        // Where connections come and do not last, the first one says it all.
+        let level = if self.unproved.failed() == Level::Warn { Level::Info } else { Level::Debug };
+        log!(
+            level,
+            "connected to {} session_present={} window={limit} backlog={} attempts={}",
+            self.url,
+            connected.session_present,
+            backlog.messages,
+            self.backoff.failures() + 1
+        );
+        self.state = State::Connected { limit: usize::from(limit), proof: Proof::By(now + self.keep_alive) };
+    }
+
+    /// Notes that the present connection carries messages: the next failure is the first one again.
+    pub fn proved(&mut self) {
+        let State::Connected { proof, .. } = &mut self.state else { return };
+        if *proof == Proof::Given {
+            return;
+        }
+        *proof = Proof::Given;
+        self.backoff.succeed();
+        let failures = self.failures.ended().unwrap_or(0);
+        if self.unproved.ended().is_some_and(|connections| connections > 1) {
+            info!("connection to {} holds again after {failures} failures", self.url);
+        }
+    }
+
+    /// Notes that there is no connection any more, or that none came about, and plans the next attempt; how the
+    /// publisher ends, when there will be none.
+    pub fn lost(&mut self, lost: Lost, backlog: Backlog) -> Option<End> {
+        let was_over = matches!(self.state, State::Over | State::Disconnecting);
+        self.state = State::Over;
+        self.link.close();
+        self.awaited_status = 0;
+        if was_over {
+            return None;
+        }
+        let reason = match lost {
+            Lost::Refused(reason) => return Some(End::Refused(reason)),
+            Lost::Passing(reason) => reason,
+        };
+        match self.backoff.fail(fastrand::f64()) {
+            Next::GiveUp => {
+                warn!("{reason}; giving up after {} attempts", self.backoff.failures());
+                Some(End::GaveUp(reason))
+            }
+            Next::Wait(delay) => {
+                log!(
+                    self.failures.failed(),
+                    "{reason}; retrying in {:.1} s (attempt {}, backlog {})",
+                    delay.as_secs_f64(),
+                    self.backoff.failures() + 1,
+                    backlog.messages
+                );
+                self.state = State::Waiting { until: Instant::now() + delay };
+                None
+            }
+        }
+    }
+
+    /// Publishes over the present connection.
+    ///
+    /// # Errors
+    /// [`Lost`] when there is none any more.
+    pub fn publish(&mut self, what: Publish, outgoing: Outgoing) -> Result<(), Lost> {
+        self.link.publish(what, outgoing)?;
+        if what == Publish::Status {
+            self.awaited_status += 1;
+        }
+        Ok(())
+    }
+
+    /// Whether a status message is not acknowledged yet.
+    pub fn awaits_status(&self) -> bool {
+        self.awaited_status > 0
+    }
+
+    /// Ends the connection in order.
+    pub fn disconnect(&mut self) {
+        self.state = State::Disconnecting;
+        self.link.disconnect();
+    }
+
+    /// Whether the connection is being ended and the library has not said that it is.
+    pub fn is_disconnecting(&self) -> bool {
+        matches!(self.state, State::Disconnecting)
+    }
+}

@@ -1,0 +1,418 @@
+//! The connection to the broker: all that touches the MQTT library.
+//!
+//! The library works in threads of its own and reports through callbacks and futures. Here both become [`Ring`]s on
+//! a channel, on which the publisher waits together with everything else; no executor runs. A client serves one
+//! connection: each attempt makes a new one, so nothing of a former connection can leak into the next, and a ring
+//! carries the number of the connection that it belongs to.
+
+use crate::config::{Broker, Protocol};
+use crate::message::{Qos, Seq};
+use crate::payload::Outgoing;
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use log::debug;
+use paho_mqtt::{
+    AsyncClient, ConnectOptions, ConnectOptionsBuilder, ConnectReturnCode, CreateOptionsBuilder,
+    DisconnectOptionsBuilder, Message, MessageBuilder, MqttVersion, PersistenceType, Properties, PropertyCode, QoS,
+    ReasonCode, Token,
+};
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+/// What a publish is known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Publish {
+    /// A message of the spool.
+    Message(Seq),
+    /// The status message.
+    Status,
+}
+
+/// The library has something to say about one connection; [`Link::answer`] tells what.
+#[derive(Debug)]
+pub struct Ring {
+    connection: u64,
+    about: About,
+}
+
+#[derive(Debug, Clone)]
+enum About {
+    Connect,
+    Publish(Publish),
+    Disconnect,
+    /// The library or the broker ended the connection.
+    Lost(Arc<str>),
+}
+
+/// What happened on the present connection.
+#[derive(Debug)]
+pub enum Event {
+    Connected(Connected),
+    /// The broker has taken what was published.
+    Acknowledged(Publish),
+    /// The broker has refused what was published, and says why.
+    Refused(Publish, String),
+    /// There is no connection any more, or none came about.
+    Lost(Lost),
+    /// The connection was closed as we wanted.
+    Disconnected,
+}
+
+/// What the broker said when it accepted the connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Connected {
+    pub session_present: bool,
+    /// How many publishes the broker takes at a time (MQTT 5's Receive Maximum; 65,535 when it does not say).
+    pub receive_maximum: u16,
+}
+
+/// Why a connection ended or did not come about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lost {
+    /// Trying again may help.
+    Passing(String),
+    /// The broker refuses the credentials, the client id or the protocol version: trying again cannot help.
+    Refused(String),
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Lost::Passing(reason) | Lost::Refused(reason) => f.write_str(reason),
+        }
+    }
+}
+
+/// The library's token for a publish, or its result where that came at once.
+enum Delivery {
+    Token(paho_mqtt::DeliveryToken),
+    Done(paho_mqtt::Result<()>),
+}
+
+/// Makes connections, one at a time, and publishes over the present one.
+pub struct Link {
+    broker: Broker,
+    client_id: String,
+    /// Publishes that the library may hold at a time.
+    window: u16,
+    /// What the broker publishes for us when it loses us.
+    will: Option<Outgoing>,
+    rings: Sender<Ring>,
+    /// Counts the connections; rings of former ones are ignored.
+    connection: u64,
+    client: Option<AsyncClient>,
+    connecting: Option<Token>,
+    disconnecting: Option<Token>,
+    deliveries: HashMap<Publish, Delivery>,
+}
+
+impl Link {
+    /// A link without a connection, and the channel that its rings come on.
+    pub fn new(broker: Broker, client_id: String, window: u16, will: Option<Outgoing>) -> (Link, Receiver<Ring>) {
+        // As many rings as there are publishes in flight: the window bounds it.
+        let (rings, receiver) = unbounded();
+        let link = Link {
+            broker,
+            client_id,
+            window,
+            will,
+            rings,
+            connection: 0,
+            client: None,
+            connecting: None,
+            disconnecting: None,
+            deliveries: HashMap::new(),
+        };
+        (link, receiver)
+    }
+
+    /// Begins to connect; a ring tells the end of it.
+    ///
+    /// # Errors
+    /// [`Lost`] when the attempt failed before it began, as with a password file that cannot be read.
+    pub fn connect(&mut self) -> Result<(), Lost> {
+        let options = self.connect_options()?;
+        self.renew()?;
+        let Some(client) = &self.client else { return Ok(()) };
+        let mut token = client.connect(options);
+        if let Some(Err(error)) = poll(&mut token, self.waker(About::Connect)) {
+            return Err(refusal(&error));
+        }
+        self.connecting = Some(token);
+        Ok(())
+    }
+
+    /// Gives the present connection up, in the library too. Nothing that belongs to it is reported any more.
+    pub fn close(&mut self) {
+        // A client that cannot be made is an error for the next attempt, not for what is over.
+        if self.renew().is_err() {
+            self.client = None;
+        }
+    }
+
+    /// Replaces the client by a fresh one, which ends the former one's connection.
+    fn renew(&mut self) -> Result<(), Lost> {
+        self.connection += 1;
+        self.connecting = None;
+        self.disconnecting = None;
+        self.deliveries.clear();
+        // The former client goes after the fresh one has come: whenever no client is left, the library stops its
+        // threads, which takes up to a second.
+        let client = self.create_client().map_err(|error| Lost::Passing(format!("no MQTT client: {error}")))?;
+        self.client = Some(client);
+        Ok(())
+    }
+
+    /// Publishes over the present connection; a ring tells the end of it.
+    ///
+    /// # Errors
+    /// [`Lost`] when there is no connection any more.
+    pub fn publish(&mut self, what: Publish, outgoing: Outgoing) -> Result<(), Lost> {
+        let Some(client) = &self.client else {
+            return Err(Lost::Passing("not connected".to_owned()));
+        };
+        let mut token = match client.try_publish(self.message(outgoing)) {
+            Ok(token) => token,
+            Err(error) => return Err(Lost::Passing(format!("publish failed: {error}"))),
+        };
+        let delivery = match poll(&mut token, self.waker(About::Publish(what))) {
+            None => Delivery::Token(token),
+            Some(result) => {
+                self.ring(About::Publish(what));
+                Delivery::Done(result)
+            }
+        };
+        self.deliveries.insert(what, delivery);
+        Ok(())
+    }
+
+    /// Ends the present connection in order; a ring tells the end of it.
+    pub fn disconnect(&mut self) {
+        let Some(client) = &self.client else { return };
+        let mut token = client.disconnect(DisconnectOptionsBuilder::new().timeout(Duration::from_secs(1)).finalize());
+        if poll(&mut token, self.waker(About::Disconnect)).is_some() {
+            self.ring(About::Disconnect);
+        }
+        self.disconnecting = Some(token);
+    }
+
+    /// What a ring means; `None`: nothing any more.
+    pub fn answer(&mut self, ring: Ring) -> Option<Event> {
+        if ring.connection != self.connection {
+            return None;
+        }
+        match ring.about {
+            About::Connect => {
+                let result = poll(self.connecting.as_mut()?, Waker::noop().clone())?;
+                self.connecting = None;
+                Some(match result {
+                    Ok(response) => Event::Connected(connected(&response)),
+                    Err(error) => Event::Lost(refusal(&error)),
+                })
+            }
+            About::Publish(what) => {
+                let result = match self.deliveries.remove(&what)? {
+                    Delivery::Done(result) => result,
+                    Delivery::Token(mut token) => match poll(&mut token, Waker::noop().clone()) {
+                        Some(result) => result,
+                        None => {
+                            debug!("a ring without a result publish={what:?}");
+                            self.deliveries.insert(what, Delivery::Token(token));
+                            return None;
+                        }
+                    },
+                };
+                Some(match result {
+                    Ok(()) => Event::Acknowledged(what),
+                    Err(paho_mqtt::Error::ReasonCode(reason, _)) => Event::Refused(what, reason_text(reason)),
+                    Err(error) => Event::Lost(Lost::Passing(format!("connection lost: {error}"))),
+                })
+            }
+            About::Disconnect => Some(Event::Disconnected),
+            About::Lost(reason) => Some(Event::Lost(Lost::Passing(reason.to_string()))),
+        }
+    }
+
+    fn create_client(&self) -> paho_mqtt::Result<AsyncClient> {
+        let client = CreateOptionsBuilder::new()
+            .server_uri(&self.broker.url)
+            .client_id(&self.client_id)
+            .mqtt_version(version(self.broker.protocol))
+            .persistence(PersistenceType::None)
+            // The library counts what its sending thread has not taken yet; the status message comes on top.
+            .max_buffered_messages(i32::from(self.window) + 1)
+            .create_client()?;
+        let (rings, connection) = (self.rings.clone(), self.connection);
+        client.set_connection_lost_callback(move |_| {
+            // Nobody listens any more once the publisher is gone.
+            let _ = rings.send(Ring { connection, about: About::Lost("connection lost".into()) });
+        });
+        let rings = self.rings.clone();
+        client.set_disconnected_callback(move |_, _, reason| {
+            let reason = format!("the broker ended the connection: {}", reason_text(reason));
+            let _ = rings.send(Ring { connection, about: About::Lost(reason.into()) });
+        });
+        Ok(client)
+    }
+
+    fn connect_options(&self) -> Result<ConnectOptions, Lost> {
+        let mut options = ConnectOptionsBuilder::with_mqtt_version(version(self.broker.protocol));
+        match self.broker.protocol {
+            Protocol::V5 => options.clean_start(true),
+            Protocol::V311 => options.clean_session(true),
+        };
+        options
+            .keep_alive_interval(self.broker.keep_alive)
+            .connect_timeout(self.broker.connect_timeout)
+            .max_inflight(i32::from(self.window) + 1);
+        if let Some(will) = &self.will {
+            options.will_message(self.message(will.clone()));
+        }
+        if let Some(username) = &self.broker.username {
+            options.user_name(username.as_str());
+        }
+        if let Some(file) = &self.broker.password_file {
+            let password = std::fs::read(file).map_err(|error| {
+                Lost::Passing(format!("broker.password_file: cannot read {}: {error}", file.display()))
+            })?;
+            options.password(password.trim_ascii_end());
+        }
+        Ok(options.finalize())
+    }
+
+    fn message(&self, outgoing: Outgoing) -> Message {
+        let mut message = MessageBuilder::new()
+            .topic(outgoing.topic)
+            .payload(outgoing.payload)
+            .qos(qos(outgoing.qos))
+            .retained(outgoing.retain);
+        if self.broker.protocol == Protocol::V5 {
+            message = message.properties(properties(outgoing.content_type, outgoing.expiry, &outgoing.user_properties));
+        }
+        message.finalize()
+    }
+
+    fn ring(&self, about: About) {
+        let _ = self.rings.send(Ring { connection: self.connection, about });
+    }
+
+    fn waker(&self, about: About) -> Waker {
+        Waker::from(Arc::new(Bell { rings: self.rings.clone(), connection: self.connection, about }))
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // Taking the last client down waits for the library's threads, for up to a second. The process is about to
+        // end, and everything that matters was said to the broker.
+        if let Some(client) = self.client.take() {
+            std::mem::forget(client);
+        }
+    }
+}
+
+/// What a token's waker does: it rings.
+struct Bell {
+    rings: Sender<Ring>,
+    connection: u64,
+    about: About,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        // Nobody listens any more once the publisher is gone.
+        let _ = self.rings.send(Ring { connection: self.connection, about: self.about.clone() });
+    }
+}
+
+fn poll<F: Future + Unpin>(future: &mut F, waker: Waker) -> Option<F::Output> {
+    match Pin::new(future).poll(&mut Context::from_waker(&waker)) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
+fn connected(response: &paho_mqtt::ServerResponse) -> Connected {
+    Connected {
+        session_present: response.connect_response().is_some_and(|response| response.session_present),
+        receive_maximum: response
+            .properties()
+            .get_int(PropertyCode::ReceiveMaximum)
+            .and_then(|maximum| u16::try_from(maximum).ok())
+            .filter(|maximum| *maximum > 0)
+            .unwrap_or(u16::MAX),
+    }
+}
+
+/// Why the broker did not accept the connection, and whether trying again can help.
+fn refusal(error: &paho_mqtt::Error) -> Lost {
+    use paho_mqtt::Error;
+    match error {
+        Error::ConnectReturn(code) => {
+            let reason = format!("the broker refused the connection: {code}");
+            match code {
+                ConnectReturnCode::UnacceptableProtocolVersion
+                | ConnectReturnCode::IdentifierRejected
+                | ConnectReturnCode::BadUserNameOrPassword
+                | ConnectReturnCode::NotAuthorized => Lost::Refused(reason),
+                ConnectReturnCode::Accepted | ConnectReturnCode::ServerUnavailable => Lost::Passing(reason),
+            }
+        }
+        Error::ReasonCode(code, _) => {
+            let reason = format!("the broker refused the connection: {}", reason_text(*code));
+            match code {
+                ReasonCode::UnsupportedProtocolVersion
+                | ReasonCode::ClientIdentifierNotValid
+                | ReasonCode::BadUserNameOrPassword
+                | ReasonCode::NotAuthorized
+                | ReasonCode::BadAuthenticationMethod
+                | ReasonCode::Banned => Lost::Refused(reason),
+                _ => Lost::Passing(reason),
+            }
+        }
+        other => Lost::Passing(format!("no connection: {other}")),
+    }
+}
+
+/// A reason code in words and as the number that the specification lists.
+fn reason_text(reason: ReasonCode) -> String {
+    format!("{reason} (0x{:02x})", reason as u8)
+}
+
+fn properties(content_type: &str, expiry: Option<Duration>, user: &[(&'static str, String)]) -> Properties {
+    let mut properties = Properties::new();
+    let mut push = || -> paho_mqtt::Result<()> {
+        properties.push_string(PropertyCode::ContentType, content_type)?;
+        if let Some(expiry) = expiry {
+            properties
+                .push_u32(PropertyCode::MessageExpiryInterval, u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX))?;
+        }
+        for (name, value) in user {
+            properties.push_string_pair(PropertyCode::UserProperty, name, value)?;
+        }
+        Ok(())
+    };
+    if let Err(error) = push() {
+        debug!("message property not set error={error}");
+    }
+    properties
+}
+
+fn version(protocol: Protocol) -> MqttVersion {
+    match protocol {
+        Protocol::V311 => MqttVersion::V3_1_1,
+        Protocol::V5 => MqttVersion::V5,
+    }
+}
+
+fn qos(qos: Qos) -> QoS {
+    match qos {
+        Qos::AtMostOnce => QoS::AtMostOnce,
+        Qos::AtLeastOnce => QoS::AtLeastOnce,
+        Qos::ExactlyOnce => QoS::ExactlyOnce,
+    }
+}

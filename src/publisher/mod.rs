@@ -1,0 +1,357 @@
+//! Thread 2: takes samples from the channel into the spool, and publishes from the spool to the broker.
+//!
+//! One loop waits for whatever comes first: a sample, a ring of the MQTT library, a deadline. It owns the spool and
+//! the connection, so nothing needs a lock.
+//!
+//! What it guarantees: a message is published only after it was accepted, and leaves the spool only after the broker
+//! acknowledged it or a rule of the configuration dropped it, which is counted and logged.
+
+mod backoff;
+mod connection;
+mod intake;
+mod link;
+mod rate;
+mod window;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::message::{Message, Sample, Seq, Stamp};
+use crate::payload;
+use crate::spool::Spool;
+use crate::status::{self, Counters};
+use connection::Connection;
+use crossbeam_channel::{Receiver, RecvError, Sender, select};
+use intake::Intake;
+use link::{Event, Lost, Publish, Ring};
+use log::{debug, info, warn};
+use rate::Rate;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use window::Window;
+
+/// How often a message may be refused before it is set aside.
+const STRIKES: u32 = 3;
+/// How long the loop sleeps when nothing at all is due.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// How the publisher ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// The channel was closed, and everything that came through it is in the spool.
+    Stopped,
+    /// The retry delay passed `retry.max_delay`: why the last attempt failed.
+    GaveUp(String),
+    /// The broker refuses credentials, client id or protocol version: its words.
+    Refused(String),
+}
+
+/// The publisher, before its thread runs.
+pub struct Publisher {
+    spool: Spool,
+    intake: Intake,
+    connection: Connection,
+    rings: Receiver<Ring>,
+    window: Window,
+    rate: Option<Rate>,
+    config: Config,
+    clock: Clock,
+    counters: Arc<Counters>,
+    /// When the agent started, for the status message.
+    started: Stamp,
+    next_status: Option<Instant>,
+    stop: Receiver<Infallible>,
+    gives_up: Sender<()>,
+    end: End,
+}
+
+/// What connects the publisher with the other threads.
+pub struct Channels {
+    /// From the sampler; closed when it has ended.
+    pub samples: Receiver<Sample>,
+    /// Closed as the order to stop.
+    pub stop: Receiver<Infallible>,
+    /// Told once when the publisher cannot go on and waits for the order to stop. Must have room for one.
+    pub gives_up: Sender<()>,
+}
+
+impl Publisher {
+    /// A publisher that takes from `channels.samples` into `spool`, and publishes from there.
+    pub fn new(config: Config, spool: Spool, channels: Channels, counters: Arc<Counters>, clock: Clock) -> Self {
+        let started = clock.now();
+        let will = status::offline(&config, started);
+        let (connection, rings) = Connection::new(&config, spool.stream(), will);
+        Self {
+            intake: Intake::new(channels.samples, config.channel.capacity),
+            stop: channels.stop,
+            gives_up: channels.gives_up,
+            connection,
+            rings,
+            window: Window::new(usize::from(config.delivery.window)),
+            rate: config.delivery.max_rate.map(Rate::new),
+            clock,
+            counters,
+            started,
+            next_status: None,
+            end: End::Stopped,
+            spool,
+            config,
+        }
+    }
+
+    /// Runs until a channel is closed and what was in flight is acknowledged or `shutdown_timeout` has passed.
+    pub fn run(mut self) -> End {
+        loop {
+            let timeout = self.next_deadline().map_or(IDLE, |at| at.saturating_duration_since(Instant::now()));
+            select! {
+                recv(self.stop) -> _ => break,
+                recv(self.intake.samples()) -> sample => match sample {
+                    Ok(sample) => self.intake.push(sample),
+                    Err(RecvError) => break,
+                },
+                recv(self.rings) -> ring => self.answer(ring.into_iter()),
+                default(timeout) => {}
+            }
+            self.answer_waiting();
+            self.spool_waiting();
+            self.check_deadlines(Instant::now());
+            self.publish_waiting();
+            self.trim();
+        }
+        self.stop();
+        self.end
+    }
+
+    /// The earliest moment at which something has to be done.
+    fn next_deadline(&self) -> Option<Instant> {
+        let rate = self.rate.as_ref().and_then(Rate::next).filter(|_| self.can_send());
+        let ack = self.window.oldest_sent().map(|sent| sent + self.config.delivery.ack_timeout);
+        [self.intake.deadline(&self.spool), self.connection.deadline(), self.next_status, rate, ack]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn check_deadlines(&mut self, now: Instant) {
+        if self.window.oldest_sent().is_some_and(|sent| now >= sent + self.config.delivery.ack_timeout) {
+            let timeout = humantime::format_duration(self.config.delivery.ack_timeout);
+            self.lost(Lost::Passing(format!("no acknowledgement for {timeout}")));
+        }
+        if let Some(lost) = self.connection.check(now) {
+            self.lost(lost);
+        }
+        if self.next_status.is_some_and(|at| now >= at) {
+            self.publish_status(now);
+        }
+    }
+
+    /// Takes samples from the channel into the spool, as many as are there: one flush serves them all.
+    fn spool_waiting(&mut self) {
+        let dropped = self.intake.spool_waiting(&mut self.spool, self.window.range_in_flight(), &self.counters);
+        for range in dropped {
+            self.window.drop_waiting(&range);
+        }
+    }
+
+    fn answer_waiting(&mut self) {
+        let rings = self.rings.clone();
+        self.answer(rings.try_iter());
+    }
+
+    fn answer(&mut self, rings: impl Iterator<Item = Ring>) {
+        for ring in rings {
+            match self.connection.answer(ring) {
+                None | Some(Event::Disconnected) => {}
+                Some(Event::Connected(connected)) => self.connected(connected),
+                Some(Event::Acknowledged(Publish::Status)) => self.connection.proved(),
+                Some(Event::Acknowledged(Publish::Message(seq))) => self.acknowledged(seq),
+                Some(Event::Refused(Publish::Message(seq), reason)) => self.refused(seq, &reason),
+                Some(Event::Refused(Publish::Status, reason)) => {
+                    warn!("status message refused topic={:?} reason={reason}", self.config.status.topic);
+                }
+                Some(Event::Lost(lost)) => self.lost(lost),
+            }
+        }
+    }
+
+    fn connected(&mut self, connected: link::Connected) {
+        self.counters.connections.add(1);
+        self.connection.connected(connected, Instant::now(), self.spool.backlog());
+        if self.config.status.topic.is_some() {
+            self.publish_status(Instant::now());
+        }
+    }
+
+    fn acknowledged(&mut self, seq: Seq) {
+        self.connection.proved();
+        if self.window.remove(seq).is_some() {
+            self.counters.acknowledged.add(1);
+            self.spool.finish(seq);
+        }
+    }
+
+    /// The broker will not take a message: it is tried again, then set aside, so that it blocks nothing.
+    fn refused(&mut self, seq: Seq, reason: &str) {
+        self.connection.proved();
+        let Some(strikes) = self.window.refused(seq) else { return };
+        let Some(message) = self.window.get(seq) else { return };
+        let topic = &message.sample.route.topic;
+        if strikes < STRIKES {
+            debug!("message refused; publishing it again seq={seq} topic={topic} reason={reason}");
+            let outgoing = payload::outgoing(message, self.waited(message));
+            if let Err(lost) = self.connection.publish(Publish::Message(seq), outgoing) {
+                self.lost(lost);
+            }
+            return;
+        }
+        match self.spool.set_aside(message, reason) {
+            Ok(file) => {
+                warn!("message refused; set aside seq={seq} topic={topic} reason={reason} file={}", file.display());
+                self.counters.rejected.add(1);
+                self.window.remove(seq);
+                self.spool.finish(seq);
+            }
+            Err(error) => {
+                // Nothing accepted is lost: it goes back to the head of the queue with the next connection.
+                self.lost(Lost::Passing(format!("message {seq} refused ({reason}) and not set aside: {error}")));
+            }
+        }
+    }
+
+    fn lost(&mut self, lost: Lost) {
+        self.window.connection_lost();
+        self.next_status = None;
+        if let Some(end) = self.connection.lost(lost, self.spool.backlog()) {
+            self.end = end;
+            // The agent may be stopping already, and not listen any more.
+            let _ = self.gives_up.try_send(());
+        }
+    }
+
+    fn can_send(&self) -> bool {
+        self.connection.limit().is_some_and(|limit| self.window.in_flight() < limit)
+            && (self.window.has_room() || self.window.next_to_send().is_some())
+    }
+
+    /// Publishes in order until the window is full, the spool is empty or the rate is reached.
+    fn publish_waiting(&mut self) {
+        while self.can_send() {
+            let now = Instant::now();
+            if self.rate.as_ref().and_then(Rate::next).is_some_and(|next| now < next) {
+                return;
+            }
+            if self.window.next_to_send().is_none() && !self.read_on() {
+                return;
+            }
+            let Some(message) = self.window.next_to_send() else { return };
+            let (seq, outgoing) = (message.seq, payload::outgoing(message, self.waited(message)));
+            if let Err(lost) = self.connection.publish(Publish::Message(seq), outgoing) {
+                self.lost(lost);
+                return;
+            }
+            self.window.sent(now);
+            self.counters.published.add(1);
+            if let Some(rate) = &mut self.rate {
+                rate.published(now);
+            }
+        }
+    }
+
+    /// Moves the next message that is worth sending from the spool into the window; whether there was one.
+    fn read_on(&mut self) -> bool {
+        loop {
+            let counters = &self.counters;
+            let next = self.spool.next(|range| counters.damaged.add(range.end().0 - range.start().0 + 1));
+            let message = match next {
+                Ok(Some(message)) => message,
+                Ok(None) => return false,
+                Err(error) => {
+                    self.intake.disk_failed("read the spool", &error.to_string());
+                    return false;
+                }
+            };
+            let waited = self.waited(&message);
+            let Some(counter) = self.outdated(&message, waited) else {
+                self.window.push(message);
+                return true;
+            };
+            debug!("message dropped, too old seq={} waited={}", message.seq, humantime::format_duration(waited));
+            counter.add(1);
+            self.spool.finish(message.seq);
+        }
+    }
+
+    /// The counter of the rule by which a message is too old; `None`: it is not.
+    fn outdated(&self, message: &Message, waited: Duration) -> Option<&status::Counter> {
+        if message.sample.route.expiry.is_some_and(|expiry| waited >= expiry) {
+            return Some(&self.counters.dropped_expired);
+        }
+        self.config.spool.max_age.is_some_and(|age| waited >= age).then_some(&self.counters.dropped_max_age)
+    }
+
+    /// How long ago a message was sampled. Within one boot the boot clock knows, whatever the wall clock did.
+    fn waited(&self, message: &Message) -> Duration {
+        let (now, taken) = (self.clock.now(), message.sample.taken);
+        let milliseconds = if now.boot_id == taken.boot_id {
+            now.boot.saturating_sub(taken.boot)
+        } else {
+            u64::try_from(now.wall.saturating_sub(taken.wall)).unwrap_or(0)
+        };
+        Duration::from_millis(milliseconds)
+    }
+
+    fn publish_status(&mut self, now: Instant) {
+        self.next_status = Some(now + self.config.status.interval);
+        let status = status::online(&self.config, self.started, self.spool.backlog(), &self.counters);
+        if let Some(status) = status
+            && let Err(lost) = self.connection.publish(Publish::Status, status)
+        {
+            self.lost(lost);
+        }
+    }
+
+    fn trim(&mut self) {
+        if let Err(error) = self.spool.trim() {
+            self.intake.disk_failed("write the journal", &error.to_string());
+        }
+    }
+
+    /// Waits for what is in flight, says goodbye, and leaves everything on the medium.
+    fn stop(&mut self) {
+        let deadline = Instant::now() + self.config.shutdown_timeout;
+        info!("stopping in_flight={} backlog={}", self.window.in_flight(), self.spool.backlog().messages);
+        self.wait_until(deadline, |publisher| publisher.window.in_flight() == 0);
+        if self.connection.limit().is_some()
+            && let Some(status) = status::offline(&self.config, self.started)
+            && self.connection.publish(Publish::Status, status).is_ok()
+        {
+            self.wait_until(deadline, |publisher| !publisher.connection.awaits_status());
+        }
+        if self.connection.limit().is_some() {
+            self.connection.disconnect();
+            while self.connection.is_disconnecting() && self.answer_next(deadline) {}
+        }
+        self.trim();
+        while let Err(error) = self.intake.save_rest(&mut self.spool, &self.counters) {
+            if Instant::now() >= deadline {
+                warn!("spool not safe on the medium error={error}");
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(100).min(self.config.shutdown_timeout));
+        }
+        info!("stopped backlog={}", self.spool.backlog().messages);
+    }
+
+    /// Answers the library until something holds, the connection is gone, or the deadline has passed.
+    fn wait_until(&mut self, deadline: Instant, holds: impl Fn(&Self) -> bool) {
+        while self.connection.limit().is_some() && !holds(self) && self.answer_next(deadline) {}
+    }
+
+    /// Waits for the library; whether it said something before the deadline.
+    fn answer_next(&mut self, deadline: Instant) -> bool {
+        let ring = self.rings.recv_deadline(deadline);
+        let rang = ring.is_ok();
+        self.answer(ring.into_iter());
+        rang
+    }
+}
