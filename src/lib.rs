@@ -9,6 +9,7 @@ pub mod burst;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod logging;
 pub mod message;
 pub mod payload;
 pub mod publisher;

@@ -2,13 +2,13 @@
 
 use super::{Code, Failure};
 use crate::agent::{self, Outcome};
+use crate::logging::Logs;
 use crate::sampler::Scheduled;
 use crate::spool::Spool;
 use crossbeam_channel::{Receiver, bounded};
-use log::info;
+use log::{error, info, warn};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 /// Runs the agent until it is stopped or cannot go on.
 ///
@@ -16,23 +16,41 @@ use std::time::{Duration, Instant};
 /// Why it could not start, or could not go on.
 pub fn run(named: Option<&Path>) -> Result<(), Failure> {
     let config = super::load(named)?;
-    let _logger = flexi_logger::Logger::try_with_str("debug, paho_mqtt=off").unwrap().log_to_stdout().format(flexi_logger::detailed_format).start().unwrap();
+    let (logs, trouble) =
+        Logs::start(&config.logging).map_err(|error| Failure { code: Code::Bug, message: error.to_string() })?;
+    log_panics();
     info!("packhorse {} starting device={}", env!("CARGO_PKG_VERSION"), config.device);
+    if let Some(trouble) = trouble {
+        warn!("no log files; the log goes to the console alone: {trouble}");
+    }
     let stop = stop_signals()?;
     let source = |source| Scheduled::new(source, &config.device, &config.spool.directory);
     let sources: Vec<Scheduled> = config.telemetry.sources.iter().map(source).collect();
     let routes: Vec<_> = sources.iter().map(|source| Arc::clone(&source.route)).collect();
-    let spool = Spool::open(&config.spool, &routes)
-        .map_err(|error| Failure { code: Code::Spool, message: error.to_string() })?;
-    let outcome = agent::run(config, sources, spool, &stop, |now: Instant| now + Duration::from_secs(1));
-    match outcome {
+    let spool = Spool::open(&config.spool, &routes).map_err(|error| failure(Code::Spool, error.to_string()))?;
+    match agent::run(config, sources, spool, &stop, |now| logs.tick(now)) {
         Outcome::Stopped => Ok(()),
-        Outcome::GaveUp(reason) => Err(Failure { code: Code::GaveUp, message: format!("gave up: {reason}") }),
-        Outcome::Refused(reason) => Err(Failure { code: Code::Refused, message: reason }),
+        Outcome::GaveUp(reason) => Err(failure(Code::GaveUp, format!("gave up: {reason}"))),
+        Outcome::Refused(reason) => Err(failure(Code::Refused, reason)),
         Outcome::Panicked(thread) => {
-            Err(Failure { code: Code::Bug, message: format!("the {thread} thread panicked; please report this") })
+            Err(failure(Code::Bug, format!("the {thread} thread panicked; please report this")))
         }
     }
+}
+
+/// A failure that the log files keep as well, for who looks there in the morning.
+fn failure(code: Code, message: String) -> Failure {
+    error!("exiting with code {}: {message}", code as u8);
+    Failure { code, message }
+}
+
+/// Puts panics into the log files too; standard error may lead nowhere.
+fn log_panics() {
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        error!("{panic}");
+        default(panic);
+    }));
 }
 
 /// A channel that is told of the first SIGINT, SIGTERM or SIGHUP. The second ends the process at once: what was

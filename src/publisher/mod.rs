@@ -115,8 +115,8 @@ impl Publisher {
             self.answer_waiting();
             self.spool_waiting();
             self.check_deadlines(Instant::now());
-            self.publish_waiting();
             self.trim();
+            self.publish_waiting();
         }
         self.stop();
         self.end
@@ -310,6 +310,7 @@ impl Publisher {
         }
     }
 
+    /// Comes before anything more is published, so that a `kill -9` repeats no more than a window's worth.
     fn trim(&mut self) {
         if let Err(error) = self.spool.trim() {
             self.intake.disk_failed("write the journal", &error.to_string());

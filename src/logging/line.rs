@@ -1,0 +1,69 @@
+//! A record as a line of text.
+
+use chrono::{DateTime, Local, SecondsFormat};
+use log::Record;
+use std::fmt::Write;
+
+/// `2026-11-21T03:15:01.234+01:00 INFO  packhorse::publisher connected …`, with a line break at the end.
+///
+/// Control characters in the message are escaped: what a sensor or a broker says cannot forge a line.
+pub fn render(now: DateTime<Local>, record: &Record<'_>) -> String {
+    let time = now.to_rfc3339_opts(SecondsFormat::Millis, false);
+    let mut line = format!("{time} {:<5} {} ", record.level(), record.target());
+    write!(Escape(&mut line), "{}", record.args()).expect("writing to memory");
+    line.push('\n');
+    line
+}
+
+/// The message of a rendered line: what stands behind the time.
+pub fn without_time(line: &str) -> &str {
+    line.split_once(' ').map_or(line, |(_, rest)| rest)
+}
+
+struct Escape<'a>(&'a mut String);
+
+impl Write for Escape<'_> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        for character in text.chars() {
+            if character.is_control() {
+                self.0.extend(character.escape_default());
+            } else {
+                self.0.push(character);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use log::Level;
+
+    fn line(message: &str) -> String {
+        let now = DateTime::parse_from_rfc3339("2026-11-21T03:15:01.234+01:00").unwrap().with_timezone(&Local);
+        let arguments = format_args!("{message}").to_string();
+        render(
+            now,
+            &Record::builder().level(Level::Info).target("packhorse::spool").args(format_args!("{arguments}")).build(),
+        )
+    }
+
+    #[test]
+    fn a_line_has_time_level_target_and_message() {
+        let line = line("spool opened");
+
+        let (time, rest) = line.split_once(' ').unwrap();
+        assert!(DateTime::parse_from_rfc3339(time).is_ok() && time.contains(".234"), "{time}");
+        assert_eq!(rest, "INFO  packhorse::spool spool opened\n");
+        assert_eq!(without_time(&line), rest);
+    }
+
+    #[test]
+    fn a_message_cannot_forge_a_line() {
+        let line = line("evil\n2026 ERROR packhorse all is lost\r\x1b[2J");
+
+        assert_eq!(line.matches('\n').count(), 1);
+        assert!(line.contains(r"evil\n2026 ERROR packhorse all is lost\r\u{1b}[2J"), "{line}");
+    }
+}

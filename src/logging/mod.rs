@@ -1,0 +1,146 @@
+//! The log: which records go to which file and to the console.
+//!
+//! flexi_logger filters by target and level; one writer behind it hands each record to the outputs that it belongs
+//! in. The files rotate by themselves when they are large, and by [`Logs::tick`] when they are old: no thread is
+//! started for that.
+//!
+//! With `logging.paho: off` the MQTT library's records go nowhere, and its C part writes no trace: what matters to a
+//! user, the publisher reports in its own words.
+
+mod console;
+mod file;
+mod line;
+
+use crate::config::Logging;
+use console::Console;
+use file::RotatingFile;
+use flexi_logger::writers::LogWriter;
+use flexi_logger::{DeferredNow, FlexiLoggerError, LogSpecification, Logger, LoggerHandle};
+use log::{LevelFilter, Record};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The target of packhorse's own records, and the beginning of its modules'.
+const OWN: &str = "packhorse";
+/// The beginning of the MQTT library's targets: `paho_mqtt` and the C library's `paho_mqtt_c`.
+const LIBRARY: &str = "paho_mqtt";
+/// How often the files are looked after when none is due: a folder that disappears comes back within this time.
+const CHECK: Duration = Duration::from_secs(5);
+
+/// The log could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("log folder {directory}: {source}")]
+    Folder { directory: String, source: io::Error },
+    #[error("the log cannot be started: {0}")]
+    Logger(#[from] FlexiLoggerError),
+}
+
+/// The running log. Dropping it ends the logging.
+pub struct Logs {
+    outputs: Arc<Outputs>,
+    _logger: LoggerHandle,
+}
+
+impl Logs {
+    /// Starts logging to files and console. Where the files cannot be written, the log goes to the console alone:
+    /// that is no reason for telemetry to stop, so the second value tells what is wrong with them.
+    ///
+    /// # Errors
+    /// [`Error::Logger`] when this process logs already.
+    pub fn start(config: &Logging) -> Result<(Logs, Option<Error>), Error> {
+        let (files, trouble) = match files(config) {
+            Ok(files) => (files, None),
+            Err(source) => {
+                let directory = config.directory.display().to_string();
+                (Vec::new(), Some(Error::Folder { directory, source }))
+            }
+        };
+        let outputs = Arc::new(Outputs { files, console: Mutex::new(Console::new()), console_level: config.console });
+        let logger = Logger::with(specification(config))
+            .log_to_writer(Box::new(Writer(Arc::clone(&outputs))))
+            .error_channel(flexi_logger::ErrorChannel::DevNull)
+            .start()?;
+        Ok((Logs { outputs, _logger: logger }, trouble))
+    }
+
+    /// Rotates what is due and prunes what is too much; when to call it next.
+    pub fn tick(&self, now: Instant) -> Instant {
+        let next = self.outputs.files.iter().map(|output| lock(&output.file).tick(now)).min();
+        next.unwrap_or(now + CHECK).min(now + CHECK)
+    }
+}
+
+/// Which targets are logged at all, and up to which level. What no output wants is refused before it is formatted.
+fn specification(config: &Logging) -> LogSpecification {
+    let file = |wanted, level| if wanted { level } else { LevelFilter::Off };
+    let shared = file(config.debug, LevelFilter::Debug).max(file(config.info, LevelFilter::Info)).max(config.console);
+    LogSpecification::builder()
+        .default(shared.min(LevelFilter::Warn))
+        .module(OWN, shared.max(config.sample))
+        .module(LIBRARY, config.paho)
+        .build()
+}
+
+/// A kind of log file, and what belongs in it.
+struct FileOutput {
+    belongs: fn(&str) -> bool,
+    level: LevelFilter,
+    file: Mutex<RotatingFile>,
+}
+
+struct Outputs {
+    files: Vec<FileOutput>,
+    console: Mutex<Console>,
+    console_level: LevelFilter,
+}
+
+fn files(config: &Logging) -> io::Result<Vec<FileOutput>> {
+    let begin = |kind, level, belongs: fn(&str) -> bool| -> io::Result<FileOutput> {
+        let file = Mutex::new(RotatingFile::begin(kind, config)?);
+        Ok(FileOutput { belongs, level, file })
+    };
+    let mut files = Vec::new();
+    if config.debug {
+        files.push(begin("debug.log", LevelFilter::Debug, |_| true)?);
+    }
+    if config.info {
+        files.push(begin("info.log", LevelFilter::Info, |_| true)?);
+    }
+    if config.sample != LevelFilter::Off {
+        files.push(begin("sample.log", config.sample, |target| target.split("::").next() == Some(OWN))?);
+    }
+    if config.paho != LevelFilter::Off {
+        files.push(begin("paho.log", config.paho, |target| target.starts_with(LIBRARY))?);
+    }
+    Ok(files)
+}
+
+/// What flexi_logger writes to.
+struct Writer(Arc<Outputs>);
+
+impl LogWriter for Writer {
+    fn write(&self, now: &mut DeferredNow, record: &Record<'_>) -> io::Result<()> {
+        let Outputs { files, console, console_level } = &*self.0;
+        let line = line::render(*now.now(), record);
+        for output in files.iter().filter(|output| record.level() <= output.level && (output.belongs)(record.target()))
+        {
+            lock(&output.file).write(&line);
+        }
+        if record.level() <= *console_level {
+            lock(console).write(record, &line);
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        // Every line is handed to the system when it is written.
+        Ok(())
+    }
+}
+
+/// A thread that panicked while it logged leaves nothing behind that the next one could not use.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
