@@ -1,101 +1,29 @@
 //! The configuration: what the YAML file may say, and what holds where it says nothing.
 //!
-//! The structs are the effective configuration: every value is present, checked and in its own unit. `read.rs` is
-//! the schema that a file is read by, `write.rs` its counterpart, `files.rs` looks at the files and folders that a
-//! configuration names.
+//! The structs are the effective configuration: every value is present, checked and in its own unit. [`load`] reads a
+//! file into them and tells all that is wrong with it at once; [`Config::to_yaml`] writes them back. Nothing outside this
+//! module knows which crates read and write the YAML.
 
-mod document;
-mod files;
+mod load;
+mod problem;
 mod read;
-#[cfg(test)]
-mod tests;
-mod topics;
-mod url;
-mod values;
+mod section;
+mod sources;
+mod tree;
+mod value;
 mod write;
 
-pub use document::{Problem, Problems};
+#[cfg(test)]
+mod tests;
+
+pub use load::{Inspection, NotFound, inspect, keys, load, locate, parse};
+pub use problem::{Problem, Problems};
+pub use section::{NamedFile, Role};
 
 use crate::message::{Format, Qos};
-use document::Document;
 use log::LevelFilter;
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
-
-/// Where the packages put the configuration.
-const INSTALLED: &str = "/etc/packhorse/config.yaml";
-/// Where it is looked for first, when nobody says where it is.
-const LOCAL: &str = "config.yaml";
-/// Bytes of a configuration at most: no real one is near it.
-const LARGEST: u64 = 1024 * 1024;
-
-/// There is no configuration where one was looked for.
-#[derive(Debug, thiserror::Error)]
-#[error("no configuration: neither ./{LOCAL} nor {INSTALLED} exists; name one with --config FILE or $PACKHORSE_CONFIG")]
-pub struct NotFound;
-
-/// The file to read: `named` where somebody named one, else ./config.yaml, else /etc/packhorse/config.yaml.
-///
-/// # Errors
-/// [`NotFound`] when nobody named one and neither exists.
-pub fn locate(named: Option<&Path>) -> Result<PathBuf, NotFound> {
-    if let Some(named) = named {
-        return Ok(named.to_owned());
-    }
-    [LOCAL, INSTALLED].into_iter().map(PathBuf::from).find(|path| path.exists()).ok_or(NotFound)
-}
-
-/// Reads a configuration.
-///
-/// # Errors
-/// Everything that is wrong with it.
-pub fn load(path: &Path) -> Result<Config, Problems> {
-    parse(&text(path)?, path)
-}
-
-/// Reads a configuration from text; `file` stands in errors.
-///
-/// # Errors
-/// Everything that is wrong with it.
-pub fn parse(text: &str, file: &Path) -> Result<Config, Problems> {
-    interpret(&Document::parse(text, file)?, file)
-}
-
-/// Reads a configuration, and looks at every file and folder that it names.
-///
-/// # Errors
-/// Everything that is wrong with it; with the files only where the configuration itself is good.
-pub fn check(path: &Path) -> Result<Config, Problems> {
-    let document = Document::parse(&text(path)?, path)?;
-    let config = interpret(&document, path)?;
-    files::check(&config, &document);
-    let problems = document.problems();
-    if problems.is_empty() { Ok(config) } else { Err(Problems::new(path, problems)) }
-}
-
-fn interpret(document: &Document, file: &Path) -> Result<Config, Problems> {
-    let config = read::read(document);
-    let problems = document.problems();
-    if problems.is_empty() { Ok(config) } else { Err(Problems::new(file, problems)) }
-}
-
-fn text(path: &Path) -> Result<String, Problems> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
-    if let Err(error) = read {
-        return Err(Problems::one(path, 1, format!("cannot be read: {error}")));
-    }
-    if bytes.len() as u64 > LARGEST {
-        return Err(Problems::one(path, 1, format!("is larger than {LARGEST} bytes")));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
-        Problems::one(path, line, "is not UTF-8 text here".to_owned())
-    })
-}
 
 /// The whole of the configuration.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,316 +1,297 @@
-//! The schema: which keys there are, what each may be, and what holds where the file says nothing.
+//! The schema: every key, its default and its bounds, in the order of the shipped file.
+//!
+//! Reading goes on after a problem, with the default in place of what was refused, so that one run tells everything
+//! that is wrong. A configuration made with such a stand-in is never handed out.
+//!
+//! Pure but for the text: what the host contributes is an argument.
 
-use super::document::{Document, Section};
-use super::topics::{self, Placeholders};
-use super::values::{boolean, duration, format, integer, level, number, one_of, path, qos, size, text, whole_seconds};
-use super::{
-    AtMax, Broker, Channel, Config, Delivery, Logging, Protocol, Retry, Source, SourceKind, Spool, Status, Sync,
-    Telemetry, WhenFull, url,
-};
+use super::section::{Findings, NamedFile, Role, Section};
+use super::sources::{Inherited, sources};
+use super::value::{self, LONGEST, Reading, Refusal};
+use super::{AtMax, Broker, Channel, Config, Delivery, Logging, Problem, Protocol, Retry, Spool, Status, Sync};
+use super::{Telemetry, WhenFull, tree};
 use crate::message::{Format, Qos};
+use bytesize::ByteSize;
 use log::LevelFilter;
-use serde_yaml::Value;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
-const HOUR: u64 = 3600;
-const DAY: u64 = 24 * HOUR;
-const KIB: u64 = 1024;
-const MIB: u64 = 1024 * KIB;
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Reads the whole schema; what is wrong is noted in the document.
-pub fn read(document: &Document) -> Config {
-    let root = document.root();
-    let device = device(&root);
-    let broker = broker(&root.section("broker"), &device);
-    let spool = spool(&root.section("spool"));
-    let delivery = delivery(&root.section("delivery"), broker.keep_alive);
+/// MQTT's keep alive is a 16-bit number of seconds.
+const KEEP_ALIVE_MAX: Duration = Duration::from_secs(u16::MAX as u64);
+
+/// What the machine and its service manager contribute.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Host {
+    pub name: Option<String>,
+    /// `$CREDENTIALS_DIRECTORY`
+    pub credentials: Option<PathBuf>,
+}
+
+impl Host {
+    pub fn this() -> Host {
+        let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        Host {
+            // Linux says "(none)" where nobody has set a name.
+            name: Some(name).filter(|name| !name.is_empty() && name != "(none)"),
+            credentials: std::env::var_os("CREDENTIALS_DIRECTORY").filter(|path| !path.is_empty()).map(PathBuf::from),
+        }
+    }
+}
+
+/// All that there is to say about a text.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    /// Not to be used when there are problems.
+    pub config: Config,
+    pub problems: Vec<Problem>,
+    /// What could be read of the files and folders that the configuration names.
+    pub files: Vec<NamedFile>,
+    /// Every key that the file may have, dotted, list items as `[]`.
+    pub schema: BTreeSet<String>,
+}
+
+/// Reads `text`.
+///
+/// # Errors
+///
+/// The one problem that makes it no YAML at all.
+pub(super) fn read(text: &str, host: &Host) -> Result<Outcome, Problem> {
+    let (root, problems) = tree::grow(text)?;
+    let refuse = |message: String| Problem { line: Some(root.line), key: String::new(), message };
+    match &root.content {
+        tree::Content::Mapping(_) => {}
+        _ if root.is_nothing() => return Err(tree::empty()),
+        _ => return Err(refuse(format!("the file holds {}; allowed are lines of `KEY: VALUE`", root.found()))),
+    }
+    let mut findings = Findings { problems, ..Findings::default() };
+    let config = Section::read(&mut findings, String::new(), 1, Some(&root), |top| config(top, host));
+    Ok(Outcome { config, problems: findings.problems, files: findings.files, schema: findings.schema })
+}
+
+fn config(top: &mut Section<'_>, host: &Host) -> Config {
+    let device = device(top, host);
+    let broker = top.section("broker", |section| broker(section, host, &device));
     Config {
-        retry: retry(&root.section("retry")),
-        telemetry: telemetry(&root.section("telemetry"), &device),
-        channel: Channel { capacity: root.section("channel").read("capacity", 1024, integer(1..=1_000_000)) },
-        shutdown_timeout: root.read("shutdown_timeout", 5 * SECOND, duration(Duration::ZERO..=HOUR as u32 * SECOND)),
-        logging: logging(&root.section("logging")),
-        status: status(&root.section("status"), &device),
+        retry: top.section("retry", retry),
+        telemetry: top.section("telemetry", |section| telemetry(section, &device)),
+        channel: top.section("channel", channel),
+        spool: top.section("spool", spool),
+        delivery: top.section("delivery", |section| delivery(section, broker.keep_alive)),
+        shutdown_timeout: top
+            .value("shutdown_timeout", |node| value::duration(node, Duration::ZERO..=LONGEST))
+            .unwrap_or(Duration::from_secs(5)),
+        logging: top.section("logging", logging),
+        status: top.section("status", |section| status(section, &device)),
         device,
         broker,
-        spool,
-        delivery,
     }
 }
 
-fn device(root: &Section<'_>) -> String {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let device = root.read("device", host, text);
-    if let Err(problem) = topics::check_level(&device) {
-        root.problem("device", problem);
-    }
-    device
-}
-
-fn broker(section: &Section<'_>, device: &str) -> Broker {
-    section.not_supported_yet("urls");
-    section.not_supported_yet("azure_iot_hub");
-    tls(&section.section("tls"));
-    let url = match section.get("url") {
-        Some(value) => url::broker(value).unwrap_or_else(|problem| {
-            section.problem("url", problem);
-            String::new()
-        }),
-        None => {
-            section.problem("url", "missing; where is the broker? For example mqtt://localhost:1883");
-            String::new()
-        }
-    };
-    let protocol = section.read("protocol", Protocol::V5, protocol);
-    let username =
-        section.get("username").and_then(|value| text(value).map_err(|p| section.problem("username", p)).ok());
-    let password_file = section.get("password_file").and_then(|value| {
-        path(value).map(credential).map_err(|problem| section.problem("password_file", problem)).ok()
+fn device(top: &mut Section<'_>, host: &Host) -> String {
+    let given = top.optional("device", |node| {
+        let name = value::text(node)?;
+        value::name(&name).map(|()| name)
     });
-    if password_file.is_some() && username.is_none() && protocol == Protocol::V311 {
-        section.problem("password_file", "needs a `username`: MQTT 3.1.1 knows no password without one");
+    if top.has("device") {
+        return given.unwrap_or_default();
     }
+    let Some(name) = &host.name else {
+        top.problem("device", "is not set, and the host has no name to take instead; set it");
+        return String::new();
+    };
+    if let Err(Refusal::Because(why) | Refusal::Allowed(why)) = value::name(name) {
+        top.problem("device", format!("is not set, and the host's name cannot stand in: it {why}"));
+    }
+    name.clone()
+}
+
+fn broker(section: &mut Section<'_>, host: &Host, device: &str) -> Broker {
+    let url = section.value("url", value::url);
+    section.not_yet("urls");
+    if !section.has("urls") {
+        section.missing("url", "give the broker's address, such as `mqtt://localhost:1883`");
+    }
+    let client_id = section.value("client_id", |node| {
+        let client_id = value::text(node)?;
+        // `{stream}` stays: only the spool knows it.
+        let client_id = value::replace(&client_id, &[("device", device), ("stream", "{stream}")])?;
+        value::mqtt_text(&client_id).map(|()| client_id)
+    });
+    let protocol =
+        section.value("protocol", |node| value::choice(node, &[("5", Protocol::V5), ("3.1.1", Protocol::V311)]));
+    let protocol = protocol.unwrap_or(Protocol::V5);
+    let keep_alive = section.value("keep_alive", |node| value::whole_seconds(node, SECOND..=KEEP_ALIVE_MAX));
+    let connect_timeout = section.value("connect_timeout", |node| value::duration(node, SECOND..=LONGEST));
+    let session_expiry = section.value("session_expiry", |node| value::whole_seconds(node, Duration::ZERO..=LONGEST));
+    let username = section.optional("username", |node| {
+        let username = value::text(node)?;
+        value::mqtt_text(&username).map(|()| username)
+    });
+    let password_file = section.optional("password_file", value::path).map(|path| match &host.credentials {
+        Some(folder) if !path.as_os_str().as_encoded_bytes().contains(&b'/') => folder.join(path),
+        _ => path,
+    });
+    if let Some(path) = &password_file {
+        section.names("password_file", Role::PasswordFile, path);
+        if protocol == Protocol::V311 && !section.has("username") {
+            let message = "needs `broker.username` with protocol 3.1.1, which knows no password without a user name";
+            section.problem("password_file", message);
+        }
+    }
+    section.section("tls", tls);
+    section.not_yet("azure_iot_hub");
     Broker {
-        url,
-        client_id: client_id(section, device),
+        url: url.unwrap_or_default(),
+        client_id: client_id.unwrap_or_else(|| device.to_owned()),
         protocol,
-        // MQTT's keep alive is a 16-bit number of seconds.
-        keep_alive: section.read("keep_alive", 30 * SECOND, whole_seconds(1..=65_535)),
-        connect_timeout: section.read("connect_timeout", 10 * SECOND, whole_seconds(1..=HOUR)),
-        // MQTT 5's session expiry is a 32-bit number of seconds.
-        session_expiry: section.read("session_expiry", Duration::from_secs(DAY), whole_seconds(0..=u32::MAX.into())),
+        keep_alive: keep_alive.unwrap_or(Duration::from_secs(30)),
+        connect_timeout: connect_timeout.unwrap_or(Duration::from_secs(10)),
+        session_expiry: session_expiry.unwrap_or(DAY),
         username,
         password_file,
     }
 }
 
-/// A bare name is one of systemd's credentials, where systemd passes some.
-fn credential(path: PathBuf) -> PathBuf {
-    let bare = path.components().count() == 1 && path.is_relative();
-    match std::env::var_os("CREDENTIALS_DIRECTORY").filter(|_| bare) {
-        Some(directory) => PathBuf::from(directory).join(path),
-        None => path,
+fn tls(section: &mut Section<'_>) {
+    section.not_yet("ca_file");
+    section.not_yet("cert_file");
+    section.not_yet("key_file");
+    if section.value("verify", value::truth) == Some(false) {
+        section.problem("verify", "`false` is not supported yet; allowed: `true`");
     }
 }
 
-fn client_id(section: &Section<'_>, device: &str) -> String {
-    let template = section.read("client_id", "{device}".to_owned(), text);
-    let placeholders = Placeholders { device, source: None, stream: topics::Stream::Kept };
-    let expanded = topics::expand(&template, &placeholders).and_then(|id| {
-        // MQTT writes strings with a 16-bit length; the stream's eight digits are still to come.
-        let fits = id.len() <= 65_000 && !id.chars().any(char::is_control);
-        if fits { Ok(id) } else { Err("must be at most 65,000 bytes without control characters".to_owned()) }
+fn retry(section: &mut Section<'_>) -> Retry {
+    let initial = section.value("initial_delay", |node| value::duration(node, MILLISECOND..=LONGEST));
+    let factor = section.value("factor", |node| value::number(node, |factor| factor >= 1.0, "a number of at least 1"));
+    let max = section.value("max_delay", |node| value::duration(node, MILLISECOND..=LONGEST));
+    let at_max = section.value("at_max", |node| value::choice(node, &[("exit", AtMax::Exit), ("hold", AtMax::Hold)]));
+    let jitter = section
+        .value("jitter", |node| value::number(node, |jitter| (0.0..=1.0).contains(&jitter), "a number from 0 to 1"));
+    let initial_delay = initial.unwrap_or(2 * SECOND);
+    let max_delay = max.unwrap_or(2 * HOUR);
+    if initial_delay > max_delay {
+        let key = if initial.is_some() { "initial_delay" } else { "max_delay" };
+        let message = format!(
+            "`initial_delay` ({}) is above `max_delay` ({}); allowed: at most that",
+            humantime::format_duration(initial_delay),
+            humantime::format_duration(max_delay)
+        );
+        section.problem(key, message);
+    }
+    Retry {
+        initial_delay,
+        factor: factor.unwrap_or(2.0),
+        max_delay,
+        at_max: at_max.unwrap_or(AtMax::Exit),
+        jitter: jitter.unwrap_or(0.1),
+    }
+}
+
+fn telemetry(section: &mut Section<'_>, device: &str) -> Telemetry {
+    let interval = section.value("interval", interval).unwrap_or(10 * SECOND);
+    let topic = section.value("topic", |node| {
+        let topic = value::text(node)?;
+        // Checked here with a name that fits, so that a slip is reported once and not for every source.
+        let replaced = value::replace(&topic, &[("device", device), ("source", "source")])?;
+        value::topic(&replaced).map(|()| topic)
     });
-    expanded.unwrap_or_else(|problem| {
-        section.problem("client_id", problem);
-        template
-    })
+    let topic = topic.unwrap_or_else(|| "telemetry/{device}/{source}".to_owned());
+    let qos = section.value("qos", qos).unwrap_or(Qos::AtLeastOnce);
+    let format = section.value("format", format).unwrap_or(Format::Json);
+    let sources = sources(section, &Inherited { device, interval, topic: &topic, qos, format });
+    Telemetry { interval, topic, qos, format, sources }
 }
 
-fn protocol(value: &Value) -> Result<Protocol, String> {
-    match (value.as_u64(), value.as_str()) {
-        (Some(5), _) | (_, Some("5")) => Ok(Protocol::V5),
-        (_, Some("3.1.1")) => Ok(Protocol::V311),
-        _ => Err("allowed: 5, 3.1.1".to_owned()),
-    }
+pub(super) fn interval(node: &tree::Node) -> Reading<Duration> {
+    value::duration(node, MILLISECOND..=LONGEST)
 }
 
-fn tls(section: &Section<'_>) {
-    for key in ["ca_file", "cert_file", "key_file"] {
-        section.not_supported_yet(key);
-    }
-    if !section.read("verify", true, boolean) {
-        section.problem("verify", "not supported yet: false");
-    }
+pub(super) fn qos(node: &tree::Node) -> Reading<Qos> {
+    let level = value::integer(node, 0..=2_u8)?;
+    Qos::try_from(level).map_err(|_| Refusal::Allowed("0, 1 or 2".to_owned()))
 }
 
-fn retry(section: &Section<'_>) -> Retry {
-    let positive = || duration(Duration::from_millis(1)..=Duration::MAX);
-    let retry = Retry {
-        initial_delay: section.read("initial_delay", 2 * SECOND, positive()),
-        factor: section.read("factor", 2.0, number(|factor| factor >= 1.0, "a number of at least 1")),
-        max_delay: section.read("max_delay", Duration::from_secs(2 * HOUR), positive()),
-        at_max: section.read("at_max", AtMax::Exit, one_of(&[("exit", AtMax::Exit), ("hold", AtMax::Hold)])),
-        jitter: section.read("jitter", 0.1, number(|jitter| (0.0..=1.0).contains(&jitter), "a number from 0 to 1")),
-    };
-    if retry.initial_delay > retry.max_delay {
-        section.problem("initial_delay", "must not be longer than `max_delay`");
-    }
-    retry
+pub(super) fn format(node: &tree::Node) -> Reading<Format> {
+    value::choice(node, &[("json", Format::Json)])
 }
 
-fn telemetry(section: &Section<'_>, device: &str) -> Telemetry {
-    let mut telemetry = Telemetry {
-        interval: section.read("interval", 10 * SECOND, interval()),
-        topic: section.read("topic", "telemetry/{device}/{source}".to_owned(), text),
-        qos: section.read("qos", Qos::AtLeastOnce, qos),
-        format: section.read("format", Format::Json, format),
-        sources: Vec::new(),
-    };
-    if let Err(problem) = topics::topic(&telemetry.topic, device, "source") {
-        section.problem("topic", problem);
-    }
-    let mut names = HashSet::new();
-    match section.sections("sources") {
-        None => telemetry.sources.push(board(&telemetry, device)),
-        Some(list) => {
-            if list.is_empty() {
-                section.problem("sources", "must name at least one source, such as {name: board, type: system}");
-            }
-            for source in &list {
-                let source_read = self::source(source, &telemetry, device);
-                if !names.insert(source_read.name.clone()) {
-                    source.problem("name", format!("there is a source named {} already", source_read.name));
-                }
-                telemetry.sources.push(source_read);
-            }
-        }
-    }
-    telemetry
+fn channel(section: &mut Section<'_>) -> Channel {
+    let capacity = section.value("capacity", |node| value::integer(node, 1..=1_000_000_usize));
+    Channel { capacity: capacity.unwrap_or(1024) }
 }
 
-/// The source of a configuration that names none.
-fn board(telemetry: &Telemetry, device: &str) -> Source {
-    Source {
-        name: "board".to_owned(),
-        kind: SourceKind::System,
-        interval: telemetry.interval,
-        topic: topics::topic(&telemetry.topic, device, "board").unwrap_or_default(),
-        qos: telemetry.qos,
-        retain: false,
-        format: telemetry.format,
-        expiry: None,
-    }
-}
-
-fn source(section: &Section<'_>, telemetry: &Telemetry, device: &str) -> Source {
-    let name = section.read("name", String::new(), text);
-    if section.get("name").is_none() {
-        section.problem("name", "missing; every source needs a name of its own");
-    } else if let Err(problem) = topics::check_level(&name) {
-        section.problem("name", problem);
-    }
-    // The section's own topic has been checked when it is the one that is used.
-    let own = section.get("topic").is_some();
-    let template = section.read("topic", telemetry.topic.clone(), text);
-    let topic = topics::topic(&template, device, &name).unwrap_or_else(|problem| {
-        if own {
-            section.problem("topic", problem);
-        }
-        String::new()
+fn spool(section: &mut Section<'_>) -> Spool {
+    let directory = folder(section, Role::SpoolDirectory, "/var/lib/packhorse/spool");
+    let max_size = section.value("max_size", |node| value::size(node, ByteSize::mib(1)));
+    let max_age = section.optional("max_age", |node| value::duration(node, MILLISECOND..=LONGEST));
+    let when_full = section.value("when_full", |node| {
+        value::choice(node, &[("drop_oldest", WhenFull::DropOldest), ("drop_newest", WhenFull::DropNewest)])
     });
-    Source {
-        kind: kind(section),
-        name,
-        topic,
-        interval: section.read("interval", telemetry.interval, interval()),
-        qos: section.read("qos", telemetry.qos, qos),
-        retain: section.read("retain", false, boolean),
-        format: section.read("format", telemetry.format, format),
-        // MQTT 5's message expiry is a 32-bit number of seconds.
-        expiry: section.read("expiry", None, |value| whole_seconds(1..=u32::MAX.into())(value).map(Some)),
-    }
-}
-
-fn interval() -> impl Fn(&Value) -> Result<Duration, String> {
-    duration(Duration::from_millis(1)..=Duration::MAX)
-}
-
-/// The types of source, each with the keys that belong to it alone.
-const KEYS: [(&str, &[&str]); 2] = [("file", &["path", "scale", "offset", "unit"]), ("simulated", &["seed"])];
-
-fn kind(section: &Section<'_>) -> SourceKind {
-    let kind = match section.get("type") {
-        Some(kind) => kind.as_str().unwrap_or_default(),
-        None => {
-            section.problem("type", "missing; allowed: system, file, simulated");
-            return SourceKind::System;
-        }
-    };
-    for (owner, keys) in KEYS.iter().filter(|(owner, _)| *owner != kind) {
-        for key in keys.iter().filter(|key| section.get(key).is_some()) {
-            section.problem(key, format!("belongs to sources of type {owner}"));
-        }
-    }
-    match kind {
-        "system" => SourceKind::System,
-        "simulated" => {
-            SourceKind::Simulated { seed: section.read("seed", None, |value| integer(0..=u64::MAX)(value).map(Some)) }
-        }
-        "file" => {
-            if section.get("path").is_none() {
-                section.problem("path", "missing; which file is read?");
-            }
-            SourceKind::File {
-                path: section.read("path", PathBuf::new(), path),
-                scale: section.read("scale", 1.0, number(|_| true, "a number")),
-                offset: section.read("offset", 0.0, number(|_| true, "a number")),
-                unit: section.read("unit", None, |value| text(value).map(Some)),
-            }
-        }
-        "command" => {
-            section.problem("type", "not supported yet: command");
-            SourceKind::System
-        }
-        _ => {
-            section.problem("type", "allowed: system, file, simulated");
-            SourceKind::System
-        }
-    }
-}
-
-fn spool(section: &Section<'_>) -> Spool {
-    let when_full = &[("drop_oldest", WhenFull::DropOldest), ("drop_newest", WhenFull::DropNewest)];
+    let sync = section.value("sync", |node| {
+        value::choice(node, &[("always", Sync::Always)])
+            .or_else(|_| value::duration(node, MILLISECOND..=LONGEST).map(Sync::Every))
+            .map_err(|_| Refusal::Allowed("`always`, or a duration of at least 1ms such as `10s`".to_owned()))
+    });
     Spool {
-        directory: section.read("directory", PathBuf::from("/var/lib/packhorse/spool"), path),
-        max_size: section.read("max_size", 256 * MIB, size(MIB)),
-        max_age: section.read("max_age", None, |value| duration(SECOND..=Duration::MAX)(value).map(Some)),
-        when_full: section.read("when_full", WhenFull::DropOldest, one_of(when_full)),
-        sync: section.read("sync", Sync::Always, |value| match value.as_str() {
-            Some("always") => Ok(Sync::Always),
-            _ => duration(Duration::from_millis(1)..=HOUR as u32 * SECOND)(value)
-                .map(Sync::Every)
-                .map_err(|problem| format!("{problem}; or `always`")),
-        }),
+        directory,
+        max_size: max_size.unwrap_or(ByteSize::mib(256).as_u64()),
+        max_age,
+        when_full: when_full.unwrap_or(WhenFull::DropOldest),
+        sync: sync.unwrap_or(Sync::Always),
     }
 }
 
-fn delivery(section: &Section<'_>, keep_alive: Duration) -> Delivery {
-    let rate = number(|rate| (0.001..=1e6).contains(&rate), "a number of messages per second, from 0.001 to 1000000");
-    Delivery {
-        // MQTT's packet identifiers are 16-bit numbers above zero.
-        window: section.read("window", 100, integer(1..=u16::MAX)),
-        ack_timeout: section.read("ack_timeout", keep_alive * 3 / 2, duration(SECOND..=Duration::MAX)),
-        max_rate: section.read("max_rate", None, |value| rate(value).map(Some)),
-    }
+fn folder(section: &mut Section<'_>, role: Role, default: &str) -> PathBuf {
+    let given = section.value("directory", value::path);
+    let directory = given.unwrap_or_else(|| PathBuf::from(default));
+    section.names("directory", role, &directory);
+    directory
 }
 
-fn logging(section: &Section<'_>) -> Logging {
+fn delivery(section: &mut Section<'_>, keep_alive: Duration) -> Delivery {
+    let window = section.value("window", |node| value::integer(node, 1..=u16::MAX));
+    let ack_timeout = section.optional("ack_timeout", |node| value::duration(node, MILLISECOND..=LONGEST));
+    let max_rate = section
+        .optional("max_rate", |node| value::number(node, |rate| rate > 0.0, "a number of messages per second above 0"));
+    Delivery { window: window.unwrap_or(100), ack_timeout: ack_timeout.unwrap_or(keep_alive * 3 / 2), max_rate }
+}
+
+fn logging(section: &mut Section<'_>) -> Logging {
+    let directory = folder(section, Role::LogDirectory, "/var/log/packhorse");
+    let rotate_every = section.value("rotate_every", |node| value::duration(node, SECOND..=LONGEST));
+    let keep_files = section.value("keep_files", |node| value::integer(node, 1..=1_000_000_usize));
+    let max_file_size = section.value("max_file_size", |node| value::size(node, ByteSize::kib(4)));
     Logging {
-        directory: section.read("directory", PathBuf::from("/var/log/packhorse"), path),
-        rotate_every: section.read("rotate_every", Duration::from_secs(HOUR), duration(SECOND..=Duration::MAX)),
-        keep_files: section.read("keep_files", 6, integer(1..=10_000)),
-        max_file_size: section.read("max_file_size", 16 * MIB, size(4 * KIB)),
-        debug: section.read("debug", true, boolean),
-        info: section.read("info", true, boolean),
-        sample: section.read("sample", LevelFilter::Debug, level),
-        paho: section.read("paho", LevelFilter::Off, level),
-        console: section.read("console", LevelFilter::Info, level),
+        directory,
+        rotate_every: rotate_every.unwrap_or(HOUR),
+        keep_files: keep_files.unwrap_or(6),
+        max_file_size: max_file_size.unwrap_or(ByteSize::mib(16).as_u64()),
+        debug: section.value("debug", value::truth).unwrap_or(true),
+        info: section.value("info", value::truth).unwrap_or(true),
+        sample: section.value("sample", value::level).unwrap_or(LevelFilter::Debug),
+        paho: section.value("paho", value::level).unwrap_or(LevelFilter::Off),
+        console: section.value("console", value::level).unwrap_or(LevelFilter::Info),
     }
 }
 
-fn status(section: &Section<'_>, device: &str) -> Status {
-    section.not_supported_yet("prometheus_textfile");
-    // Here null means something: no status messages. A key that is missing means the default.
-    let template = if section.is_null("topic") { None } else { Some("status/{device}".to_owned()) };
-    let template = section.read("topic", template, |value| text(value).map(Some));
-    let topic = template.and_then(|template| {
-        let placeholders = Placeholders { device, source: None, stream: topics::Stream::Unknown };
-        let topic = topics::expand(&template, &placeholders).and_then(topics::check_topic);
-        topic.map_err(|problem| section.problem("topic", problem)).ok()
+fn status(section: &mut Section<'_>, device: &str) -> Status {
+    // `~` is a value here: it turns the status off.
+    let topic = section.value("topic", |node| {
+        if node.is_nothing() {
+            return Ok(None);
+        }
+        let topic = value::replace(&value::text(node)?, &[("device", device)])?;
+        value::topic(&topic).map(|()| Some(topic))
     });
-    Status { topic, interval: section.read("interval", 60 * SECOND, duration(SECOND..=Duration::MAX)) }
+    let interval = section.value("interval", interval);
+    section.not_yet("prometheus_textfile");
+    Status { topic: topic.unwrap_or_else(|| Some(format!("status/{device}"))), interval: interval.unwrap_or(MINUTE) }
 }

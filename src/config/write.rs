@@ -1,112 +1,204 @@
-//! Writes the effective configuration in the schema that it is read by.
+//! Writing the effective configuration as YAML: the schema of the file, every key with its value.
+//!
+//! Reading the text again gives the same configuration. Passwords are in files of their own, so nothing has to be
+//! masked; a value that is secret must not get into [`Config`].
 
-use super::{AtMax, Config, Protocol, Source, SourceKind, Sync, WhenFull};
-use bytesize::ByteSize;
+use super::value::size_text;
+use super::{AtMax, Broker, Config, Delivery, Logging, Protocol, Retry, Source, SourceKind, Spool, Status, Sync};
+use super::{Telemetry, WhenFull};
+use crate::message::{Format, Qos};
 use log::LevelFilter;
-use serde_json::{Value, json};
+use serde_yaml::{Mapping, Value};
+use std::path::Path;
 use std::time::Duration;
 
 impl Config {
-    /// The effective configuration as YAML. It has no secrets: passwords stay in the files that it names.
+    /// The effective configuration in the file's own schema.
     #[must_use]
     pub fn to_yaml(&self) -> String {
-        let Config { device, broker, retry, telemetry, channel, spool, delivery, shutdown_timeout, logging, status } =
-            self;
-        let value = json!({
-            "device": device,
-            "broker": {
-                "url": broker.url,
-                "client_id": broker.client_id,
-                "protocol": match broker.protocol { Protocol::V5 => json!(5), Protocol::V311 => json!("3.1.1") },
-                "keep_alive": time(broker.keep_alive),
-                "connect_timeout": time(broker.connect_timeout),
-                "session_expiry": time(broker.session_expiry),
-                "username": broker.username,
-                "password_file": broker.password_file,
-            },
-            "retry": {
-                "initial_delay": time(retry.initial_delay),
-                "factor": retry.factor,
-                "max_delay": time(retry.max_delay),
-                "at_max": match retry.at_max { AtMax::Exit => "exit", AtMax::Hold => "hold" },
-                "jitter": retry.jitter,
-            },
-            "telemetry": {
-                "interval": time(telemetry.interval),
-                "topic": telemetry.topic,
-                "qos": telemetry.qos as u8,
-                "format": "json",
-                "sources": telemetry.sources.iter().map(source).collect::<Vec<_>>(),
-            },
-            "channel": { "capacity": channel.capacity },
-            "spool": {
-                "directory": spool.directory,
-                "max_size": size(spool.max_size),
-                "max_age": spool.max_age.map(time),
-                "when_full": match spool.when_full {
-                    WhenFull::DropOldest => "drop_oldest",
-                    WhenFull::DropNewest => "drop_newest",
-                },
-                "sync": match spool.sync { Sync::Always => "always".to_owned(), Sync::Every(interval) => time(interval) },
-            },
-            "delivery": {
-                "window": delivery.window,
-                "ack_timeout": time(delivery.ack_timeout),
-                "max_rate": delivery.max_rate,
-            },
-            "shutdown_timeout": time(*shutdown_timeout),
-            "logging": {
-                "directory": logging.directory,
-                "rotate_every": time(logging.rotate_every),
-                "keep_files": logging.keep_files,
-                "max_file_size": size(logging.max_file_size),
-                "debug": logging.debug,
-                "info": logging.info,
-                "sample": level(logging.sample),
-                "paho": level(logging.paho),
-                "console": level(logging.console),
-            },
-            "status": { "topic": status.topic, "interval": time(status.interval) },
-        });
-        serde_yaml::to_string(&value).expect("plain values can be written as YAML")
+        let whole = mapping([
+            ("device", self.device.as_str().into()),
+            ("broker", broker(&self.broker)),
+            ("retry", retry(&self.retry)),
+            ("telemetry", telemetry(&self.telemetry)),
+            ("channel", mapping([("capacity", self.channel.capacity.into())])),
+            ("spool", spool(&self.spool)),
+            ("delivery", delivery(&self.delivery)),
+            ("shutdown_timeout", duration(self.shutdown_timeout)),
+            ("logging", logging(&self.logging)),
+            ("status", status(&self.status)),
+        ]);
+        // Writing to memory fails only for maps with keys that YAML cannot write; ours are text.
+        serde_yaml::to_string(&whole).unwrap_or_default()
     }
+}
+
+fn broker(broker: &Broker) -> Value {
+    mapping([
+        ("url", broker.url.as_str().into()),
+        ("urls", Value::Null),
+        ("client_id", broker.client_id.as_str().into()),
+        (
+            "protocol",
+            match broker.protocol {
+                Protocol::V5 => 5.into(),
+                Protocol::V311 => "3.1.1".into(),
+            },
+        ),
+        ("keep_alive", duration(broker.keep_alive)),
+        ("connect_timeout", duration(broker.connect_timeout)),
+        ("session_expiry", duration(broker.session_expiry)),
+        ("username", broker.username.as_deref().into_value()),
+        ("password_file", broker.password_file.as_deref().map(path).into_value()),
+        (
+            "tls",
+            mapping([
+                ("ca_file", Value::Null),
+                ("cert_file", Value::Null),
+                ("key_file", Value::Null),
+                ("verify", true.into()),
+            ]),
+        ),
+        ("azure_iot_hub", Value::Null),
+    ])
+}
+
+fn retry(retry: &Retry) -> Value {
+    mapping([
+        ("initial_delay", duration(retry.initial_delay)),
+        ("factor", retry.factor.into()),
+        ("max_delay", duration(retry.max_delay)),
+        (
+            "at_max",
+            match retry.at_max {
+                AtMax::Exit => "exit".into(),
+                AtMax::Hold => "hold".into(),
+            },
+        ),
+        ("jitter", retry.jitter.into()),
+    ])
+}
+
+fn telemetry(telemetry: &Telemetry) -> Value {
+    mapping([
+        ("interval", duration(telemetry.interval)),
+        ("topic", telemetry.topic.as_str().into()),
+        ("qos", qos(telemetry.qos)),
+        ("format", format(telemetry.format)),
+        ("sources", Value::Sequence(telemetry.sources.iter().map(source).collect())),
+    ])
 }
 
 fn source(source: &Source) -> Value {
-    let mut value = json!({ "name": source.name });
+    let mut keys = vec![("name", source.name.as_str().into())];
     match &source.kind {
-        SourceKind::System => value["type"] = json!("system"),
-        SourceKind::File { path, scale, offset, unit } => {
-            value["type"] = json!("file");
-            value["path"] = json!(path);
-            value["scale"] = json!(scale);
-            value["offset"] = json!(offset);
-            value["unit"] = json!(unit);
-        }
-        SourceKind::Simulated { seed } => {
-            value["type"] = json!("simulated");
-            value["seed"] = json!(seed);
-        }
+        SourceKind::System => keys.push(("type", "system".into())),
+        SourceKind::File { path: file, scale, offset, unit } => keys.extend([
+            ("type", "file".into()),
+            ("path", path(file)),
+            ("scale", (*scale).into()),
+            ("offset", (*offset).into()),
+            ("unit", unit.as_deref().into_value()),
+        ]),
+        SourceKind::Simulated { seed } => keys.extend([("type", "simulated".into()), ("seed", seed.into_value())]),
     }
-    value["interval"] = json!(time(source.interval));
-    value["topic"] = json!(source.topic);
-    value["qos"] = json!(source.qos as u8);
-    value["retain"] = json!(source.retain);
-    value["format"] = json!("json");
-    value["expiry"] = json!(source.expiry.map(time));
-    value
+    keys.extend([
+        ("interval", duration(source.interval)),
+        ("topic", source.topic.as_str().into()),
+        ("qos", qos(source.qos)),
+        ("retain", source.retain.into()),
+        ("format", format(source.format)),
+        ("expiry", source.expiry.map(duration).into_value()),
+    ]);
+    mapping(keys)
 }
 
-fn time(duration: Duration) -> String {
-    humantime::format_duration(duration).to_string()
+fn spool(spool: &Spool) -> Value {
+    mapping([
+        ("directory", path(&spool.directory)),
+        ("max_size", size_text(spool.max_size).into()),
+        ("max_age", spool.max_age.map(duration).into_value()),
+        (
+            "when_full",
+            match spool.when_full {
+                WhenFull::DropOldest => "drop_oldest".into(),
+                WhenFull::DropNewest => "drop_newest".into(),
+            },
+        ),
+        (
+            "sync",
+            match spool.sync {
+                Sync::Always => "always".into(),
+                Sync::Every(most) => duration(most),
+            },
+        ),
+    ])
 }
 
-/// In the largest unit that shows the exact number.
-fn size(bytes: u64) -> String {
-    let shown = ByteSize(bytes).display().iec().to_string();
-    if shown.parse::<ByteSize>().is_ok_and(|size| size.as_u64() == bytes) { shown } else { bytes.to_string() }
+fn delivery(delivery: &Delivery) -> Value {
+    mapping([
+        ("window", delivery.window.into()),
+        ("ack_timeout", duration(delivery.ack_timeout)),
+        ("max_rate", delivery.max_rate.into_value()),
+    ])
 }
 
-fn level(level: LevelFilter) -> String {
-    level.as_str().to_lowercase()
+fn logging(logging: &Logging) -> Value {
+    mapping([
+        ("directory", path(&logging.directory)),
+        ("rotate_every", duration(logging.rotate_every)),
+        ("keep_files", logging.keep_files.into()),
+        ("max_file_size", size_text(logging.max_file_size).into()),
+        ("debug", logging.debug.into()),
+        ("info", logging.info.into()),
+        ("sample", level(logging.sample)),
+        ("paho", level(logging.paho)),
+        ("console", level(logging.console)),
+    ])
+}
+
+fn status(status: &Status) -> Value {
+    mapping([
+        ("topic", status.topic.as_deref().into_value()),
+        ("interval", duration(status.interval)),
+        ("prometheus_textfile", Value::Null),
+    ])
+}
+
+fn mapping(keys: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
+    Value::Mapping(keys.into_iter().map(|(key, value)| (Value::from(key), value)).collect::<Mapping>())
+}
+
+/// Nothing is written as `null`.
+trait IntoValue {
+    fn into_value(self) -> Value;
+}
+
+impl<T: Into<Value>> IntoValue for Option<T> {
+    fn into_value(self) -> Value {
+        self.map_or(Value::Null, Into::into)
+    }
+}
+
+fn path(path: &Path) -> Value {
+    // A path of the file is text; only `$CREDENTIALS_DIRECTORY` could be anything else.
+    path.to_string_lossy().into_owned().into()
+}
+
+fn duration(duration: Duration) -> Value {
+    humantime::format_duration(duration).to_string().into()
+}
+
+fn qos(qos: Qos) -> Value {
+    (qos as u8).into()
+}
+
+fn format(format: Format) -> Value {
+    match format {
+        Format::Json => "json".into(),
+    }
+}
+
+fn level(level: LevelFilter) -> Value {
+    level.as_str().to_ascii_lowercase().into()
 }

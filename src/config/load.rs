@@ -1,0 +1,128 @@
+//! From a file's name to the configuration in it.
+
+use super::read::{Host, read};
+use super::{Config, NamedFile, Problem, Problems};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// Where the configuration is looked for when nobody names a file, in this order.
+const PLACES: [&str; 2] = ["config.yaml", "/etc/packhorse/config.yaml"];
+
+/// The shipped file has a fiftieth of this. Guards against `--config /dev/zero`.
+const SIZE_MAX: u64 = 256 * 1024;
+
+/// No configuration where one is looked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "no configuration found: neither --config nor $PACKHORSE_CONFIG names one, and there is none at {}",
+    .0.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(" or ")
+)]
+pub struct NotFound(pub Vec<PathBuf>);
+
+/// The file to read: the one that `flag` names (which need not exist), else the first that exists of `./config.yaml`
+/// and `/etc/packhorse/config.yaml`.
+///
+/// # Errors
+///
+/// [`NotFound`] names the places that were looked at.
+pub fn locate(flag: Option<&Path>) -> Result<PathBuf, NotFound> {
+    locate_among(flag, PLACES.map(PathBuf::from).into())
+}
+
+pub(super) fn locate_among(flag: Option<&Path>, places: Vec<PathBuf>) -> Result<PathBuf, NotFound> {
+    if let Some(path) = flag {
+        return Ok(path.to_owned());
+    }
+    // A file that is there but cannot be opened must be reported, not passed over.
+    let there = |place: &&PathBuf| place.symlink_metadata().is_ok();
+    match places.iter().find(there) {
+        Some(place) => Ok(place.clone()),
+        None => Err(NotFound(places)),
+    }
+}
+
+/// Reads the configuration in the file `path`.
+///
+/// # Errors
+///
+/// Everything that is wrong with it.
+pub fn load(path: &Path) -> Result<Config, Problems> {
+    inspect(path).outcome
+}
+
+/// Reads a configuration from text; `file_name` is for the problems only.
+///
+/// # Errors
+///
+/// Everything that is wrong with it.
+pub fn parse(text: &str, file_name: &Path) -> Result<Config, Problems> {
+    inspect_text(text, file_name, &Host::this()).outcome
+}
+
+/// Every key of the schema: dotted, those of list items as in `telemetry.sources[].name`.
+#[must_use]
+pub fn keys() -> BTreeSet<String> {
+    // The keys are those that reading asks for, and it asks for the same ones whatever the file says.
+    let one_source = "telemetry: {sources: [{name: board, type: system}]}";
+    read(one_source, &Host::default()).map(|reading| reading.schema).unwrap_or_default()
+}
+
+/// A configuration, and the files and folders that it names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inspection {
+    pub outcome: Result<Config, Problems>,
+    /// Also of a configuration with problems, as far as it could be read.
+    pub files: Vec<NamedFile>,
+}
+
+impl Inspection {
+    fn failed(file: &Path, problem: Problem) -> Inspection {
+        Inspection { outcome: Err(Problems::one(file, problem)), files: Vec::new() }
+    }
+}
+
+/// Reads the file `path` like [`load`], and tells which files and folders it names.
+#[must_use]
+pub fn inspect(path: &Path) -> Inspection {
+    match contents(path) {
+        Ok(text) => inspect_text(&text, path, &Host::this()),
+        Err(problem) => Inspection::failed(path, problem),
+    }
+}
+
+pub(super) fn inspect_text(text: &str, file_name: &Path, host: &Host) -> Inspection {
+    match read(text, host) {
+        Ok(reading) => Inspection {
+            outcome: Problems::none_of(file_name, reading.problems).map(|()| reading.config),
+            files: reading.files,
+        },
+        Err(problem) => Inspection::failed(file_name, problem),
+    }
+}
+
+fn contents(path: &Path) -> Result<String, Problem> {
+    let problem = |line, message| Problem { line, key: String::new(), message };
+    let bytes = bytes(path).map_err(|error| problem(None, format!("cannot be read: {error}")))?;
+    if bytes.len() as u64 > SIZE_MAX {
+        return Err(problem(None, format!("is too large for a configuration; allowed are {SIZE_MAX} bytes")));
+    }
+    // Windows' editors put a byte order mark before the text.
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(error) => {
+            let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+            let line = good.matches('\n').count() + 1;
+            let column = good.chars().rev().take_while(|character| *character != '\n').count() + 1;
+            Err(problem(Some(line), format!("column {column}: not UTF-8; save the file in that encoding")))
+        }
+    }
+}
+
+fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(SIZE_MAX + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

@@ -1,0 +1,95 @@
+//! What is wrong with a configuration, told so that its author can put it right without reading the source.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// One thing that is wrong, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Counted from 1; `None` when the file could not be read at all.
+    pub line: Option<usize>,
+    /// Dotted, as in `telemetry.sources[1].interval`; empty when no key is to blame.
+    pub key: String,
+    /// What was found and what is allowed.
+    pub message: String,
+}
+
+/// All that is wrong with a configuration: never empty, in the order of the lines. Displayed as one line each,
+/// `FILE:LINE: KEY: MESSAGE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problems {
+    file: PathBuf,
+    list: Vec<Problem>,
+}
+
+impl Problems {
+    /// `Ok` when there are none.
+    ///
+    /// # Errors
+    ///
+    /// The problems of `list`, when there are any.
+    pub fn none_of(file: &Path, mut list: Vec<Problem>) -> Result<(), Problems> {
+        if list.is_empty() {
+            return Ok(());
+        }
+        list.sort_by_key(|problem| problem.line);
+        Err(Problems { file: file.to_owned(), list })
+    }
+
+    pub(super) fn one(file: &Path, problem: Problem) -> Problems {
+        Problems { file: file.to_owned(), list: vec![problem] }
+    }
+
+    /// The file that they were found in.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
+        self.list.iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Problems {
+    type Item = &'a Problem;
+    type IntoIter = std::slice::Iter<'a, Problem>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl From<Problems> for Vec<Problem> {
+    fn from(problems: Problems) -> Self {
+        problems.list
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, problem) in self.list.iter().enumerate() {
+            if number > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{}:{problem}", self.file.display())?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// `LINE: KEY: MESSAGE`; the file's name is the list's to say.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(line) = self.line {
+            write!(f, "{line}:")?;
+        }
+        f.write_str(" ")?;
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.message)
+    }
+}

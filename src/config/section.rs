@@ -1,0 +1,227 @@
+//! One mapping of the file while its keys are read.
+//!
+//! A section remembers which keys it was asked for. Those are the keys of the schema: when the section ends, any other
+//! key that the file has is a problem. So the schema is written down once, in the code that reads it.
+
+use super::problem::Problem;
+use super::tree::{Content, Entry, Node, echo, printable};
+use super::value::{Reading, Refusal, nearest};
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+/// What collects over the reading of a whole file.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    pub problems: Vec<Problem>,
+    /// Every key that was asked for, dotted, list items as `[]`.
+    pub schema: BTreeSet<String>,
+    pub files: Vec<NamedFile>,
+}
+
+/// A file or a folder that the configuration names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedFile {
+    pub role: Role,
+    pub path: PathBuf,
+    /// The line of the key, or of what stands around it where the file leaves it out.
+    pub line: usize,
+    /// Dotted.
+    pub key: String,
+}
+
+/// What a named file or folder is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    PasswordFile,
+    SpoolDirectory,
+    LogDirectory,
+    SourceFile,
+}
+
+pub(super) struct Section<'a> {
+    findings: &'a mut Findings,
+    /// Dotted; empty for the file itself.
+    path: String,
+    line: usize,
+    /// The first entry of each key.
+    entries: HashMap<&'a str, &'a Entry>,
+    asked: Vec<&'static str>,
+    /// Something else than a mapping stands here. That has been reported; what is missing then is not worth a word.
+    unreadable: bool,
+}
+
+impl<'a> Section<'a> {
+    /// Reads the mapping `node` with `read`, then reports the keys that `read` did not ask for. Nothing counts as an
+    /// empty mapping, so that all keys of a section may be commented out.
+    pub fn read<T>(
+        findings: &mut Findings,
+        path: String,
+        line: usize,
+        node: Option<&Node>,
+        read: impl FnOnce(&mut Section<'_>) -> T,
+    ) -> T {
+        let mut section =
+            Section { findings, path, line, entries: HashMap::new(), asked: Vec::new(), unreadable: false };
+        let unknown = section.enter(node);
+        let value = read(&mut section);
+        section.refuse(&unknown);
+        value
+    }
+
+    /// Sorts the entries of `node` by key, and returns them in the order of the file.
+    fn enter<'node: 'a>(&mut self, node: Option<&'node Node>) -> Vec<&'node Entry> {
+        let Some(node) = node.filter(|node| !node.is_nothing()) else { return Vec::new() };
+        let Content::Mapping(entries) = &node.content else {
+            let message = format!("found {}; allowed is a mapping, `KEY: VALUE` on lines of their own", node.found());
+            self.report(self.line, self.path.clone(), message);
+            self.unreadable = true;
+            return Vec::new();
+        };
+        if node.tagged {
+            self.report(self.line, self.path.clone(), "carries a YAML tag (`!...`); write it without".to_owned());
+        }
+        let mut first = Vec::new();
+        for entry in entries {
+            let Some(key) = &entry.key else {
+                self.report(
+                    entry.line,
+                    self.path.clone(),
+                    "has a list or a mapping for a key; a key is text".to_owned(),
+                );
+                continue;
+            };
+            if let Some(earlier) = self.entries.get(key.as_str()) {
+                let message = format!("is given twice, the first time on line {}", earlier.line);
+                self.report(entry.line, self.dotted(&printable(key)), message);
+                continue;
+            }
+            self.entries.insert(key, entry);
+            first.push(entry);
+        }
+        first
+    }
+
+    fn refuse(&mut self, entries: &[&Entry]) {
+        for entry in entries {
+            let Some(key) = entry.key.as_deref().filter(|key| !self.asked.contains(key)) else { continue };
+            let message = if key == "<<" {
+                "merge keys are not read; write the keys out".to_owned()
+            } else if let Some(near) = nearest(key, self.asked.iter().copied()) {
+                format!("unknown key; did you mean {}?", echo(near))
+            } else {
+                let allowed = self.asked.iter().map(|key| echo(key)).collect::<Vec<_>>().join(", ");
+                format!("unknown key; allowed here: {allowed}")
+            };
+            self.report(entry.line, self.dotted(&printable(key)), message);
+        }
+    }
+
+    /// Whether the file has the key with a value of its own.
+    pub fn has(&self, key: &str) -> bool {
+        self.entries.get(key).is_some_and(|entry| !entry.node.is_nothing())
+    }
+
+    /// The value of `key`; `None` when the file leaves it out, or when it is a problem, which then has been reported.
+    pub fn value<T>(&mut self, key: &'static str, read: impl FnOnce(&Node) -> Reading<T>) -> Option<T> {
+        let entry = *self.ask(key)?;
+        if entry.node.tagged {
+            self.problem(key, "carries a YAML tag (`!...`); write the value without");
+            return None;
+        }
+        match read(&entry.node) {
+            Ok(value) => Some(value),
+            Err(Refusal::Because(sentence)) => {
+                self.problem(key, sentence);
+                None
+            }
+            Err(Refusal::Allowed(what)) => {
+                self.problem(key, format!("found {}; allowed: {what}", entry.node.found()));
+                None
+            }
+        }
+    }
+
+    /// Like [`Section::value`] for a key that may be set to `~`, which is the same as leaving it out.
+    pub fn optional<T>(&mut self, key: &'static str, read: impl FnOnce(&Node) -> Reading<T>) -> Option<T> {
+        if self.has(key) {
+            return self.value(key, read);
+        }
+        self.ask(key);
+        None
+    }
+
+    /// A key whose feature is yet to come: it may be left out or set to `~`, and is never ignored.
+    pub fn not_yet(&mut self, key: &'static str) {
+        if self.has(key) {
+            self.problem(key, "is not supported yet; leave it out, or set it to `~`");
+        }
+        self.ask(key);
+    }
+
+    /// A file or folder that the configuration names.
+    pub fn names(&mut self, key: &'static str, role: Role, path: &Path) {
+        let (line, key) = (self.line_of(key), self.dotted(key));
+        self.findings.files.push(NamedFile { role, path: path.to_owned(), line, key });
+    }
+
+    /// Reports that `key`, which has no default, is not there; `wanted` says what to write.
+    pub fn missing(&mut self, key: &'static str, wanted: &str) {
+        // A value that is there but empty has been reported as such.
+        if !self.entries.contains_key(key) && !self.unreadable {
+            self.problem(key, format!("is missing; {wanted}"));
+        }
+    }
+
+    /// Where the section begins.
+    pub fn line(&self) -> usize {
+        self.line
+    }
+
+    /// Reports `message` about `key`.
+    pub fn problem(&mut self, key: &str, message: impl Into<String>) {
+        self.report(self.line_of(key), self.dotted(key), message.into());
+    }
+
+    /// Reads the mapping under `key`.
+    pub fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
+        let node = self.ask(key).map(|entry| &*entry.node);
+        let (path, line) = (self.dotted(key), self.line_of(key));
+        Section::read(self.findings, path, line, node, read)
+    }
+
+    /// Reads the mappings of the list under `key`; `None` when the file leaves the key out, or when it is no list,
+    /// which then has been reported.
+    pub fn list<T>(&mut self, key: &'static str, mut read: impl FnMut(&mut Section<'_>) -> T) -> Option<Vec<T>> {
+        let entry = *self.ask(key)?;
+        let Content::List(items) = &entry.node.content else {
+            self.problem(key, format!("found {}; allowed: a list, each item behind a `-`", entry.node.found()));
+            return None;
+        };
+        let path = self.dotted(key);
+        let item = |(index, node): (usize, &std::rc::Rc<Node>)| {
+            Section::read(self.findings, format!("{path}[{index}]"), node.line, Some(node), &mut read)
+        };
+        Some(items.iter().enumerate().map(item).collect())
+    }
+
+    fn ask(&mut self, key: &'static str) -> Option<&&'a Entry> {
+        self.asked.push(key);
+        let dotted = self.dotted(key);
+        // No key of the schema holds a digit, so what goes are the numbers of list items.
+        let generic: String = dotted.chars().filter(|character| !character.is_ascii_digit()).collect();
+        self.findings.schema.insert(generic);
+        self.entries.get(key)
+    }
+
+    fn line_of(&self, key: &str) -> usize {
+        self.entries.get(key).map_or(self.line, |entry| entry.line)
+    }
+
+    fn dotted(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    fn report(&mut self, line: usize, key: String, message: String) {
+        self.findings.problems.push(Problem { line: Some(line), key, message });
+    }
+}

@@ -1,0 +1,175 @@
+//! The list of sources: the keys that every source has, and those of each type.
+
+use super::read::{format, interval, qos};
+use super::section::{Role, Section};
+use super::tree::{Content, Node};
+use super::value::{self, LONGEST, Reading, Refusal};
+use super::{Source, SourceKind};
+use crate::message::{Format, Qos};
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// What a source takes from around it where it has no value of its own.
+pub(super) struct Inherited<'a> {
+    pub device: &'a str,
+    pub interval: Duration,
+    /// With its placeholders.
+    pub topic: &'a str,
+    pub qos: Qos,
+    pub format: Format,
+}
+
+/// The `type` of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Type {
+    System,
+    File,
+    Simulated,
+}
+
+const TYPES: [(&str, Type); 3] = [("system", Type::System), ("file", Type::File), ("simulated", Type::Simulated)];
+
+/// Types that the README announces.
+const TYPES_TO_COME: [&str; 1] = ["command"];
+
+pub(super) fn sources(telemetry: &mut Section<'_>, inherited: &Inherited<'_>) -> Vec<Source> {
+    let mut names: HashMap<String, usize> = HashMap::new();
+    let given = telemetry.list("sources", |section| {
+        let source = source(section, inherited);
+        let line = section.line();
+        if !source.name.is_empty() {
+            if let Some(earlier) = names.get(&source.name) {
+                let message = format!("is the name of another source already, on line {earlier}; each needs its own");
+                section.problem("name", message);
+            } else {
+                names.insert(source.name.clone(), line);
+            }
+        }
+        source
+    });
+    match given {
+        Some(sources) => {
+            if sources.is_empty() {
+                telemetry
+                    .problem("sources", "has no source; allowed: at least one, such as `{name: board, type: system}`");
+            }
+            sources
+        }
+        None => vec![board(inherited)],
+    }
+}
+
+/// The source of a configuration that names none.
+fn board(inherited: &Inherited<'_>) -> Source {
+    let name = "board".to_owned();
+    Source {
+        // A topic that cannot be filled in has been reported where it stands.
+        topic: fill_in(inherited.topic, inherited.device, &name).unwrap_or_default(),
+        name,
+        kind: SourceKind::System,
+        interval: inherited.interval,
+        qos: inherited.qos,
+        retain: false,
+        format: inherited.format,
+        expiry: None,
+    }
+}
+
+fn source(section: &mut Section<'_>, inherited: &Inherited<'_>) -> Source {
+    let name = section.value("name", |node| {
+        let name = value::text(node)?;
+        value::name(&name).map(|()| name)
+    });
+    section.missing("name", "give the source a name of its own, such as `board`");
+    let name = name.unwrap_or_default();
+    let kind = kind(section);
+    let interval = section.value("interval", interval).unwrap_or(inherited.interval);
+    let own_topic = section.value("topic", |node| {
+        let topic = fill_in(&value::text(node)?, inherited.device, &name)?;
+        value::topic(&topic).map(|()| topic)
+    });
+    let topic = own_topic.unwrap_or_else(|| inherited_topic(section, inherited, &name));
+    Source {
+        topic,
+        kind,
+        interval,
+        qos: section.value("qos", qos).unwrap_or(inherited.qos),
+        retain: section.value("retain", value::truth).unwrap_or(false),
+        format: section.value("format", format).unwrap_or(inherited.format),
+        expiry: section.optional("expiry", |node| value::whole_seconds(node, Duration::from_secs(1)..=LONGEST)),
+        name,
+    }
+}
+
+/// The common topic with the names filled in. A name can still make it too long.
+fn inherited_topic(section: &mut Section<'_>, inherited: &Inherited<'_>, name: &str) -> String {
+    let topic = fill_in(inherited.topic, inherited.device, name).unwrap_or_default();
+    if topic.is_empty() || section.has("topic") {
+        return topic;
+    }
+    if let Err(Refusal::Because(why) | Refusal::Allowed(why)) = value::topic(&topic) {
+        section.problem("topic", format!("is taken from `telemetry.topic` and then {why}"));
+    }
+    topic
+}
+
+fn fill_in(topic: &str, device: &str, source: &str) -> Reading<String> {
+    value::replace(topic, &[("device", device), ("source", source)])
+}
+
+fn kind(section: &mut Section<'_>) -> SourceKind {
+    let kind = section.value("type", kind_word);
+    section.missing("type", "allowed: `system`, `file`, `simulated`");
+    let finite = |node: &Node| value::number(node, |_| true, "a number");
+    let path = own(section, kind, Type::File, "path", value::path);
+    let scale = own(section, kind, Type::File, "scale", finite);
+    let offset = own(section, kind, Type::File, "offset", finite);
+    let unit = own(section, kind, Type::File, "unit", value::text);
+    let seed = own(section, kind, Type::Simulated, "seed", |node| value::integer(node, 0..=u64::MAX));
+    match kind {
+        Some(Type::File) => {
+            match &path {
+                Some(path) => section.names("path", Role::SourceFile, path),
+                None if section.has("path") => {}
+                None => section.problem("path", "is missing; a source of type `file` reads the file of that name"),
+            }
+            SourceKind::File {
+                path: path.unwrap_or_default(),
+                scale: scale.unwrap_or(1.0),
+                offset: offset.unwrap_or(0.0),
+                unit,
+            }
+        }
+        Some(Type::Simulated) => SourceKind::Simulated { seed },
+        Some(Type::System) | None => SourceKind::System,
+    }
+}
+
+fn kind_word(node: &Node) -> Reading<Type> {
+    if let Content::Scalar { text, .. } = &node.content
+        && TYPES_TO_COME.contains(&text.as_str())
+    {
+        let sentence = format!("`{text}` is not supported yet; allowed: `system`, `file`, `simulated`");
+        return Err(Refusal::Because(sentence));
+    }
+    value::choice(node, &TYPES)
+}
+
+/// A key that only sources of the type `owner` have.
+fn own<T>(
+    section: &mut Section<'_>,
+    kind: Option<Type>,
+    owner: Type,
+    key: &'static str,
+    read: impl FnOnce(&Node) -> Reading<T>,
+) -> Option<T> {
+    let value = section.optional(key, read);
+    match kind {
+        Some(kind) if kind != owner && section.has(key) => {
+            let word = |wanted| TYPES.iter().find(|(_, kind)| *kind == wanted).map_or("", |(word, _)| word);
+            section.problem(key, format!("belongs to type `{}`; this source is of type `{}`", word(owner), word(kind)));
+            None
+        }
+        _ => value,
+    }
+}

@@ -1,0 +1,262 @@
+//! What holds for every configuration and for every text.
+
+use super::super::load::inspect_text;
+use super::super::{
+    AtMax, Broker, Channel, Config, Delivery, Logging, Protocol, Retry, Source, SourceKind, Spool, Status, Sync,
+    Telemetry, WhenFull,
+};
+use super::{SHIPPED, host, outcome};
+use crate::message::{Format, Qos};
+use log::LevelFilter;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn reading_what_was_written_gives_the_same_configuration(config in config()) {
+        let written = config.to_yaml();
+
+        let read = outcome(&written);
+
+        prop_assert_eq!(read, Ok(config), "{}", written);
+    }
+
+    #[test]
+    fn a_damaged_file_never_panics_and_problems_stay_within_it(cuts in vec((any::<prop::sample::Index>(), junk()), 1..6)) {
+        let mut text: Vec<char> = SHIPPED.chars().collect();
+        for (place, junk) in cuts {
+            let at = place.index(text.len());
+            let end = text.len().min(at + junk.len() % 3);
+            text.splice(at..end, junk.chars());
+        }
+        let text: String = text.into_iter().collect();
+
+        let inspection = inspect_text(&text, Path::new("test.yaml"), &host());
+
+        let lines = text.lines().count().max(1);
+        for problem in inspection.outcome.err().iter().flatten() {
+            prop_assert!(problem.line.is_some_and(|line| (1..=lines).contains(&line)), "{:?} of {} lines", problem, lines);
+        }
+    }
+
+    #[test]
+    fn any_text_is_read_without_a_panic(text in "(?s).{0,200}") {
+        let _ = outcome(&text);
+    }
+
+    #[test]
+    fn any_value_of_any_key_is_read_without_a_panic(
+        place in any::<prop::sample::Index>(),
+        value in prop_oneof!["[0-9a-zA-Z.:{}~/@\\[\\] -]{0,20}", "\\PC{0,20}", "-?[0-9]{1,40}", "[0-9.]{1,20} ?[a-zA-Z]{1,9}"],
+    ) {
+        let keys: Vec<&str> = SHIPPED.lines().filter(|line| !line.trim_start().starts_with(['#', '-'])).collect();
+        let line = keys[place.index(keys.len())];
+        let key = line.split_inclusive(':').next().unwrap_or_default();
+
+        let _ = outcome(&SHIPPED.replacen(line, &format!("{key} {value}"), 1));
+    }
+}
+
+/// Pieces that mean something to YAML, and some that do not.
+fn junk() -> impl Strategy<Value = String> {
+    prop_oneof![
+        prop::sample::select(vec![
+            "\t",
+            "\n",
+            "\r\n",
+            ": ",
+            "- ",
+            "{",
+            "}",
+            "[",
+            "]",
+            "&a ",
+            "*a",
+            "? ",
+            "|\n",
+            ">\n",
+            "!!int ",
+            "'",
+            "\"",
+            "---\n",
+            "...\n",
+            "%YAML 1.1\n",
+            "<<: ",
+            "~",
+            "#",
+            ",",
+            "\\",
+            "\0",
+            "\u{FEFF}",
+            "\u{2028}",
+            "\u{85}",
+            "0",
+            "-1",
+            ".nan",
+            "1e999",
+        ])
+        .prop_map(str::to_owned),
+        "\\PC{0,8}",
+        "[a-z ]{1,20}",
+    ]
+}
+
+fn duration(shortest: u64) -> impl Strategy<Value = Duration> {
+    (prop_oneof![shortest..shortest + 100, shortest..u64::from(u32::MAX)], prop_oneof![Just(0), 0..1_000_000_000_u32])
+        .prop_map(|(seconds, nanoseconds)| Duration::new(seconds, nanoseconds))
+}
+
+fn seconds(shortest: u64, longest: u64) -> impl Strategy<Value = Duration> {
+    (shortest..=longest).prop_map(Duration::from_secs)
+}
+
+fn name() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[a-z0-9-]{1,12}",
+        "[^/+#{}\\p{C}\\p{Zl}\\p{Zp}]{1,12}",
+        prop::sample::select(vec![
+            "~", "null", "true", "off", "5", "1e3", "---", "- a", "a: b", "'", " ", "=", "<<", "0x1f"
+        ])
+        .prop_map(str::to_owned),
+    ]
+}
+
+fn path() -> impl Strategy<Value = PathBuf> {
+    name().prop_filter("not replaced", |name| name != "~").prop_map(|name| Path::new("/srv").join(name))
+}
+
+fn number() -> impl Strategy<Value = f64> {
+    prop_oneof![Just(0.001), -1e3..1e3_f64, prop::num::f64::NORMAL]
+}
+
+fn level() -> impl Strategy<Value = LevelFilter> {
+    prop::sample::select(LevelFilter::iter().collect::<Vec<_>>())
+}
+
+fn qos() -> impl Strategy<Value = Qos> {
+    prop::sample::select(vec![Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce])
+}
+
+fn broker() -> impl Strategy<Value = Broker> {
+    (
+        (prop_oneof!["[a-z]{1,9}", Just("[2001:db8::1]".to_owned())], 1..=u16::MAX),
+        prop_oneof![name(), Just("{stream}".to_owned())],
+        prop::sample::select(vec![Protocol::V5, Protocol::V311]),
+        seconds(1, 65_535),
+        duration(1),
+        seconds(0, u64::from(u32::MAX)),
+        option::of((name(), option::of(path()))),
+    )
+        .prop_map(|((host, port), client_id, protocol, keep_alive, connect_timeout, session_expiry, login)| {
+            let (username, password_file) = login.map_or((None, None), |(name, file)| (Some(name), file));
+            let url = format!("mqtt://{host}:{port}");
+            Broker { url, client_id, protocol, keep_alive, connect_timeout, session_expiry, username, password_file }
+        })
+}
+
+fn retry() -> impl Strategy<Value = Retry> {
+    let at_max = prop::sample::select(vec![AtMax::Exit, AtMax::Hold]);
+    (duration(1), duration(1), 1.0..1e6_f64, at_max, 0.0..=1.0_f64).prop_map(|(one, other, factor, at_max, jitter)| {
+        Retry { initial_delay: one.min(other), factor, max_delay: one.max(other), at_max, jitter }
+    })
+}
+
+fn source() -> impl Strategy<Value = Source> {
+    let kind = prop_oneof![
+        Just(SourceKind::System),
+        (path(), number(), number(), option::of(name())).prop_map(|(path, scale, offset, unit)| SourceKind::File {
+            path,
+            scale,
+            offset,
+            unit
+        }),
+        option::of(any::<u64>()).prop_map(|seed| SourceKind::Simulated { seed }),
+    ];
+    (name(), kind, duration(1), name(), qos(), any::<bool>(), option::of(seconds(1, u64::from(u32::MAX)))).prop_map(
+        |(name, kind, interval, topic, qos, retain, expiry)| Source {
+            name,
+            kind,
+            interval,
+            topic,
+            qos,
+            retain,
+            format: Format::Json,
+            expiry,
+        },
+    )
+}
+
+fn telemetry() -> impl Strategy<Value = Telemetry> {
+    let topic = prop::sample::select(vec!["telemetry/{device}/{source}", "{source}", "fixed"]);
+    (duration(1), topic, qos(), vec(source(), 1..4)).prop_map(|(interval, topic, qos, mut sources)| {
+        for (number, source) in sources.iter_mut().enumerate() {
+            source.name = format!("{}{number}", source.name);
+        }
+        Telemetry { interval, topic: topic.to_owned(), qos, format: Format::Json, sources }
+    })
+}
+
+fn spool() -> impl Strategy<Value = Spool> {
+    (
+        path(),
+        prop_oneof![Just(1 << 20), Just(5 << 30), (1 << 20)..=u64::MAX],
+        option::of(duration(1)),
+        prop::sample::select(vec![WhenFull::DropOldest, WhenFull::DropNewest]),
+        prop_oneof![Just(Sync::Always), duration(1).prop_map(Sync::Every)],
+    )
+        .prop_map(|(directory, max_size, max_age, when_full, sync)| Spool {
+            directory,
+            max_size,
+            max_age,
+            when_full,
+            sync,
+        })
+}
+
+fn logging() -> impl Strategy<Value = Logging> {
+    let switches = (any::<bool>(), any::<bool>());
+    let levels = (level(), level(), level());
+    (path(), duration(1), 1..=1_000_000_usize, 4096..=u64::MAX, switches, levels).prop_map(
+        |(directory, rotate_every, keep_files, max_file_size, (debug, info), (sample, paho, console))| Logging {
+            directory,
+            rotate_every,
+            keep_files,
+            max_file_size,
+            debug,
+            info,
+            sample,
+            paho,
+            console,
+        },
+    )
+}
+
+fn config() -> impl Strategy<Value = Config> {
+    (
+        (name(), broker(), retry(), telemetry(), 1..=1_000_000_usize),
+        (spool(), 1..=u16::MAX, duration(1), option::of(1e-6..1e12_f64), duration(0)),
+        (logging(), option::of(name()), duration(1)),
+    )
+        .prop_map(
+            |((device, broker, retry, telemetry, capacity), (spool, window, ack_timeout, max_rate, stop), rest)| {
+                let (logging, topic, interval) = rest;
+                Config {
+                    device,
+                    broker,
+                    retry,
+                    telemetry,
+                    channel: Channel { capacity },
+                    spool,
+                    delivery: Delivery { window, ack_timeout, max_rate },
+                    shutdown_timeout: stop,
+                    logging,
+                    status: Status { topic, interval },
+                }
+            },
+        )
+}

@@ -1,0 +1,252 @@
+//! The YAML text as a tree whose every node knows its line.
+//!
+//! `serde_yaml` tells lines only of what it refuses, and it refuses at the first problem; so the structure comes from
+//! the events of `saphyr-parser`, and `serde_yaml` reads the leaves: it decides what is a number, a truth value or
+//! text. A test holds the two together over the shipped file.
+//!
+//! The tree is at most [`DEPTH_MAX`] levels high, aliases included, so walking and dropping it cannot overflow the stack.
+//! An alias shares its anchor's node, so a few lines cannot grow into gigabytes.
+
+use super::problem::Problem;
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// Our own schema is four levels high.
+const DEPTH_MAX: usize = 32;
+
+/// The longest piece of the user's text that a problem repeats, in characters.
+const ECHO_MAX: usize = 60;
+
+#[derive(Debug)]
+pub(super) struct Node {
+    /// Counted from 1.
+    pub line: usize,
+    pub content: Content,
+    /// A YAML tag (`!!int`, `!secret`) stands before it.
+    pub tagged: bool,
+    /// Levels below and including this one.
+    height: usize,
+}
+
+#[derive(Debug)]
+pub(super) enum Content {
+    Scalar { text: String, value: Scalar },
+    List(Vec<Rc<Node>>),
+    Mapping(Vec<Entry>),
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// As written; `None`: the key is a list or a mapping.
+    pub key: Option<String>,
+    pub line: usize,
+    pub node: Rc<Node>,
+}
+
+/// What `serde_yaml` makes of a leaf.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Scalar {
+    Nothing,
+    Bool(bool),
+    Integer(i128),
+    Float(f64),
+    Text,
+}
+
+impl Node {
+    pub fn is_nothing(&self) -> bool {
+        matches!(self.content, Content::Scalar { value: Scalar::Nothing, .. })
+    }
+
+    /// The node in the words of a problem.
+    pub fn found(&self) -> String {
+        match &self.content {
+            Content::Scalar { value: Scalar::Nothing, .. } => "nothing".to_owned(),
+            Content::Scalar { text, .. } => echo(text),
+            Content::List(_) => "a list".to_owned(),
+            Content::Mapping(_) => "a mapping".to_owned(),
+        }
+    }
+}
+
+/// The user's own text between backquotes, short and without control characters.
+pub(super) fn echo(text: &str) -> String {
+    format!("`{}`", printable(text))
+}
+
+/// The text without what could disturb a terminal, fill a screen, or give away a password that was put in an address.
+pub(super) fn printable(text: &str) -> String {
+    shortened(text, ECHO_MAX)
+}
+
+fn shortened(text: &str, longest: usize) -> String {
+    let hidden = text.find("://").map(|scheme| scheme + 3).zip(text.rfind('@')).filter(|(start, end)| start < end);
+    let (before, after) = hidden.map_or((text, ""), |(start, end)| (&text[..start], &text[end..]));
+    let mut shown = String::new();
+    let dots = if hidden.is_some() { "..." } else { "" };
+    for (count, character) in before.chars().chain(dots.chars()).chain(after.chars()).enumerate() {
+        if count == longest {
+            shown.push_str("...");
+            break;
+        }
+        if character.is_control() { shown.extend(character.escape_default()) } else { shown.push(character) }
+    }
+    shown
+}
+
+/// Reads the first document of `text`, and all that is wrong with the document as YAML.
+pub(super) fn grow(text: &str) -> Result<(Rc<Node>, Vec<Problem>), Problem> {
+    let mut tree = Tree::default();
+    // The parser places an empty last value behind the last line, and counts a lone carriage return as a line end.
+    let last = text.lines().count().max(1);
+    for event in Parser::new_from_str(text) {
+        let (event, span) = event.map_err(|error| not_yaml(&error, last))?;
+        if !tree.accept(event, span.start.line().clamp(1, last))? {
+            break;
+        }
+    }
+    let root = tree.root.ok_or_else(empty)?;
+    Ok((root, tree.problems))
+}
+
+/// What is said of a file that holds nothing.
+pub(super) fn empty() -> Problem {
+    problem(1, "the file is empty; at least `broker.url` must be given".to_owned())
+}
+
+fn not_yaml(error: &ScanError, last: usize) -> Problem {
+    let mark = error.marker();
+    let message = format!("column {}: not valid YAML: {}", mark.col() + 1, shortened(error.info(), 200));
+    problem(mark.line().clamp(1, last), message)
+}
+
+fn problem(line: usize, message: String) -> Problem {
+    Problem { line: Some(line), key: String::new(), message }
+}
+
+/// A list or a mapping whose end has not come yet.
+struct Open {
+    line: usize,
+    tagged: bool,
+    anchor: usize,
+    children: Children,
+}
+
+enum Children {
+    List(Vec<Rc<Node>>),
+    /// The key that waits for its value, after the finished entries.
+    Mapping(Vec<Entry>, Option<(Option<String>, usize)>),
+}
+
+#[derive(Default)]
+struct Tree {
+    open: Vec<Open>,
+    /// By the parser's number, which counts from 1.
+    anchors: HashMap<usize, Rc<Node>>,
+    root: Option<Rc<Node>>,
+    problems: Vec<Problem>,
+}
+
+impl Tree {
+    /// Returns whether the next event is wanted.
+    fn accept(&mut self, event: Event<'_>, line: usize) -> Result<bool, Problem> {
+        match event {
+            Event::DocumentStart(_) if self.root.is_some() => {
+                let message = "a second YAML document begins here; a configuration is one document";
+                self.problems.push(problem(line, message.to_owned()));
+                return Ok(false);
+            }
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => {}
+            Event::Alias(anchor) => {
+                let Some(target) = self.anchors.get(&anchor) else {
+                    return Err(problem(line, "the alias stands inside what it refers to".to_owned()));
+                };
+                let node = Rc::clone(target);
+                self.attach(node)?;
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                let value = if style == ScalarStyle::Plain { plain(&text) } else { Scalar::Text };
+                let content = Content::Scalar { text: text.into_owned(), value };
+                self.finish(Node { line, content, tagged: tag.is_some(), height: 1 }, anchor)?;
+            }
+            Event::SequenceStart(anchor, tag) => {
+                self.open.push(Open { line, tagged: tag.is_some(), anchor, children: Children::List(Vec::new()) });
+            }
+            Event::MappingStart(anchor, tag) => {
+                let children = Children::Mapping(Vec::new(), None);
+                self.open.push(Open { line, tagged: tag.is_some(), anchor, children });
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                // The parser pairs beginnings and ends.
+                let Some(Open { line, tagged, anchor, children }) = self.open.pop() else { return Ok(true) };
+                let (content, height) = match children {
+                    Children::List(items) => {
+                        let height = items.iter().map(|item| item.height).max();
+                        (Content::List(items), height)
+                    }
+                    Children::Mapping(entries, _) => {
+                        let height = entries.iter().map(|entry| entry.node.height).max();
+                        (Content::Mapping(entries), height)
+                    }
+                };
+                self.finish(Node { line, content, tagged, height: 1 + height.unwrap_or(0) }, anchor)?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn finish(&mut self, node: Node, anchor: usize) -> Result<(), Problem> {
+        let node = Rc::new(node);
+        if anchor != 0 {
+            self.anchors.insert(anchor, Rc::clone(&node));
+        }
+        self.attach(node)
+    }
+
+    fn attach(&mut self, node: Rc<Node>) -> Result<(), Problem> {
+        if self.open.len() + node.height > DEPTH_MAX + 1 {
+            return Err(too_deep(node.line));
+        }
+        match self.open.last_mut().map(|open| &mut open.children) {
+            None => self.root = Some(node),
+            Some(Children::List(items)) => items.push(node),
+            Some(Children::Mapping(entries, waiting)) => match waiting.take() {
+                Some((key, line)) => entries.push(Entry { key, line, node }),
+                None => {
+                    let key = match &node.content {
+                        Content::Scalar { text, .. } => Some(text.clone()),
+                        Content::List(_) | Content::Mapping(_) => None,
+                    };
+                    *waiting = Some((key, node.line));
+                }
+            },
+        }
+        Ok(())
+    }
+}
+
+fn too_deep(line: usize) -> Problem {
+    problem(line, format!("lists and mappings are nested too deeply; at most {DEPTH_MAX} levels are read"))
+}
+
+/// Lets `serde_yaml` say what an unquoted scalar is.
+fn plain(text: &str) -> Scalar {
+    // A scalar over several lines is text in every schema; alone it would be read as something else.
+    if text.contains('\n') {
+        return Scalar::Text;
+    }
+    // As an item of a list, for at the beginning of a document `---` and `%` would have a meaning of their own.
+    match serde_yaml::from_str::<[serde_yaml::Value; 1]>(&format!("- {text}")) {
+        Ok([serde_yaml::Value::Null]) => Scalar::Nothing,
+        Ok([serde_yaml::Value::Bool(value)]) => Scalar::Bool(value),
+        Ok([serde_yaml::Value::Number(number)]) => number
+            .as_i64()
+            .map(i128::from)
+            .or_else(|| number.as_u64().map(i128::from))
+            .map(Scalar::Integer)
+            .or_else(|| number.as_f64().map(Scalar::Float))
+            .unwrap_or(Scalar::Text),
+        _ => Scalar::Text,
+    }
+}

@@ -1,0 +1,317 @@
+//! Reading single values: from a leaf of the tree to a checked value in its own unit, or to the reason why not.
+//!
+//! Pure functions of the leaf; what depends on several keys is checked in [`super::read`].
+
+use super::tree::{Content, Node, Scalar, echo, printable};
+use bytesize::ByteSize;
+use log::LevelFilter;
+use std::net::Ipv6Addr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Why a value is refused; the section that reads it adds what was found and the key.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Refusal {
+    /// What is allowed instead, as in `a number from 0 to 1`.
+    Allowed(String),
+    /// A whole sentence of its own, for values that must not be repeated or need another explanation.
+    Because(String),
+}
+
+pub(super) type Reading<T> = Result<T, Refusal>;
+
+/// The longest duration that is read: MQTT counts in 32-bit seconds, and no clock overflows on it.
+pub(super) const LONGEST: Duration = Duration::from_secs(u32::MAX as u64);
+
+/// The longest string that MQTT carries (section 1.5.4), in bytes.
+const MQTT_STRING_MAX: usize = 65_535;
+
+fn allowed<T>(what: impl Into<String>) -> Reading<T> {
+    Err(Refusal::Allowed(what.into()))
+}
+
+fn because<T>(sentence: impl Into<String>) -> Reading<T> {
+    Err(Refusal::Because(sentence.into()))
+}
+
+/// Text of one line, or a number as it was written: `device: 0012` means the name `0012`.
+pub(super) fn text(node: &Node) -> Reading<String> {
+    // YAML 1.1, which `serde_yaml` writes, and YAML 1.2 disagree on which of these end a line.
+    let strange = |character: char| character.is_control() || "\u{2028}\u{2029}".contains(character);
+    match &node.content {
+        Content::Scalar { text, value: Scalar::Text | Scalar::Integer(_) | Scalar::Float(_) }
+            if !text.is_empty() && !text.contains(strange) =>
+        {
+            Ok(text.clone())
+        }
+        Content::Scalar { value: Scalar::Bool(_), .. } => allowed("text, which needs quotes here"),
+        _ => allowed("text of one line and at least one character, without control characters"),
+    }
+}
+
+pub(super) fn truth(node: &Node) -> Reading<bool> {
+    match node.content {
+        Content::Scalar { value: Scalar::Bool(truth), .. } => Ok(truth),
+        _ => allowed("`true` or `false`"),
+    }
+}
+
+/// A whole number within `range`.
+pub(super) fn integer<T>(node: &Node, range: RangeInclusive<T>) -> Reading<T>
+where
+    T: TryFrom<i128> + PartialOrd + std::fmt::Display,
+{
+    let value = match node.content {
+        Content::Scalar { value: Scalar::Integer(value), .. } => T::try_from(value).ok(),
+        _ => None,
+    };
+    match value {
+        Some(value) if range.contains(&value) => Ok(value),
+        _ => allowed(format!("a whole number from {} to {}", range.start(), range.end())),
+    }
+}
+
+/// A finite number that passes `fits`; `what` describes those.
+#[expect(clippy::cast_precision_loss, reason = "a whole number beyond 2^53 has no business in a factor or an offset")]
+pub(super) fn number(node: &Node, fits: impl Fn(f64) -> bool, what: &str) -> Reading<f64> {
+    let value = match node.content {
+        Content::Scalar { value: Scalar::Integer(value), .. } => value as f64,
+        Content::Scalar { value: Scalar::Float(value), .. } => value,
+        _ => return allowed(what),
+    };
+    if value.is_finite() && fits(value) { Ok(value) } else { allowed(what) }
+}
+
+/// A duration within `range`.
+pub(super) fn duration(node: &Node, range: RangeInclusive<Duration>) -> Reading<Duration> {
+    let shortest = humantime::format_duration(*range.start());
+    let longest = humantime::format_duration(*range.end());
+    let what = if *range.end() == LONGEST {
+        format!("a duration of at least {shortest}, such as `10s` or `1h 30m`")
+    } else {
+        format!("a duration from {shortest} to {longest}, such as `10s` or `1h 30m`")
+    };
+    let value = match &node.content {
+        Content::Scalar { value: Scalar::Integer(0), .. } => Duration::ZERO,
+        Content::Scalar { value: Scalar::Integer(_) | Scalar::Float(_), .. } => {
+            return allowed(format!("{what}; the unit is missing"));
+        }
+        Content::Scalar { text, value: Scalar::Text } => match humantime::parse_duration(text) {
+            Ok(value) => value,
+            Err(_) => return allowed(what),
+        },
+        _ => return allowed(what),
+    };
+    if value > LONGEST {
+        return allowed(format!("{what}, and at most {}", humantime::format_duration(LONGEST)));
+    }
+    if range.contains(&value) { Ok(value) } else { allowed(what) }
+}
+
+/// A duration that MQTT carries as a number of seconds.
+pub(super) fn whole_seconds(node: &Node, range: RangeInclusive<Duration>) -> Reading<Duration> {
+    let value = duration(node, range)?;
+    if value.subsec_nanos() == 0 { Ok(value) } else { allowed("whole seconds, for MQTT counts in those") }
+}
+
+/// A size of at least `smallest` bytes.
+pub(super) fn size(node: &Node, smallest: ByteSize) -> Reading<u64> {
+    let what = format!("a size of at least {}, such as `64MiB` or a number of bytes", size_text(smallest.as_u64()));
+    let value = match &node.content {
+        Content::Scalar { value: Scalar::Integer(bytes), .. } => u64::try_from(*bytes).ok(),
+        Content::Scalar { text, value: Scalar::Text } => text.parse::<ByteSize>().ok().map(|size| size.as_u64()),
+        _ => None,
+    };
+    match value {
+        Some(bytes) if bytes >= smallest.as_u64() => Ok(bytes),
+        _ => allowed(what),
+    }
+}
+
+/// A size in the largest unit that loses nothing.
+pub(super) fn size_text(bytes: u64) -> String {
+    let units = [(bytesize::GIB, "GiB"), (bytesize::MIB, "MiB"), (bytesize::KIB, "KiB")];
+    match units.into_iter().find(|(unit, _)| bytes.is_multiple_of(*unit)) {
+        Some((unit, name)) => format!("{}{name}", bytes / unit),
+        None => format!("{bytes}B"),
+    }
+}
+
+/// One of several words; a near miss is named.
+pub(super) fn choice<T: Copy>(node: &Node, choices: &[(&str, T)]) -> Reading<T> {
+    let given = match &node.content {
+        Content::Scalar { text, .. } => text.as_str(),
+        _ => "",
+    };
+    if let Some((_, value)) = choices.iter().find(|(word, _)| *word == given) {
+        return Ok(*value);
+    }
+    let list = choices.iter().map(|(word, _)| echo(word)).collect::<Vec<_>>().join(", ");
+    match nearest(given, choices.iter().map(|(word, _)| *word)) {
+        Some(word) => allowed(format!("{list}; did you mean {}?", echo(word))),
+        None => allowed(list),
+    }
+}
+
+/// The candidate that `given` is most likely a slip of, when one is near at all.
+pub(super) fn nearest<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    /// Below this likeness, suggestions mislead more than they help: `port` is no slip of `topic`.
+    const NEAR: f64 = 0.8;
+    // Nobody slips into a hundred characters; the comparison is quadratic in them.
+    let given: String = given.chars().take(100).collect::<String>().to_lowercase().replace('-', "_");
+    // One slip of the finger counts by itself, for in a short word it changes much: `ulr`.
+    candidates
+        .map(|candidate| (strsim::damerau_levenshtein(&given, candidate), candidate))
+        .filter(|(slips, candidate)| {
+            (*slips == 1 && candidate.len() > 2) || strsim::jaro_winkler(&given, candidate) >= NEAR
+        })
+        .min_by_key(|(slips, _)| *slips)
+        .map(|(_, candidate)| candidate)
+}
+
+/// A log level. `off` is a truth value to a YAML 1.1 reader and text to a YAML 1.2 reader; `false` says the same.
+pub(super) fn level(node: &Node) -> Reading<LevelFilter> {
+    if let Content::Scalar { value: Scalar::Bool(false), .. } = node.content {
+        return Ok(LevelFilter::Off);
+    }
+    choice(
+        node,
+        &[
+            ("off", LevelFilter::Off),
+            ("error", LevelFilter::Error),
+            ("warn", LevelFilter::Warn),
+            ("info", LevelFilter::Info),
+            ("debug", LevelFilter::Debug),
+            ("trace", LevelFilter::Trace),
+        ],
+    )
+}
+
+/// A file or folder, as written.
+pub(super) fn path(node: &Node) -> Reading<PathBuf> {
+    let path = text(node)?;
+    if path.starts_with("~/") {
+        return because("`~` is not replaced by a home folder; write the path in full");
+    }
+    Ok(PathBuf::from(path))
+}
+
+/// Text that every broker takes: MQTT forbids NUL and warns of the other control characters and the noncharacters,
+/// for which a broker may end the connection (section 1.5.4); mosquitto does.
+pub(super) fn mqtt_text(text: &str) -> Reading<()> {
+    let strange = |character: char| {
+        let code = u32::from(character);
+        character.is_control() || (0xFDD0..=0xFDEF).contains(&code) || code & 0xFFFE == 0xFFFE
+    };
+    if text.len() > MQTT_STRING_MAX {
+        return because(format!("has {} bytes; allowed are at most {MQTT_STRING_MAX}", text.len()));
+    }
+    match text.chars().find(|character| strange(*character)) {
+        Some(character) => because(format!("holds the character U+{:04X}, which MQTT forbids", u32::from(character))),
+        None => Ok(()),
+    }
+}
+
+/// A name that becomes one level of a topic.
+pub(super) fn name(text: &str) -> Reading<()> {
+    if text.is_empty() {
+        return because("is empty; allowed is text of at least one character");
+    }
+    // Braces would be taken for a placeholder.
+    if let Some(character) = text.chars().find(|character| "/+#{}".contains(*character)) {
+        let sentence = "which has a meaning in topics; allowed is a name without `/ + # { }`";
+        return because(format!("{} holds `{character}`, {sentence}", echo(text)));
+    }
+    mqtt_text(text)
+}
+
+/// A topic that can be published to.
+pub(super) fn topic(text: &str) -> Reading<()> {
+    if text.is_empty() {
+        return because("is empty; allowed is a topic such as `telemetry/{device}/{source}`");
+    }
+    if let Some(wildcard) = text.chars().find(|character| "+#".contains(*character)) {
+        return because(format!("{} holds `{wildcard}`, a wildcard that cannot be published to", echo(text)));
+    }
+    mqtt_text(text)
+}
+
+/// Replaces the placeholders of `template`. Those not among `values` are refused.
+pub(super) fn replace(template: &str, values: &[(&str, &str)]) -> Reading<String> {
+    let known = || values.iter().map(|(name, _)| format!("`{{{name}}}`")).collect::<Vec<_>>().join(", ");
+    let mut replaced = String::new();
+    let mut rest = template;
+    while let Some(position) = rest.find(['{', '}']) {
+        replaced.push_str(&rest[..position]);
+        rest = &rest[position..];
+        let end = rest.find('}').filter(|_| rest.starts_with('{'));
+        let Some(end) = end else {
+            return because(format!("{} holds a brace without its other half", echo(template)));
+        };
+        let placeholder = &rest[1..end];
+        let Some((_, value)) = values.iter().find(|(name, _)| *name == placeholder) else {
+            return because(format!("`{{{}}}` is unknown here; allowed: {}", printable(placeholder), known()));
+        };
+        replaced.push_str(value);
+        rest = &rest[end + 1..];
+    }
+    replaced.push_str(rest);
+    Ok(replaced)
+}
+
+/// The broker's address as `mqtt://HOST:PORT`. What stands before an `@` is never repeated: it may be a password.
+pub(super) fn url(node: &Node) -> Reading<String> {
+    const FORM: &str = "allowed is `mqtt://HOST` or `mqtt://HOST:PORT`";
+    let Content::Scalar { text, value: Scalar::Text } = &node.content else {
+        return allowed("an address such as `mqtt://localhost:1883`");
+    };
+    let shown = match text.rfind('@') {
+        Some(at) => echo(&format!("...{}", &text[at..])),
+        None => echo(text),
+    };
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return because(format!("{shown} has no scheme; {FORM}"));
+    };
+    match scheme {
+        "mqtt" => {}
+        "mqtts" | "ws" | "wss" => return because(format!("`{scheme}://` is not supported yet; {FORM}")),
+        _ => return because(format!("{shown} has an unknown scheme; {FORM}")),
+    }
+    if rest.contains('@') {
+        return because("holds a user name or a password; give these as `broker.username` and `broker.password_file`");
+    }
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    if authority.contains(['/', '?']) || authority.contains('#') {
+        return because(format!("{shown} has a path behind the host; {FORM}"));
+    }
+    let (host, port) = split_port(authority).map_err(|why| Refusal::Because(format!("{shown} {why}; {FORM}")))?;
+    Ok(format!("mqtt://{host}:{port}"))
+}
+
+/// Takes `HOST:PORT` apart. The error is the rest of a sentence about the address.
+fn split_port(authority: &str) -> Result<(&str, u16), &'static str> {
+    /// IANA's port for MQTT without TLS.
+    const PORT: u16 = 1883;
+    let (host, port) = match authority.find(']') {
+        Some(end) if authority.starts_with('[') => (&authority[..=end], &authority[end + 1..]),
+        _ => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+    };
+    if let Some(address) = host.strip_prefix('[') {
+        let address = address.strip_suffix(']').ok_or("has a bracket without its other half")?;
+        address.parse::<Ipv6Addr>().map_err(|_| "has no IPv6 address between its brackets")?;
+    } else if authority.parse::<Ipv6Addr>().is_ok() {
+        return Err("is an IPv6 address without brackets around it");
+    } else if host.is_empty() {
+        return Err("names no host");
+    } else if !host.chars().all(|character| character.is_ascii_alphanumeric() || "-._".contains(character)) {
+        return Err("holds a character that no host name has");
+    }
+    let port = match port.strip_prefix(':') {
+        None if port.is_empty() => return Ok((host, PORT)),
+        // `parse` alone would take a sign.
+        Some(digits) if digits.chars().all(|digit| digit.is_ascii_digit()) => digits.parse().unwrap_or(0),
+        _ => 0,
+    };
+    if port == 0 { Err("has no valid port, which is a number from 1 to 65535") } else { Ok((host, port)) }
+}

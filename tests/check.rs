@@ -1,0 +1,326 @@
+//! `packhorse check` as its user meets it: the built binary, real files, exit codes.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+/// A folder with a configuration, its spool and its logs.
+struct Setup {
+    folder: TempDir,
+}
+
+impl Setup {
+    /// Writes `rest` behind what every configuration here has: folders inside the temporary one.
+    fn new(rest: &str) -> Setup {
+        let folder = tempfile::tempdir().unwrap();
+        let shown = folder.path().display();
+        let text = format!("spool: {{directory: {shown}/spool}}\nlogging: {{directory: {shown}/logs}}\n{rest}");
+        fs::write(folder.path().join("config.yaml"), text).unwrap();
+        Setup { folder }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    fn check(&self) -> Checked {
+        check(&self.path("config.yaml"))
+    }
+}
+
+/// What came of a run.
+#[derive(Debug)]
+struct Checked {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn packhorse() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_packhorse"));
+    command.env_remove("PACKHORSE_CONFIG").env_remove("CREDENTIALS_DIRECTORY");
+    command
+}
+
+fn check(config: &str) -> Checked {
+    packhorse().args(["--config", config, "check"]).output().unwrap().into()
+}
+
+impl From<Output> for Checked {
+    fn from(output: Output) -> Checked {
+        let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        Checked { code: output.status.code(), stdout, stderr }
+    }
+}
+
+impl Checked {
+    /// That it failed as a bad configuration, and that stderr has a line for each of `problems` and no other but the sum.
+    #[track_caller]
+    fn refused_with(&self, problems: &[&str]) {
+        assert_eq!(self.code, Some(78), "{self:#?}");
+        assert_eq!(self.stdout, "");
+        for problem in problems {
+            assert!(self.stderr.lines().any(|line| line.contains(problem)), "no line has {problem:?}: {}", self.stderr);
+        }
+        assert_eq!(self.stderr.lines().count(), problems.len() + 1, "{}", self.stderr);
+    }
+}
+
+const BROKER: &str = "broker: {url: mqtt://localhost:1883}\n";
+
+#[test]
+fn a_good_configuration_is_printed_and_checks_again() {
+    let setup = Setup::new(BROKER);
+
+    let first = setup.check();
+    fs::write(setup.path("effective.yaml"), &first.stdout).unwrap();
+    let second = check(&setup.path("effective.yaml"));
+
+    assert_eq!((first.code, first.stderr.as_str()), (Some(0), ""));
+    assert!(first.stdout.contains("keep_alive: 30s"), "{}", first.stdout);
+    assert_eq!((second.code, second.stdout), (Some(0), first.stdout));
+}
+
+#[test]
+fn checking_leaves_nothing_behind() {
+    let setup = Setup::new(BROKER);
+
+    setup.check();
+
+    let names: Vec<_> = fs::read_dir(setup.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["config.yaml"]);
+}
+
+#[test]
+fn every_broken_file_is_refused_with_line_key_and_what_is_allowed() {
+    for (rest, problems) in [
+        (
+            "broker: {ulr: mqtt://h}\n",
+            &[":3: broker.url: is missing", ":3: broker.ulr: unknown key; did you mean `url`?"][..],
+        ),
+        (
+            "broker:\n  url: mqtts://h\n  tls: {ca_file: /ca.pem}\n",
+            &[":4: broker.url: `mqtts://` is not supported yet", ":5: broker.tls.ca_file: is not supported yet"],
+        ),
+        (
+            "broker: {url: mqtt://h}\nretry:\n  factor: fast\n  max_delay: 1 fortnight\nchannel: {capacity: 0}\n",
+            &[
+                ":5: retry.factor: found `fast`; allowed: a number of at least 1",
+                ":6: retry.max_delay: found `1 fortnight`; allowed: a duration of at least 1ms, such as `10s` or `1h 30m`",
+                ":7: channel.capacity: found `0`; allowed: a whole number from 1 to 1000000",
+            ],
+        ),
+        (
+            "broker: {url: mqtt://h}\nstatus: {prometheus_textfile: /a}\nspool: {}\n",
+            &[
+                ":4: status.prometheus_textfile: is not supported yet",
+                ":5: spool: is given twice, the first time on line 1",
+            ],
+        ),
+        ("broker: {url: mqtt://h\n", &[":3: column 1: not valid YAML"]),
+    ] {
+        Setup::new(rest).check().refused_with(problems);
+    }
+}
+
+#[test]
+fn problems_of_schema_and_of_files_are_told_together() {
+    let setup = Setup::new(
+        "broker: {url: mqtt://h, password_file: /nowhere/password}\ntelemetry:\n  qos: 3\n  sources:\n    \
+         - {name: a, type: file, path: /nowhere/sensor}\n",
+    );
+
+    setup.check().refused_with(&[
+        ":3: broker.password_file: `/nowhere/password` cannot be read",
+        ":5: telemetry.qos: found `3`",
+        ":7: telemetry.sources[0].path: `/nowhere/sensor` cannot be read",
+    ]);
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing.yaml").display().to_string();
+
+    check(&missing).refused_with(&[&format!("{missing}: cannot be read: No such file")]);
+    check(&folder.path().display().to_string()).refused_with(&["cannot be read: Is a directory"]);
+}
+
+#[test]
+fn the_flag_beats_the_environment_and_that_beats_the_working_folder() {
+    let [flag, environment, working] =
+        ["flag", "environment", "working"].map(|name| Setup::new(&format!("device: {name}\n{BROKER}")));
+    let device = |command: &mut Command| {
+        let output = Checked::from(command.current_dir(working.folder.path()).arg("check").output().unwrap());
+        output.stdout.lines().next().map(str::to_owned)
+    };
+
+    assert_eq!(device(&mut packhorse()).as_deref(), Some("device: working"));
+    let named = environment.path("config.yaml");
+    assert_eq!(device(packhorse().env("PACKHORSE_CONFIG", &named)).as_deref(), Some("device: environment"));
+    let mut both = packhorse();
+    both.env("PACKHORSE_CONFIG", &named).args(["--config", &flag.path("config.yaml")]);
+    assert_eq!(device(&mut both).as_deref(), Some("device: flag"));
+}
+
+#[test]
+fn an_unusable_file_is_a_problem_of_the_key_that_names_it() {
+    let setup = Setup::new("");
+    let [empty, binary, folder] = ["empty", "binary", "folder"].map(|name| setup.path(name));
+    fs::write(&empty, " \n").unwrap();
+    fs::write(&binary, [0xFF, 0xFE]).unwrap();
+    fs::create_dir(&folder).unwrap();
+    let config = setup.path("config.yaml");
+    let text = fs::read_to_string(&config).unwrap()
+        + &format!(
+            "broker:\n  url: mqtt://h\n  password_file: {empty}\ntelemetry:\n  sources:\n    \
+             - {{name: a, type: file, path: {empty}}}\n    \
+             - {{name: b, type: file, path: {binary}}}\n    \
+             - {{name: c, type: file, path: {folder}}}\n"
+        );
+    fs::write(&config, text).unwrap();
+
+    setup.check().refused_with(&[
+        ":5: broker.password_file: ",
+        ":8: telemetry.sources[0].path: ",
+        "binary` holds neither a number nor text in UTF-8",
+        "folder` is a folder; it must be a file",
+    ]);
+}
+
+#[test]
+fn a_password_that_everybody_can_read_is_a_warning() {
+    let setup = Setup::new("");
+    let password = setup.path("password");
+    fs::write(&password, "hunter2\n").unwrap();
+    let config = setup.path("config.yaml");
+    let text =
+        fs::read_to_string(&config).unwrap() + &format!("broker: {{url: mqtt://h, password_file: {password}}}\n");
+    fs::write(&config, text).unwrap();
+    let check_with = |mode| {
+        fs::set_permissions(&password, Permissions::from_mode(mode)).unwrap();
+        setup.check()
+    };
+
+    let open = check_with(0o644);
+    let closed = check_with(0o600);
+
+    assert_eq!(open.code, Some(0), "{open:?}");
+    assert!(open.stderr.contains(":3: broker.password_file: warning: every user"), "{}", open.stderr);
+    assert!(!open.stdout.contains("hunter2"), "{}", open.stdout);
+    assert_eq!((closed.code, closed.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_bare_password_file_is_looked_up_among_systemd_s_credentials() {
+    let setup = Setup::new("broker: {url: mqtt://h, password_file: mqtt}\n");
+    fs::write(setup.path("mqtt"), "secret").unwrap();
+    fs::set_permissions(setup.path("mqtt"), Permissions::from_mode(0o600)).unwrap();
+    let mut command = packhorse();
+    command.args(["--config", &setup.path("config.yaml"), "check"]);
+
+    let without = Checked::from(command.output().unwrap());
+    let with = Checked::from(command.env("CREDENTIALS_DIRECTORY", setup.folder.path()).output().unwrap());
+
+    without.refused_with(&[":3: broker.password_file: `mqtt` cannot be read"]);
+    assert_eq!((with.code, with.stderr.as_str()), (Some(0), ""));
+    assert!(with.stdout.contains(&format!("password_file: {}", setup.path("mqtt"))), "{}", with.stdout);
+}
+
+#[test]
+fn folders_that_cannot_be_made_are_problems() {
+    let setup = Setup::new("");
+    fs::write(setup.path("file"), "").unwrap();
+    std::os::unix::fs::symlink("/nowhere/else", setup.path("dangling")).unwrap();
+    let text = format!(
+        "spool: {{directory: {}}}\nlogging: {{directory: {}}}\n{BROKER}",
+        setup.path("file/below"),
+        setup.path("dangling")
+    );
+    fs::write(setup.path("config.yaml"), text).unwrap();
+
+    setup.check().refused_with(&[":1: spool.directory: ", ":2: logging.directory: "]);
+}
+
+/// Root may do everything, so for root the check runs as nobody; for everybody else, as themselves.
+fn check_without_privileges(setup: &Setup) -> Checked {
+    // Nobody need not be able to reach the folder that the binary was built in.
+    let binary = setup.path("packhorse");
+    // Not by `fs::copy`: a process that another test starts meanwhile would hold the file open for writing, and the
+    // kernel runs no such file.
+    let copied = Command::new("cp").args([env!("CARGO_BIN_EXE_packhorse"), &binary]).status().unwrap();
+    assert!(copied.success());
+    set_mode(&setup.path(""), 0o755);
+    let mut command = Command::new(&binary);
+    command.args(["--config", &setup.path("config.yaml"), "check"]).env_remove("CREDENTIALS_DIRECTORY");
+    if Path::new("/proc/self").metadata().unwrap().uid() == 0 {
+        command.uid(65_534);
+    }
+    command.output().unwrap().into()
+}
+
+fn set_mode(path: &str, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn what_the_user_may_not_touch_is_a_problem() {
+    let setup = Setup::new("");
+    for name in ["spool", "logs"] {
+        fs::create_dir(setup.path(name)).unwrap();
+        set_mode(&setup.path(name), 0o555);
+    }
+    fs::write(setup.path("password"), "secret").unwrap();
+    set_mode(&setup.path("password"), 0o000);
+    let config = setup.path("config.yaml");
+    let text = fs::read_to_string(&config).unwrap()
+        + &format!("broker: {{url: mqtt://h, password_file: {}}}\n", setup.path("password"));
+    fs::write(&config, text).unwrap();
+
+    let checked = check_without_privileges(&setup);
+
+    checked.refused_with(&[":1: spool.directory: ", ":2: logging.directory: ", ":3: broker.password_file: "]);
+}
+
+#[test]
+fn a_configuration_that_the_user_may_not_read_is_refused() {
+    let setup = Setup::new(BROKER);
+    set_mode(&setup.path("config.yaml"), 0o000);
+
+    let checked = check_without_privileges(&setup);
+
+    checked.refused_with(&["config.yaml: cannot be read: Permission denied"]);
+}
+
+#[test]
+fn a_spool_that_another_user_has_filled_is_a_problem() {
+    let setup = Setup::new(BROKER);
+    for name in ["spool", "logs"] {
+        fs::create_dir(setup.path(name)).unwrap();
+        set_mode(&setup.path(name), 0o777);
+    }
+    fs::create_dir(setup.path("spool/lost+found")).unwrap();
+    set_mode(&setup.path("spool/lost+found"), 0o000);
+    let without = check_without_privileges(&setup);
+    fs::write(setup.path("spool/journal"), "").unwrap();
+    set_mode(&setup.path("spool/journal"), 0o400);
+
+    let with = check_without_privileges(&setup);
+
+    assert_eq!((without.code, without.stderr.as_str()), (Some(0), ""));
+    with.refused_with(&["spool` holds `journal`, which cannot be written to by user id "]);
+}
+
+#[test]
+fn a_closed_pipe_is_no_mistake() {
+    let setup = Setup::new(BROKER);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+
+    let status = packhorse().args(["--config", &setup.path("config.yaml"), "check"]).stdout(writer).status().unwrap();
+
+    assert_eq!(status.code(), Some(0));
+}
