@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::message::{Qos, Stamp};
 use crate::payload::Outgoing;
 use crate::spool::Backlog;
-use serde_json::{Value, json};
+use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A number that only grows.
@@ -56,59 +56,93 @@ pub struct Counters {
     pub connections: Counter,
 }
 
-impl Counters {
-    fn to_json(&self) -> Value {
-        json!({
-            "sampled": self.sampled.get(),
-            "missed_ticks": self.missed_ticks.get(),
-            "failed_samples": self.failed_samples.get(),
-            "dropped_channel_full": self.dropped_channel_full.get(),
-            "accepted": self.accepted.get(),
-            "published": self.published.get(),
-            "acknowledged": self.acknowledged.get(),
-            "rejected": self.rejected.get(),
-            "dropped_spool_full": self.dropped_spool_full.get(),
-            "dropped_max_age": self.dropped_max_age.get(),
-            "dropped_expired": self.dropped_expired.get(),
-            "damaged": self.damaged.get(),
-            "connections": self.connections.get(),
-        })
+/// The payload of the status message.
+#[derive(Debug, Serialize)]
+struct Presence<'a> {
+    device: &'a str,
+    status: &'static str,
+    /// When the agent started.
+    since: String,
+    version: &'static str,
+    #[serde(flatten)]
+    news: Option<News>,
+}
+
+/// What only a running agent can say.
+#[derive(Debug, Serialize)]
+struct News {
+    backlog: BacklogNow,
+    counters: CountersNow,
+}
+
+#[derive(Debug, Serialize)]
+struct BacklogNow {
+    messages: u64,
+    bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct CountersNow {
+    sampled: u64,
+    missed_ticks: u64,
+    failed_samples: u64,
+    dropped_channel_full: u64,
+    accepted: u64,
+    published: u64,
+    acknowledged: u64,
+    rejected: u64,
+    dropped_spool_full: u64,
+    dropped_max_age: u64,
+    dropped_expired: u64,
+    damaged: u64,
+    connections: u64,
+}
+
+impl From<&Counters> for CountersNow {
+    fn from(counters: &Counters) -> Self {
+        Self {
+            sampled: counters.sampled.get(),
+            missed_ticks: counters.missed_ticks.get(),
+            failed_samples: counters.failed_samples.get(),
+            dropped_channel_full: counters.dropped_channel_full.get(),
+            accepted: counters.accepted.get(),
+            published: counters.published.get(),
+            acknowledged: counters.acknowledged.get(),
+            rejected: counters.rejected.get(),
+            dropped_spool_full: counters.dropped_spool_full.get(),
+            dropped_max_age: counters.dropped_max_age.get(),
+            dropped_expired: counters.dropped_expired.get(),
+            damaged: counters.damaged.get(),
+            connections: counters.connections.get(),
+        }
     }
 }
 
 /// The retained message that says the agent is here and how it fares; `None` where `status.topic` is off.
 #[must_use]
 pub fn online(config: &Config, started: Stamp, backlog: Backlog, counters: &Counters) -> Option<Outgoing> {
-    let mut status = presence(config, "online", started);
-    status["backlog"] = json!({ "messages": backlog.messages, "bytes": backlog.bytes });
-    status["counters"] = counters.to_json();
-    outgoing(config, &status)
+    let backlog = BacklogNow { messages: backlog.messages, bytes: backlog.bytes };
+    outgoing(config, "online", started, Some(News { backlog, counters: counters.into() }))
 }
 
 /// The retained message that says the agent is gone: its last will, and its goodbye. `None` where `status.topic` is
 /// off.
 #[must_use]
 pub fn offline(config: &Config, started: Stamp) -> Option<Outgoing> {
-    outgoing(config, &presence(config, "offline", started))
+    outgoing(config, "offline", started, None)
 }
 
-fn presence(config: &Config, status: &str, started: Stamp) -> Value {
-    json!({
-        "device": config.device,
-        "status": status,
-        "since": rfc3339(started.wall),
-        "version": env!("CARGO_PKG_VERSION"),
-    })
-}
-
-fn outgoing(config: &Config, status: &Value) -> Option<Outgoing> {
+fn outgoing(config: &Config, status: &'static str, started: Stamp, news: Option<News>) -> Option<Outgoing> {
+    let topic = config.status.topic.clone()?;
+    let (device, since, version) = (&config.device, rfc3339(started.wall), env!("CARGO_PKG_VERSION"));
+    let presence = Presence { device, status, since, version, news };
     Some(Outgoing {
-        topic: config.status.topic.clone()?,
+        topic,
         qos: Qos::AtLeastOnce,
         retain: true,
         content_type: "application/json",
         expiry: None,
         user_properties: Vec::new(),
-        payload: status.to_string().into_bytes(),
+        payload: serde_json::to_vec(&presence).expect("plain values can be written as JSON"),
     })
 }

@@ -77,7 +77,8 @@ mod tests {
             prop_assert_eq!(&parsed["stream"], &json!(format!("{stream:08x}")));
             prop_assert_eq!(&parsed["seq"], &json!(seq));
             // As it was written, to the last digit.
-            prop_assert!(payload.ends_with(format!("\"data\":{data}}}").as_bytes()));
+            let ending = format!("\"data\":{data}}}");
+            prop_assert!(payload.ends_with(ending.as_bytes()));
             prop_assert!(parsed["time"].as_str().unwrap().ends_with('Z'));
         }
     }
