@@ -45,7 +45,13 @@ struct Running {
     grid: Grid,
     failures: Burst,
     late: Burst,
+    /// Ticks in a row that were on time.
+    on_time: u32,
 }
+
+/// Ticks in a row that must be on time before a source counts as on time again: a machine that is a little too slow
+/// is late now and then, which is one piece of news and not many.
+const ON_TIME: u32 = 100;
 
 /// Samples until `stop` is closed, or nobody takes the samples any more.
 ///
@@ -63,6 +69,7 @@ pub fn run(
         scheduled,
         failures: Burst::default(),
         late: Burst::default(),
+        on_time: 0,
     };
     let mut sources: Vec<Running> = sources.into_iter().map(grid).collect();
     let mut full = Burst::default();
@@ -98,10 +105,16 @@ impl Running {
         let name = &self.scheduled.route.source;
         let due = self.grid.take(Instant::now())?;
         if due.missed > 0 {
+            self.on_time = 0;
             counters.missed_ticks.add(due.missed);
             log!(self.late.failed(), "ticks missed source={name} count={}", due.missed);
-        } else if let Some(times) = self.late.ended() {
-            info!("samples are on time again source={name} late={times}");
+        } else {
+            self.on_time = self.on_time.saturating_add(1);
+            if self.on_time >= ON_TIME
+                && let Some(times) = self.late.ended()
+            {
+                info!("samples are on time again source={name} late={times}");
+            }
         }
         let taken = clock.now();
         match self.scheduled.source.sample() {

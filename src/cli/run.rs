@@ -57,10 +57,13 @@ fn log_panics() {
 /// accepted is on the medium already.
 fn stop_signals() -> Result<Receiver<()>, Failure> {
     let (tell, told) = bounded(1);
+    let mut asked = false;
     let handler = move || {
-        if tell.try_send(()).is_err() {
+        if std::mem::replace(&mut asked, true) {
             std::process::exit(0);
         }
+        // There is room for one, and this is the only one.
+        let _ = tell.try_send(());
     };
     ctrlc::set_handler(handler)
         .map_err(|error| Failure { code: Code::Bug, message: format!("signals cannot be handled: {error}") })?;

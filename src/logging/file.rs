@@ -4,7 +4,7 @@
 //! here. Every line goes to the system at once: a `kill -9` loses none.
 
 use crate::config::Logging;
-use chrono::Local;
+use chrono::{Local, NaiveDateTime};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::symlink;
@@ -43,7 +43,8 @@ struct Current {
 }
 
 impl RotatingFile {
-    /// Begins a file.
+    /// Goes on with the newest file of a former run while that is young enough, or begins one: a program that is
+    /// started over and over does not push out the log that says why.
     ///
     /// # Errors
     /// The file system's.
@@ -58,7 +59,11 @@ impl RotatingFile {
             newest: (String::new(), 0),
             complained: false,
         };
-        file.rotate()?;
+        fs::create_dir_all(&file.directory)?;
+        match file.resume()? {
+            Some(current) => file.current = Some(current),
+            None => file.rotate()?,
+        }
         Ok(file)
     }
 
@@ -112,6 +117,35 @@ impl RotatingFile {
         self.prune(&name)
     }
 
+    /// The newest file of a former run, when it began less than `rotate_every` ago by its name and has room.
+    fn resume(&self) -> io::Result<Option<Current>> {
+        let Some(name) = self.names()?.into_iter().filter(|name| is_of_kind(name, self.kind)).max() else {
+            return Ok(None);
+        };
+        let stamp = name[self.kind.len() + 1..].get(..SHAPE.len()).unwrap_or_default();
+        let Ok(began) = NaiveDateTime::parse_from_str(stamp, STAMP) else { return Ok(None) };
+        let age = Local::now().naive_local().signed_duration_since(began).to_std();
+        let Some(age) = age.ok().filter(|age| *age < self.rotate_every) else { return Ok(None) };
+        let Some(began) = Instant::now().checked_sub(age) else { return Ok(None) };
+        let path = self.directory.join(&name);
+        let file = File::options().append(true).open(&path)?;
+        let size = file.metadata()?.len();
+        if size >= self.max_size {
+            return Ok(None);
+        }
+        self.link(&name)?;
+        self.prune(&name)?;
+        Ok(Some(Current { file, path, began, size }))
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            names.extend(entry?.file_name().into_string());
+        }
+        Ok(names)
+    }
+
     /// Creates the file of a stamp; never one that is there already, or was and is pruned by now.
     fn create(&mut self, stamp: &str) -> io::Result<(File, String)> {
         let first = if self.newest.0 == stamp { self.newest.1 + 1 } else { 0 };
@@ -149,11 +183,7 @@ impl RotatingFile {
 
     /// Removes the oldest files of this kind, and no others.
     fn prune(&self, newest: &str) -> io::Result<()> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.directory)? {
-            names.extend(entry?.file_name().into_string());
-        }
-        for name in to_prune(names, self.kind, self.keep, newest) {
+        for name in to_prune(self.names()?, self.kind, self.keep, newest) {
             match fs::remove_file(self.directory.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -248,6 +278,23 @@ mod tests {
         assert_eq!(next, began + Duration::from_secs(3600));
         assert_eq!((before, files(folder.path()).len()), (1, 2));
         assert_eq!(fs::read_to_string(folder.path().join("debug.log")).unwrap(), "second\n");
+    }
+
+    #[test]
+    fn a_young_file_of_a_former_run_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let young = Local::now() - Duration::from_secs(600);
+        let name = young.format("debug.log.%Y-%m-%d_%H-%M-%S").to_string();
+        fs::write(folder.path().join(&name), "before\n").unwrap();
+
+        let mut file = RotatingFile::begin("debug.log", &config(folder.path())).unwrap();
+        file.write("after\n");
+        let next = file.tick(Instant::now());
+
+        assert_eq!(files(folder.path()), [name]);
+        assert_eq!(fs::read_to_string(folder.path().join("debug.log")).unwrap(), "before\nafter\n");
+        let left = next.saturating_duration_since(Instant::now());
+        assert!(left < Duration::from_secs(3001) && left > Duration::from_secs(2900), "{left:?}");
     }
 
     #[test]

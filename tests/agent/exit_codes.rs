@@ -1,0 +1,113 @@
+//! Every exit code but 69, which the outages have, and 70, which the panics have.
+
+use crate::support::{Broker, Gateway, Settings, log_files};
+use std::fs;
+use std::process::Command;
+
+#[test]
+fn a_wrong_command_line_is_64() {
+    for arguments in [&["--no-such-flag"][..], &["no-such-command"], &["run", "too-much"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_packhorse")).args(arguments).output().unwrap();
+
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}: {error}");
+        assert!(error.contains(arguments.last().unwrap()), "{error}");
+    }
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    for arguments in [&["--help"][..], &["--version"], &["run", "--help"], &["check", "--help"], &["sample", "--help"]]
+    {
+        let output = Command::new(env!("CARGO_BIN_EXE_packhorse")).args(arguments).output().unwrap();
+
+        assert_eq!(output.status.code(), Some(0));
+        let example = arguments.contains(&"--version") || String::from_utf8_lossy(&output.stdout).contains("Example:");
+        assert!(example, "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_spool_that_cannot_be_opened_is_74() {
+    let gateway = Gateway::new("mqtt://127.0.0.1:1", &Settings::default());
+    fs::write(gateway.spool(), "a file where the folder should be").unwrap();
+
+    let agent = gateway.launch();
+    agent.wait_for_output("packhorse: spool");
+    let output = agent.output();
+    let status = agent.wait();
+
+    assert_eq!(status.code(), Some(74));
+    assert!(output.contains(&gateway.spool().display().to_string()), "{output}");
+}
+
+#[test]
+fn a_second_agent_on_one_spool_is_74_and_says_so() {
+    let broker = Broker::start();
+    let gateway = Gateway::new(&broker.url(), &Settings::default());
+    let first = gateway.start();
+
+    let second = gateway.launch();
+    second.wait_for_output("another agent uses this folder");
+    let output = second.output();
+    let status = second.wait();
+
+    assert_eq!(status.code(), Some(74));
+    assert!(output.contains(&gateway.spool().display().to_string()), "{output}");
+    assert_eq!(first.stop().code(), Some(0));
+}
+
+fn refused(protocol: &'static str, words: &str) {
+    let broker = Broker::with("allow_anonymous false");
+    let gateway = Gateway::new(&broker.url(), &Settings { protocol, ..Settings::default() });
+
+    let status = gateway.start().wait();
+
+    assert_eq!(status.code(), Some(77));
+    let log = log_files(&gateway.logs(), "info.log.").concat();
+    assert!(log.contains(words), "{log}");
+    assert_eq!(gateway.accepted().first().map(|range| *range.start()), Some(1), "what was sampled is on disk");
+}
+
+#[test]
+fn refused_credentials_are_77_over_mqtt_5() {
+    refused("5", "exiting with code 77: the broker refused the connection: Not authorized (0x87)");
+}
+
+#[test]
+fn refused_credentials_are_77_over_mqtt_3_1_1() {
+    refused("3.1.1", "exiting with code 77: the broker refused the connection: Not Authorized");
+}
+
+#[test]
+fn credentials_that_the_broker_knows_are_accepted_and_appear_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let (users, password) = (folder.path().join("users"), folder.path().join("password"));
+    fs::write(&password, "not-a-real-password\n").unwrap();
+    fs::write(&users, "horse:not-a-real-password\n").unwrap();
+    let hashed = Command::new("mosquitto_passwd").arg("-U").arg(&users).status();
+    assert!(hashed.expect("mosquitto brings mosquitto_passwd").success());
+    let broker = Broker::with(&format!("allow_anonymous false\npassword_file {}", users.display()));
+    let more = "logging: {directory: LOGS, paho: trace, console: debug}\nstatus: {topic: ~}".to_owned();
+    let gateway = Gateway::new(&broker.url(), &Settings { more, ..Settings::default() });
+    gateway.edit("keep_alive: 5s", &format!("keep_alive: 5s, username: horse, password_file: {}", password.display()));
+
+    let agent = gateway.start();
+    agent.wait_for_output("connected to");
+    let output = agent.output();
+    agent.stop();
+
+    let everything = output + &log_files(&gateway.logs(), "").concat();
+    assert!(!everything.contains("not-a-real-password"));
+}
+
+#[test]
+fn a_bad_configuration_is_78() {
+    let gateway = Gateway::new("mqtt://127.0.0.1:1", &Settings { window: 0, ..Settings::default() });
+
+    let agent = gateway.launch();
+    agent.wait_for_output("delivery.window");
+
+    assert_eq!(agent.wait().code(), Some(78));
+    assert!(!gateway.spool().exists());
+}

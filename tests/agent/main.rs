@@ -1,0 +1,12 @@
+//! The agent as its user meets it: the built binary, a real mosquitto, real signals, a real file system.
+//!
+//! Every test starts what it needs on a free port of the loopback and stops it by its handle, and judges by what a
+//! second connection received.
+
+mod delivery;
+mod exit_codes;
+mod logs;
+mod outage;
+mod panics;
+mod stop;
+mod support;

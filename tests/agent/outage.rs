@@ -1,0 +1,183 @@
+//! With the broker away, the link dead or the agent killed: nothing accepted is lost.
+
+use crate::support::{Agent, Broker, Gateway, Judgement, Settings, Subscriber, wait_until};
+use std::time::{Duration, Instant};
+
+/// A broker that knows a subscriber and is away.
+fn broker_with_a_subscriber() -> (Broker, Subscriber) {
+    let mut broker = Broker::start();
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+    broker.stop();
+    (broker, subscriber)
+}
+
+/// Stops the agent, lets another one deliver what is left, and judges what the first one accepted.
+fn judge(agent: Agent, gateway: &Gateway, subscriber: &Subscriber) -> Judgement {
+    assert_eq!(agent.stop().code(), Some(0));
+    let accepted = gateway.accepted();
+    let agent = gateway.start();
+    subscriber.wait_for_all(&accepted);
+    agent.kill();
+    let judgement = Judgement::of(&subscriber.arrivals());
+    judgement.assert_complete(&accepted);
+    judgement
+}
+
+#[test]
+fn a_broker_that_comes_late_gets_everything_in_order_while_sampling_goes_on() {
+    let (mut broker, subscriber) = broker_with_a_subscriber();
+    let gateway = Gateway::new(&broker.url(), &Settings::default());
+    let agent = gateway.start();
+    wait_until("300 messages wait", || gateway.accepted_count() >= 300);
+
+    let waiting = gateway.accepted_count();
+    broker.run();
+    subscriber.wait_for_count(waiting);
+    let meanwhile = gateway.accepted_count();
+
+    assert!(meanwhile > waiting, "sampling went on: {waiting}, then {meanwhile}");
+    judge(agent, &gateway, &subscriber);
+}
+
+#[test]
+fn a_backlog_survives_the_agent_and_drains_faster_than_sampling_fills_it() {
+    let (mut broker, subscriber) = broker_with_a_subscriber();
+    let gateway = Gateway::new(&broker.url(), &Settings { interval: "1ms", ..Settings::default() });
+    let agent = gateway.start();
+    wait_until("2000 messages wait", || gateway.accepted_count() >= 2000);
+    assert_eq!(agent.stop().code(), Some(0));
+
+    let agent = gateway.start();
+    assert!(agent.output().contains("backlog=2"), "the backlog is reported");
+    broker.run();
+    subscriber.wait_until("the drain catches up with sampling", |arrivals| {
+        let accepted = gateway.accepted_count();
+        arrivals.len() + 100 >= accepted && accepted > 2100
+    });
+
+    judge(agent, &gateway, &subscriber);
+}
+
+fn a_broker_that_restarts(protocol: &'static str, qos: u8, window: u16) {
+    let mut broker = Broker::start();
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+    let gateway = Gateway::new(&broker.url(), &Settings { protocol, qos, window, ..Settings::default() });
+    let agent = gateway.start();
+
+    for _ in 0..3 {
+        let before = subscriber.arrivals().len();
+        subscriber.wait_for_count(before + 50);
+        broker.stop();
+        agent.wait_for_output("retrying in");
+        broker.run();
+    }
+    let before = subscriber.arrivals().len();
+    subscriber.wait_for_count(before + 50);
+
+    judge(agent, &gateway, &subscriber);
+}
+
+#[test]
+fn a_broker_that_restarts_gets_everything_at_qos_1() {
+    a_broker_that_restarts("5", 1, 100);
+}
+
+#[test]
+fn a_broker_that_restarts_gets_everything_at_qos_2() {
+    a_broker_that_restarts("5", 2, 100);
+}
+
+#[test]
+fn a_broker_that_restarts_gets_everything_over_mqtt_3_1_1() {
+    a_broker_that_restarts("3.1.1", 1, 1);
+}
+
+#[test]
+fn an_agent_killed_mid_backlog_resumes_where_it_was() {
+    const WINDOW: u16 = 20;
+    const KILLS: usize = 8;
+    let (mut broker, subscriber) = broker_with_a_subscriber();
+    let settings = Settings { interval: "1ms", window: WINDOW, ..Settings::default() };
+    let gateway = Gateway::new(&broker.url(), &settings);
+    // A limit, so that the backlog lasts for all kills.
+    gateway.edit("ack_timeout: 2s}", "ack_timeout: 2s, max_rate: 2000}");
+    let agent = gateway.start();
+    wait_until("3000 messages wait", || gateway.accepted_count() >= 3000);
+    agent.kill();
+    broker.run();
+
+    for _ in 0..KILLS {
+        let before = subscriber.arrivals().len();
+        let agent = gateway.start();
+        subscriber.wait_for_count(before + 100);
+        agent.kill();
+    }
+    let agent = gateway.start();
+    agent.wait_for_output("connected to");
+
+    let judgement = judge(agent, &gateway, &subscriber);
+    println!("{KILLS} kills, window {WINDOW}: {} duplicates", judgement.duplicates);
+    assert!(judgement.duplicates <= usize::from(WINDOW) * (KILLS + 1), "{} duplicates", judgement.duplicates);
+}
+
+#[test]
+fn a_broker_that_says_nothing_is_left_after_the_acknowledgement_timeout() {
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+    let gateway = Gateway::new(&broker.url(), &Settings::default());
+    let agent = gateway.start();
+    subscriber.wait_for_count(20);
+
+    let paused = Instant::now();
+    broker.pause();
+    agent.wait_for_output("no acknowledgement for 2s");
+    let noticed = paused.elapsed();
+    // Its system still accepts connections: attempts end by the connect timeout.
+    let debug = || crate::support::log_files(&gateway.logs(), "debug.log.").concat();
+    wait_until("an attempt ends by its timeout", || debug().matches("retrying in").count() >= 2);
+    broker.resume();
+
+    println!("noticed after {noticed:?} with an acknowledgement timeout of 2 s");
+    assert!(noticed > Duration::from_millis(1500) && noticed < Duration::from_secs(10), "{noticed:?}");
+    judge(agent, &gateway, &subscriber);
+}
+
+#[test]
+fn the_agent_gives_up_with_code_69_when_the_delay_passes_its_maximum() {
+    let broker = Broker::absent("");
+    let retry = "{initial_delay: 100ms, factor: 2, max_delay: 500ms, jitter: 0}";
+    let gateway = Gateway::new(&broker.url(), &Settings { retry, ..Settings::default() });
+
+    let start = Instant::now();
+    let agent = gateway.start();
+    agent.wait_for_output("giving up");
+    let elapsed = start.elapsed();
+    let status = agent.wait();
+
+    // At once, 100, 200 and 400 ms; 800 ms would be beyond the maximum.
+    assert_eq!(status.code(), Some(69));
+    assert!(elapsed >= Duration::from_millis(700) && elapsed < Duration::from_secs(10), "{elapsed:?}");
+    let log = crate::support::log_files(&gateway.logs(), "debug.log.").concat();
+    assert_eq!(log.matches("connecting to").count(), 5, "{log}");
+    assert!(log.contains("retrying in 0.0 s (attempt 2"), "the first failure is retried at once: {log}");
+    assert!(log.contains("exiting with code 69: gave up"), "{log}");
+    assert!(gateway.accepted_count() > 0);
+}
+
+#[test]
+fn holding_goes_on_at_the_largest_delay() {
+    let mut broker = Broker::start();
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+    broker.stop();
+    let retry = "{initial_delay: 20ms, factor: 2, max_delay: 100ms, at_max: hold, jitter: 0}";
+    let gateway = Gateway::new(&broker.url(), &Settings { retry, ..Settings::default() });
+    let agent = gateway.start();
+
+    let log = || crate::support::log_files(&gateway.logs(), "debug.log.").concat();
+    wait_until("20 attempts", || log().matches("connecting to").count() >= 20);
+    broker.run();
+    subscriber.wait_for_count(100);
+
+    assert!(log().matches("retrying in 0.1 s").count() >= 10);
+    judge(agent, &gateway, &subscriber);
+}

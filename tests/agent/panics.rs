@@ -1,0 +1,59 @@
+//! A thread that panics: the other one saves what it has, and the agent says which one it was.
+
+use crate::support::{Broker, Subscriber};
+use packhorse::agent::{self, Outcome};
+use packhorse::config;
+use packhorse::message::{Format, Qos, Route};
+use packhorse::sampler::Scheduled;
+use packhorse::source::{Data, Error, Source};
+use packhorse::spool::Spool;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Works a few times, then panics.
+struct Defective {
+    left: u32,
+}
+
+impl Source for Defective {
+    fn sample(&mut self) -> Result<Data, Error> {
+        self.left = self.left.checked_sub(1).expect("this source panics, as the test wants");
+        Ok(Data::from_iter([("left".to_owned(), self.left.into())]))
+    }
+}
+
+fn scheduled(left: u32) -> Scheduled {
+    let route = Route {
+        device: "gateway-7".to_owned(),
+        source: "defective".to_owned(),
+        topic: "telemetry/gateway-7/defective".to_owned(),
+        qos: Qos::AtLeastOnce,
+        retain: false,
+        format: Format::Json,
+        expiry: None,
+    };
+    Scheduled { source: Box::new(Defective { left }), route: Arc::new(route), interval: Duration::from_millis(1) }
+}
+
+#[test]
+fn a_panic_in_the_sampler_stops_the_publisher_in_order() {
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!("broker: {{url: \"{}\"}}\nspool: {{directory: {}}}", broker.url(), folder.path().display());
+    let config = config::parse(&text, Path::new("test.yaml")).unwrap();
+    let spool = Spool::open(&config.spool, &[]).unwrap();
+    let (_tell, stop) = crossbeam_channel::bounded(1);
+
+    let outcome = agent::run(config.clone(), vec![scheduled(50)], spool, &stop, |now| now + Duration::from_secs(1));
+
+    assert_eq!(outcome, Outcome::Panicked("sampler"));
+    let mut spool = Spool::open(&config.spool, &[]).unwrap();
+    let mut waiting = 0;
+    while spool.next(|_| ()).unwrap().is_some() {
+        waiting += 1;
+    }
+    subscriber.wait_for_count(50 - waiting);
+    println!("{} of 50 messages arrived, {waiting} are in the spool", 50 - waiting);
+}

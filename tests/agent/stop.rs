@@ -1,0 +1,120 @@
+//! Signals, and what the broker hears of the end.
+
+use crate::support::{Broker, Gateway, Judgement, Settings, Subscriber, wait_until};
+use rustix::process::Signal;
+use std::time::{Duration, Instant};
+
+fn a_signal_with_messages_in_flight(signal: Signal) {
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+    let gateway = Gateway::new(&broker.url(), &Settings { interval: "1ms", ..Settings::default() });
+    gateway.edit("ack_timeout: 2s", "ack_timeout: 1m");
+    let agent = gateway.start();
+    subscriber.wait_for_count(50);
+    broker.pause();
+    let accepted = gateway.accepted_count();
+    wait_until("a hundred more are accepted", || gateway.accepted_count() > accepted + 100);
+
+    let asked = Instant::now();
+    agent.signal(signal);
+    let status = agent.wait();
+    let took = asked.elapsed();
+
+    println!("stopped after {took:?} with a shutdown timeout of 2 s");
+    assert_eq!(status.code(), Some(0));
+    assert!(took >= Duration::from_millis(1900), "in-flight messages got their time: {took:?}");
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    broker.resume();
+    let accepted = gateway.accepted();
+    let agent = gateway.start();
+    subscriber.wait_for_all(&accepted);
+    agent.kill();
+    Judgement::of(&subscriber.arrivals()).assert_complete(&accepted);
+}
+
+#[test]
+fn sigterm_waits_for_messages_in_flight_and_no_longer_than_the_timeout() {
+    a_signal_with_messages_in_flight(Signal::TERM);
+}
+
+#[test]
+fn sigint_does_the_same() {
+    a_signal_with_messages_in_flight(Signal::INT);
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+    let gateway = Gateway::new(&broker.url(), &Settings::default());
+    gateway.edit("shutdown_timeout: 2s", "shutdown_timeout: 50s");
+    gateway.edit("ack_timeout: 2s", "ack_timeout: 50s");
+    let agent = gateway.start();
+    subscriber.wait_for_count(10);
+    broker.pause();
+    let accepted = gateway.accepted_count();
+    wait_until("some more are accepted", || gateway.accepted_count() > accepted + 10);
+
+    agent.signal(Signal::TERM);
+    agent.wait_for_output("stopping in_flight=");
+    let asked = Instant::now();
+    agent.signal(Signal::TERM);
+    let status = agent.wait();
+
+    assert_eq!(status.code(), Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+}
+
+#[test]
+fn a_stop_while_the_broker_is_away_is_immediate() {
+    let broker = Broker::absent("");
+    let gateway = Gateway::new(&broker.url(), &Settings::default());
+    let agent = gateway.start();
+    agent.wait_for_output("retrying in");
+
+    let asked = Instant::now();
+    let status = agent.stop();
+
+    assert_eq!(status.code(), Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+}
+
+#[test]
+fn the_status_topic_says_online_then_offline() {
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker.url(), "status/#");
+    let more = "status: {interval: 100ms}".to_owned();
+    let gateway = Gateway::new(&broker.url(), &Settings { more, ..Settings::default() });
+    let word = |arrival: &crate::support::Arrival| arrival.payload["status"].as_str().unwrap().to_owned();
+
+    let agent = gateway.start();
+    subscriber.wait_for_count(3);
+    agent.stop();
+    subscriber.wait_until("offline arrives", |arrivals| arrivals.iter().any(|arrival| word(arrival) == "offline"));
+
+    let arrivals = subscriber.arrivals();
+    let (last, before) = arrivals.split_last().unwrap();
+    assert!(before.iter().all(|arrival| word(arrival) == "online" && arrival.topic == "status/gateway-7"));
+    assert_eq!(word(last), "offline");
+    assert!(before.last().unwrap().payload["counters"]["acknowledged"].as_u64().unwrap() > 0);
+    assert!(before[0].payload["backlog"]["messages"].is_u64());
+    let latecomer = Subscriber::start(&broker.url(), "status/gateway-7");
+    latecomer.wait_for_count(1);
+    assert!(latecomer.arrivals()[0].retained && word(&latecomer.arrivals()[0]) == "offline");
+}
+
+#[test]
+fn the_last_will_says_offline_when_the_agent_is_killed() {
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker.url(), "status/#");
+    let gateway = Gateway::new(&broker.url(), &Settings { more: String::new(), ..Settings::default() });
+
+    let agent = gateway.start();
+    subscriber.wait_for_count(1);
+    agent.kill();
+
+    subscriber.wait_until("the last will arrives", |arrivals| {
+        arrivals.last().is_some_and(|arrival| arrival.payload["status"] == "offline")
+    });
+    assert_eq!(subscriber.arrivals()[0].payload["status"], "online");
+}

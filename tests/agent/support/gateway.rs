@@ -1,0 +1,184 @@
+//! A device with a configuration, a spool and a log folder, and the agent that runs on it.
+
+use super::{PATIENCE, wait_for};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::{self, File};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// What a test sets of the configuration.
+pub struct Settings {
+    pub protocol: &'static str,
+    pub qos: u8,
+    pub window: u16,
+    /// Between two samples of the one source.
+    pub interval: &'static str,
+    pub retry: &'static str,
+    /// Whole sections, written as they are.
+    pub more: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            protocol: "5",
+            qos: 1,
+            window: 100,
+            interval: "5ms",
+            retry: "{initial_delay: 50ms, factor: 1.5, max_delay: 1s, at_max: hold}",
+            more: "status: {topic: ~}".to_owned(),
+        }
+    }
+}
+
+/// The folders of one device; they outlive its agents.
+pub struct Gateway {
+    folder: TempDir,
+}
+
+impl Gateway {
+    /// A device whose broker is at `url`.
+    pub fn new(url: &str, settings: &Settings) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let Settings { protocol, qos, window, interval, retry, more } = settings;
+        let path = folder.path().display();
+        let configuration = format!(
+            "device: gateway-7\n\
+             broker: {{url: \"{url}\", protocol: {protocol}, keep_alive: 5s, connect_timeout: 2s}}\n\
+             retry: {retry}\n\
+             telemetry:\n  qos: {qos}\n  interval: {interval}\n  sources: [{{name: wind, type: simulated, seed: 7}}]\n\
+             spool: {{directory: {path}/spool}}\n\
+             delivery: {{window: {window}, ack_timeout: 2s}}\n\
+             shutdown_timeout: 2s\n\
+             {more}\n"
+        );
+        let logging = format!("logging: {{directory: {path}/log, keep_files: 1000}}\n");
+        let logging = if more.contains("logging:") { String::new() } else { logging };
+        let configuration = (configuration + &logging).replace("LOGS", &format!("{path}/log"));
+        fs::write(folder.path().join("config.yaml"), configuration).unwrap();
+        Self { folder }
+    }
+
+    pub fn spool(&self) -> PathBuf {
+        self.folder.path().join("spool")
+    }
+
+    pub fn logs(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    /// Replaces text in the configuration.
+    pub fn edit(&self, from: &str, to: &str) {
+        let file = self.folder.path().join("config.yaml");
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from), "{from:?} in {text}");
+        fs::write(file, text.replace(from, to)).unwrap();
+    }
+
+    /// Starts an agent; it has opened its spool when this returns.
+    pub fn start(&self) -> Agent {
+        let agent = self.launch();
+        wait_for("the agent opens its spool", PATIENCE, || agent.output().contains("spool opened").then_some(()));
+        agent
+    }
+
+    /// Starts an agent that may fail to start.
+    pub fn launch(&self) -> Agent {
+        let output = self.folder.path().join(format!("output-{}", fastrand::u64(..)));
+        let file = File::create(&output).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_packhorse"))
+            .arg("--config")
+            .arg(self.folder.path().join("config.yaml"))
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .spawn()
+            .unwrap();
+        Agent { child, output }
+    }
+
+    /// What all agents of this device said they accepted.
+    pub fn accepted(&self) -> Vec<RangeInclusive<u64>> {
+        let range = |line: &str| {
+            let (first, last) = line.split_once("accepted stream=")?.1.split_once(" seq=")?.1.split_once("..")?;
+            Some(first.parse().unwrap()..=last.trim().parse().unwrap())
+        };
+        log_files(&self.logs(), "debug.log.")
+            .iter()
+            .flat_map(|text| text.lines().filter_map(range).collect::<Vec<_>>())
+            .collect()
+    }
+
+    /// How many messages were accepted.
+    pub fn accepted_count(&self) -> usize {
+        self.accepted().iter().map(|range| usize::try_from(range.end() - range.start() + 1).unwrap()).sum()
+    }
+}
+
+/// The content of the log files whose names begin like this.
+pub fn log_files(folder: &Path, prefix: &str) -> Vec<String> {
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(prefix))
+        .collect();
+    files.sort();
+    files.iter().map(|file| String::from_utf8_lossy(&fs::read(file).unwrap()).into_owned()).collect()
+}
+
+/// A running agent. Dropping it kills it.
+pub struct Agent {
+    child: Child,
+    output: PathBuf,
+}
+
+impl Agent {
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// SIGKILL: no code of the agent runs any more.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks the agent to stop and waits for its end.
+    pub fn stop(self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.wait()
+    }
+
+    /// Waits for the agent's end.
+    pub fn wait(self) -> ExitStatus {
+        self.wait_within(PATIENCE)
+    }
+
+    /// Waits this long for the agent's end.
+    pub fn wait_within(mut self, patience: Duration) -> ExitStatus {
+        let child = &mut self.child;
+        wait_for("the agent ends", patience, || child.try_wait().unwrap())
+    }
+
+    /// What it wrote to standard output and standard error by now.
+    pub fn output(&self) -> String {
+        fs::read_to_string(&self.output).unwrap_or_default()
+    }
+
+    /// Waits until the console has a line with this text.
+    pub fn wait_for_output(&self, text: &str) {
+        wait_for(&format!("{text:?} on the console"), PATIENCE, || self.output().contains(text).then_some(()));
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            println!("--- the agent said:\n{}", self.output());
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! What the tests start, and what they judge by.
+
+mod broker;
+mod gateway;
+mod judge;
+mod subscriber;
+
+pub use broker::Broker;
+pub use gateway::{Agent, Gateway, Settings, log_files};
+pub use judge::Judgement;
+pub use subscriber::{Arrival, Subscriber};
+
+use std::time::{Duration, Instant};
+
+/// How long the tests wait for what should take a moment: these machines are slow at times.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `condition` gives something, and fails the test when it does not in time.
+pub fn wait_for<T>(what: &str, patience: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited {patience:?} in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Waits until `condition` holds, and fails the test when it does not in time.
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    wait_for(what, PATIENCE, || condition().then_some(()));
+}
