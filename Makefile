@@ -1,0 +1,30 @@
+# What building, testing and trying out packhorse needs. Everything beyond Rust itself comes from Debian's packages.
+
+PACKAGES := cmake gcc libc6-dev make pkg-config libssl-dev mosquitto mosquitto-clients
+
+.PHONY: help demo test lint bench deps build
+
+help: ## Says what there is
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: deps ## Runs the agent against a broker of its own and shows what arrives; Ctrl-C ends it
+	@# The debug build is ready soonest, and a demo does not need speed.
+	cargo build
+	@scripts/demo.sh target/debug/packhorse
+
+test: deps ## Runs all tests
+	cargo test
+
+lint: deps ## Checks formatting, lints and documentation
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+
+bench: deps ## Measures the drain of a backlog beside the bare MQTT library
+	cargo bench --bench drain
+
+build: deps ## Builds the release binary, target/release/packhorse
+	cargo build --release
+
+deps: ## Installs what is missing
+	@scripts/install-deps.sh $(PACKAGES)
