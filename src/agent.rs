@@ -14,6 +14,9 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+/// How long a stop waits for a sample that is being taken.
+const SAMPLER_ENDS: Duration = Duration::from_millis(500);
+
 /// How an agent ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -23,6 +26,8 @@ pub enum Outcome {
     GaveUp(String),
     /// The broker refuses credentials, client id or protocol version: its words.
     Refused(String),
+    /// It was asked to, but the disk did not take everything: its words.
+    Unsaved(String),
     /// This thread panicked, and the other one has saved what it had.
     Panicked(&'static str),
 }
@@ -96,7 +101,7 @@ pub fn run(
 
     // The sampler goes first, so that the publisher finds everything that was sampled in the channel.
     drop(sampler_runs);
-    let sampler_ended = sampler.ends_within(shutdown_timeout.min(Duration::from_secs(1)));
+    let sampler_ended = sampler.ends_within(shutdown_timeout.clamp(Duration::from_millis(100), SAMPLER_ENDS));
     if !sampler_ended {
         warn!("a source does not return; stopping without it");
     }
@@ -110,6 +115,7 @@ pub fn run(
             Outcome::Panicked(thread)
         }
         (Ok(End::Stopped), Ok(())) => Outcome::Stopped,
+        (Ok(End::Unsaved(error)), Ok(())) => Outcome::Unsaved(error),
         (Ok(End::GaveUp(reason)), Ok(())) => Outcome::GaveUp(reason),
         (Ok(End::Refused(reason)), Ok(())) => Outcome::Refused(reason),
     }

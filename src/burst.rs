@@ -15,6 +15,11 @@ impl Burst {
         if self.failures == 1 { Level::Warn } else { Level::Debug }
     }
 
+    /// Whether a row is going on.
+    pub fn is_on(&self) -> bool {
+        self.failures > 0
+    }
+
     /// Ends the row; how many failures it had, when it had any.
     pub fn ended(&mut self) -> Option<u64> {
         match std::mem::take(&mut self.failures) {

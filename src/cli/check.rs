@@ -27,7 +27,7 @@ pub fn run(config: Option<&Path>) -> Result<(), Failure> {
         match look_at(file) {
             Finding::Fine => {}
             Finding::Warning(message) => {
-                eprintln!("{}:{}: {}: warning: {message}", path.display(), file.line, file.key)
+                super::complain(&format!("{}:{}: {}: warning: {message}", path.display(), file.line, file.key));
             }
             Finding::Problem(message) => {
                 problems.push(Problem { line: Some(file.line), key: file.key.clone(), message });
@@ -37,7 +37,7 @@ pub fn run(config: Option<&Path>) -> Result<(), Failure> {
     let config = inspection.outcome.map_err(|schema| problems.extend(Vec::from(schema))).ok();
     let count = problems.len();
     if let Err(problems) = Problems::none_of(&path, problems) {
-        eprintln!("{problems}");
+        super::complain(&problems.to_string());
         let noun = if count == 1 { "problem" } else { "problems" };
         return Err(failure(format!("{} has {count} {noun}", path.display())));
     }

@@ -61,7 +61,7 @@ pub enum Code {
     GaveUp = 69,
     /// A thread panicked.
     Bug = 70,
-    /// The spool cannot be opened.
+    /// The spool cannot be opened, or at a stop the disk did not take what was left.
     Spool = 74,
     /// The broker refused credentials, client id or protocol version.
     Refused = 77,
@@ -83,7 +83,7 @@ pub fn main() -> ExitCode {
     match dispatch(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, message }) => {
-            eprintln!("packhorse: {message}");
+            complain(&format!("packhorse: {message}"));
             ExitCode::from(code as u8)
         }
     }
@@ -103,6 +103,11 @@ fn load(config: Option<&Path>) -> Result<Config, Failure> {
     let fail = |message: String| Failure { code: Code::Config, message };
     let path = config::locate(config).map_err(|error| fail(error.to_string()))?;
     config::load(&path).map_err(|problems| fail(problems.to_string()))
+}
+
+/// Prints a line to standard error. That nobody can read it is no reason for another exit code.
+fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Prints to standard output. A reader that has gone away is no error: it has seen enough.

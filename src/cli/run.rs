@@ -21,7 +21,7 @@ pub fn run(named: Option<&Path>) -> Result<(), Failure> {
     log_panics();
     info!("packhorse {} starting device={}", env!("CARGO_PKG_VERSION"), config.device);
     if let Some(trouble) = trouble {
-        warn!("no log files; the log goes to the console alone: {trouble}");
+        warn!("no log files for now; the log goes to the console: {trouble}");
     }
     let stop = stop_signals()?;
     let source = |source| Scheduled::new(source, &config.device, &config.spool.directory);
@@ -32,6 +32,7 @@ pub fn run(named: Option<&Path>) -> Result<(), Failure> {
         Outcome::Stopped => Ok(()),
         Outcome::GaveUp(reason) => Err(failure(Code::GaveUp, format!("gave up: {reason}"))),
         Outcome::Refused(reason) => Err(failure(Code::Refused, reason)),
+        Outcome::Unsaved(error) => Err(failure(Code::Spool, format!("not everything is safe on the disk: {error}"))),
         Outcome::Panicked(thread) => {
             Err(failure(Code::Bug, format!("the {thread} thread panicked; please report this")))
         }

@@ -2,7 +2,7 @@
 
 use super::{Code, Failure};
 use crate::clock::Clock;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Protocol};
 use crate::message::{Message, Sample, Seq, StreamId};
 use crate::payload::{self, Outgoing};
 use crate::sampler::Scheduled;
@@ -34,7 +34,7 @@ pub fn run(config: Option<&Path>, names: &[String]) -> Result<(), Failure> {
                 let data = serde_json::Value::Object(data).to_string().into_bytes();
                 let sample = Sample { route: scheduled.route, taken, data };
                 let message = Message { stream: StreamId(0), seq: Seq(0), sample };
-                super::print(&describe(&payload::outgoing(&message, Duration::ZERO)))?;
+                super::print(&describe(&payload::outgoing(&message, Duration::ZERO), config.broker.protocol))?;
             }
             Err(error) => failed.push(format!("source {} gives no sample: {error}", source.name)),
         }
@@ -46,15 +46,18 @@ fn find<'a>(config: &'a Config, name: &str) -> Option<&'a config::Source> {
     config.telemetry.sources.iter().find(|source| source.name == name)
 }
 
-fn describe(outgoing: &Outgoing) -> String {
+/// The packet in words; properties where the protocol has them.
+fn describe(outgoing: &Outgoing, protocol: Protocol) -> String {
     let mut text = format!("topic: {}\nqos: {}\nretain: {}\n", outgoing.topic, outgoing.qos as u8, outgoing.retain);
     let mut line = |name: &str, value: &str| writeln!(text, "{name}: {value}").expect("writing to memory");
-    line("content type", outgoing.content_type);
-    if let Some(expiry) = outgoing.expiry {
-        line("message expiry", &format!("{} s", expiry.as_secs()));
-    }
-    for (name, value) in &outgoing.user_properties {
-        line("user property", &format!("{name}={value}"));
+    if protocol == Protocol::V5 {
+        line("content type", outgoing.content_type);
+        if let Some(expiry) = outgoing.expiry {
+            line("message expiry", &format!("{} s", expiry.as_secs()));
+        }
+        for (name, value) in &outgoing.user_properties {
+            line("user property", &format!("{name}={value}"));
+        }
     }
     line("payload", &String::from_utf8_lossy(&outgoing.payload));
     text + "\n"

@@ -46,9 +46,8 @@ impl RotatingFile {
     /// Goes on with the newest file of a former run while that is young enough, or begins one: a program that is
     /// started over and over does not push out the log that says why.
     ///
-    /// # Errors
-    /// The file system's.
-    pub fn begin(kind: &'static str, config: &Logging) -> io::Result<Self> {
+    /// The second value is what kept it from beginning; [`RotatingFile::tick`] and every line try again.
+    pub fn begin(kind: &'static str, config: &Logging) -> (Self, Option<io::Error>) {
         let mut file = Self {
             directory: config.directory.clone(),
             kind,
@@ -59,12 +58,11 @@ impl RotatingFile {
             newest: (String::new(), 0),
             complained: false,
         };
-        fs::create_dir_all(&file.directory)?;
-        match file.resume()? {
-            Some(current) => file.current = Some(current),
-            None => file.rotate()?,
-        }
-        Ok(file)
+        // A former file that cannot be gone on with, as that of another user, is left alone.
+        file.current = file.resume().unwrap_or_default();
+        let trouble = if file.current.is_none() { file.rotate().err() } else { None };
+        file.complained = trouble.is_some();
+        (file, trouble)
     }
 
     /// Writes a line. Trouble is reported on standard error, once until it is over; the log never stops the agent.
@@ -72,7 +70,6 @@ impl RotatingFile {
         match self.try_write(line.as_bytes()) {
             Ok(()) => self.complained = false,
             Err(error) => {
-                self.current = None;
                 if !std::mem::replace(&mut self.complained, true) {
                     let path = self.directory.join(self.kind);
                     // Standard error may be gone as well.
@@ -119,9 +116,10 @@ impl RotatingFile {
 
     /// The newest file of a former run, when it began less than `rotate_every` ago by its name and has room.
     fn resume(&self) -> io::Result<Option<Current>> {
-        let Some(name) = self.names()?.into_iter().filter(|name| is_of_kind(name, self.kind)).max() else {
-            return Ok(None);
-        };
+        let now = Local::now().format(STAMP).to_string();
+        let names = self.names()?.into_iter();
+        let newest = names.filter(|name| is_of_kind(name, self.kind) && !is_later(name, self.kind, &now)).max();
+        let Some(name) = newest else { return Ok(None) };
         let stamp = name[self.kind.len() + 1..].get(..SHAPE.len()).unwrap_or_default();
         let Ok(began) = NaiveDateTime::parse_from_str(stamp, STAMP) else { return Ok(None) };
         let age = Local::now().naive_local().signed_duration_since(began).to_std();
@@ -193,12 +191,20 @@ impl RotatingFile {
     }
 }
 
-/// The oldest of a kind's files beyond the number to keep; never the newest, whatever the clock did to its name.
+/// The oldest of a kind's files beyond the number to keep; never the newest, whatever the clock did to its name. Files
+/// with a later name were written while the clock was wrong, and count as the oldest.
 fn to_prune(names: Vec<String>, kind: &str, keep: usize, newest: &str) -> Vec<String> {
     let mut names: Vec<String> = names.into_iter().filter(|name| name != newest && is_of_kind(name, kind)).collect();
-    names.sort();
+    let stamp = newest.get(kind.len() + 1..).unwrap_or_default();
+    names.sort_by_cached_key(|name| (!is_later(name, kind, stamp), name.clone()));
     names.truncate((names.len() + 1).saturating_sub(keep.max(1)));
     names
+}
+
+/// Whether a file of this kind began after this stamp, by its name.
+fn is_later(name: &str, kind: &str, stamp: &str) -> bool {
+    // The number behind the stamp counts files of the same second.
+    name.get(kind.len() + 1..).and_then(|of_file| of_file.get(..SHAPE.len())) > stamp.get(..SHAPE.len())
 }
 
 /// Whether a name is `kind.stamp` or `kind.stamp.number`.
@@ -247,7 +253,7 @@ mod tests {
     #[test]
     fn a_flood_rotates_early_stays_bounded_and_loses_none_of_the_newest_lines() {
         let folder = tempfile::tempdir().unwrap();
-        let mut file = RotatingFile::begin("debug.log", &config(folder.path())).unwrap();
+        let (mut file, _) = RotatingFile::begin("debug.log", &config(folder.path()));
 
         for number in 0..2000 {
             file.write(&format!("line {number:06}\n"));
@@ -266,7 +272,7 @@ mod tests {
     #[test]
     fn an_old_file_gives_way_to_a_new_one() {
         let folder = tempfile::tempdir().unwrap();
-        let mut file = RotatingFile::begin("debug.log", &config(folder.path())).unwrap();
+        let (mut file, _) = RotatingFile::begin("debug.log", &config(folder.path()));
         let began = file.current.as_ref().unwrap().began;
         file.write("first\n");
 
@@ -287,7 +293,7 @@ mod tests {
         let name = young.format("debug.log.%Y-%m-%d_%H-%M-%S").to_string();
         fs::write(folder.path().join(&name), "before\n").unwrap();
 
-        let mut file = RotatingFile::begin("debug.log", &config(folder.path())).unwrap();
+        let (mut file, _) = RotatingFile::begin("debug.log", &config(folder.path()));
         file.write("after\n");
         let next = file.tick(Instant::now());
 
@@ -295,6 +301,20 @@ mod tests {
         assert_eq!(fs::read_to_string(folder.path().join("debug.log")).unwrap(), "before\nafter\n");
         let left = next.saturating_duration_since(Instant::now());
         assert!(left < Duration::from_secs(3001) && left > Duration::from_secs(2900), "{left:?}");
+    }
+
+    #[test]
+    fn a_file_of_a_former_run_that_cannot_be_written_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = Local::now().format("debug.log.%Y-%m-%d_%H-%M-%S").to_string();
+        // A folder cannot be written to, not even by root.
+        fs::create_dir(folder.path().join(&name)).unwrap();
+
+        let (mut file, trouble) = RotatingFile::begin("debug.log", &config(folder.path()));
+        file.write("line\n");
+
+        assert!(trouble.is_none());
+        assert_eq!(fs::read_to_string(folder.path().join("debug.log")).unwrap(), "line\n");
     }
 
     #[test]
@@ -307,7 +327,7 @@ mod tests {
             fs::write(folder.path().join(name), name).unwrap();
         }
 
-        RotatingFile::begin("debug.log", &config(folder.path())).unwrap();
+        let _ = RotatingFile::begin("debug.log", &config(folder.path()));
 
         assert_eq!(files(folder.path())[..2], former[1..]);
         assert_eq!(files(folder.path()).len(), 3);
@@ -319,7 +339,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("debug.log"), "mine").unwrap();
 
-        RotatingFile::begin("debug.log", &config(folder.path())).unwrap().write("line\n");
+        RotatingFile::begin("debug.log", &config(folder.path())).0.write("line\n");
 
         assert_eq!(fs::read_to_string(folder.path().join("debug.log")).unwrap(), "mine");
     }
@@ -328,7 +348,7 @@ mod tests {
     fn a_folder_that_was_taken_away_comes_back() {
         let folder = tempfile::tempdir().unwrap();
         let directory = folder.path().join("log");
-        let mut file = RotatingFile::begin("debug.log", &config(&directory)).unwrap();
+        let (mut file, _) = RotatingFile::begin("debug.log", &config(&directory));
         file.write("before\n");
 
         fs::remove_dir_all(&directory).unwrap();
@@ -342,7 +362,7 @@ mod tests {
     fn a_folder_that_cannot_be_written_stops_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let directory = folder.path().join("log");
-        let mut file = RotatingFile::begin("debug.log", &config(&directory)).unwrap();
+        let (mut file, _) = RotatingFile::begin("debug.log", &config(&directory));
 
         fs::remove_dir_all(&directory).unwrap();
         fs::write(&directory, "a file where the folder was").unwrap();
@@ -368,7 +388,8 @@ mod tests {
             prop_assert_eq!(names.len() - pruned.len(), names.len().min(keep));
             prop_assert!(!pruned.contains(&newest));
             let kept: Vec<&String> = names.iter().filter(|name| !pruned.contains(name) && **name != newest).collect();
-            prop_assert!(pruned.iter().all(|old| kept.iter().all(|kept| old < *kept)));
+            let age = |name: &String| (*name <= newest, name.clone());
+            prop_assert!(pruned.iter().all(|old| kept.iter().all(|kept| age(old) < age(kept))));
         }
     }
 }

@@ -44,19 +44,15 @@ pub struct Logs {
 }
 
 impl Logs {
-    /// Starts logging to files and console. Where the files cannot be written, the log goes to the console alone:
-    /// that is no reason for telemetry to stop, so the second value tells what is wrong with them.
+    /// Starts logging to files and console. Where the files cannot be written, the log goes to the console until they
+    /// can: that is no reason for telemetry to stop, so the second value tells what is wrong with them.
     ///
     /// # Errors
     /// [`Error::Logger`] when this process logs already.
     pub fn start(config: &Logging) -> Result<(Logs, Option<Error>), Error> {
-        let (files, trouble) = match files(config) {
-            Ok(files) => (files, None),
-            Err(source) => {
-                let directory = config.directory.display().to_string();
-                (Vec::new(), Some(Error::Folder { directory, source }))
-            }
-        };
+        let (files, trouble) = files(config);
+        let directory = config.directory.display().to_string();
+        let trouble = trouble.map(|source| Error::Folder { directory, source });
         let outputs = Arc::new(Outputs { files, console: Mutex::new(Console::new()), console_level: config.console });
         let logger = Logger::with(specification(config))
             .log_to_writer(Box::new(Writer(Arc::clone(&outputs))))
@@ -96,25 +92,29 @@ struct Outputs {
     console_level: LevelFilter,
 }
 
-fn files(config: &Logging) -> io::Result<Vec<FileOutput>> {
-    let begin = |kind, level, belongs: fn(&str) -> bool| -> io::Result<FileOutput> {
-        let file = Mutex::new(RotatingFile::begin(kind, config)?);
-        Ok(FileOutput { belongs, level, file })
+/// The files that the configuration asks for, and what kept the first of them from beginning.
+fn files(config: &Logging) -> (Vec<FileOutput>, Option<io::Error>) {
+    let (mut files, mut trouble) = (Vec::new(), None);
+    let mut begin = |kind, level, belongs: fn(&str) -> bool| {
+        let (file, error) = RotatingFile::begin(kind, config);
+        files.push(FileOutput { belongs, level, file: Mutex::new(file) });
+        if trouble.is_none() {
+            trouble = error;
+        }
     };
-    let mut files = Vec::new();
     if config.debug {
-        files.push(begin("debug.log", LevelFilter::Debug, |_| true)?);
+        begin("debug.log", LevelFilter::Debug, |_| true);
     }
     if config.info {
-        files.push(begin("info.log", LevelFilter::Info, |_| true)?);
+        begin("info.log", LevelFilter::Info, |_| true);
     }
     if config.sample != LevelFilter::Off {
-        files.push(begin("sample.log", config.sample, |target| target.split("::").next() == Some(OWN))?);
+        begin("sample.log", config.sample, |target| target.split("::").next() == Some(OWN));
     }
     if config.paho != LevelFilter::Off {
-        files.push(begin("paho.log", config.paho, |target| target.starts_with(LIBRARY))?);
+        begin("paho.log", config.paho, |target| target.starts_with(LIBRARY));
     }
-    Ok(files)
+    (files, trouble)
 }
 
 /// What flexi_logger writes to.

@@ -12,8 +12,9 @@ use crossbeam_channel::Receiver;
 use log::{Level, debug, info, log, warn};
 use std::time::{Duration, Instant};
 
-/// On top of `connect_timeout`, for the library has a timeout of its own that gives the better reason.
-const GRACE: Duration = Duration::from_secs(4);
+/// On top of `connect_timeout`, which the library keeps by itself. It does not while a name server makes it wait, and
+/// then it would make us wait as well if we touched it.
+const GRACE: Duration = Duration::from_secs(60);
 
 /// Where the connection stands.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ enum State {
     Connected {
         /// How many publishes may be in flight.
         limit: usize,
+        /// From here on, an acknowledged message proves the connection.
+        lasting: Instant,
         proof: Proof,
     },
     Disconnecting,
@@ -52,9 +55,12 @@ pub struct Connection {
     window: u16,
     keep_alive: Duration,
     connect_timeout: Duration,
+    /// A connection that carries messages has to last this long, lest two clients with the same id push each other
+    /// out as fast as they can.
+    settling: Duration,
     url: String,
-    /// Status messages that are not acknowledged.
-    awaited_status: usize,
+    /// When the status message was published that is not acknowledged yet.
+    awaited_status: Option<Instant>,
     failures: Burst,
     /// Attempts that led to a connection which did not last.
     unproved: Burst,
@@ -73,8 +79,9 @@ impl Connection {
             window,
             keep_alive: config.broker.keep_alive,
             connect_timeout: config.broker.connect_timeout,
+            settling: config.retry.initial_delay,
             url: config.broker.url.clone(),
-            awaited_status: 0,
+            awaited_status: None,
             failures: Burst::default(),
             unproved: Burst::default(),
         };
@@ -127,9 +134,7 @@ impl Connection {
     pub fn answer(&mut self, ring: Ring) -> Option<Event> {
         let event = self.link.answer(ring)?;
         match event {
-            Event::Acknowledged(Publish::Status) | Event::Refused(Publish::Status, _) => {
-                self.awaited_status = self.awaited_status.saturating_sub(1);
-            }
+            Event::Acknowledged(Publish::Status) | Event::Refused(Publish::Status, _) => self.awaited_status = None,
             Event::Disconnected => self.state = State::Over,
             _ => {}
         }
@@ -149,11 +154,22 @@ impl Connection {
             backlog.messages,
             self.backoff.failures() + 1
         );
-        self.state = State::Connected { limit: usize::from(limit), proof: Proof::By(now + self.keep_alive) };
+        let (lasting, proof) = (now + self.settling, Proof::By(now + self.keep_alive));
+        self.state = State::Connected { limit: usize::from(limit), lasting, proof };
     }
 
-    /// Notes that the present connection carries messages: the next failure is the first one again.
-    pub fn proved(&mut self) {
+    /// Notes that the broker has taken a message of the spool over the present connection.
+    pub fn carries(&mut self, now: Instant) {
+        if let State::Connected { lasting, proof: Proof::By(at), .. } = &mut self.state {
+            *at = (*at).min(*lasting);
+            if now >= *at {
+                self.proved();
+            }
+        }
+    }
+
+    /// The present connection has proved itself: the next failure is the first one again.
+    fn proved(&mut self) {
         let State::Connected { proof, .. } = &mut self.state else { return };
         if *proof == Proof::Given {
             return;
@@ -172,7 +188,7 @@ impl Connection {
         let was_over = matches!(self.state, State::Over | State::Disconnecting);
         self.state = State::Over;
         self.link.close();
-        self.awaited_status = 0;
+        self.awaited_status = None;
         if was_over {
             return None;
         }
@@ -206,14 +222,14 @@ impl Connection {
     pub fn publish(&mut self, what: Publish, outgoing: Outgoing) -> Result<(), Lost> {
         self.link.publish(what, outgoing)?;
         if what == Publish::Status {
-            self.awaited_status += 1;
+            self.awaited_status = Some(Instant::now());
         }
         Ok(())
     }
 
-    /// Whether a status message is not acknowledged yet.
-    pub fn awaits_status(&self) -> bool {
-        self.awaited_status > 0
+    /// Since when a status message waits for its acknowledgement. Another one must not be published meanwhile.
+    pub fn awaited_status(&self) -> Option<Instant> {
+        self.awaited_status
     }
 
     /// Ends the connection in order.

@@ -11,7 +11,7 @@ use crate::payload::Outgoing;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use log::debug;
 use paho_mqtt::{
-    AsyncClient, ConnectOptions, ConnectOptionsBuilder, ConnectReturnCode, CreateOptionsBuilder,
+    AsyncClient, ConnectOptions, ConnectOptionsBuilder, ConnectReturnCode, CreateOptionsBuilder, DeliveryToken,
     DisconnectOptionsBuilder, Message, MessageBuilder, MqttVersion, PersistenceType, Properties, PropertyCode, QoS,
     ReasonCode, Token,
 };
@@ -87,10 +87,10 @@ impl fmt::Display for Lost {
     }
 }
 
-/// The library's token for a publish, or its result where that came at once.
-enum Delivery {
-    Token(paho_mqtt::DeliveryToken),
-    Done(paho_mqtt::Result<()>),
+/// Something asked of the library, or its result where that came at once.
+enum Pending<F: Future> {
+    Waiting(F),
+    Done(F::Output),
 }
 
 /// Makes connections, one at a time, and publishes over the present one.
@@ -105,9 +105,9 @@ pub struct Link {
     /// Counts the connections; rings of former ones are ignored.
     connection: u64,
     client: Option<AsyncClient>,
-    connecting: Option<Token>,
-    disconnecting: Option<Token>,
-    deliveries: HashMap<Publish, Delivery>,
+    connecting: Option<Pending<Token>>,
+    disconnecting: Option<Pending<Token>>,
+    deliveries: HashMap<Publish, Pending<DeliveryToken>>,
 }
 
 impl Link {
@@ -137,12 +137,8 @@ impl Link {
     pub fn connect(&mut self) -> Result<(), Lost> {
         let options = self.connect_options()?;
         self.renew()?;
-        let Some(client) = &self.client else { return Ok(()) };
-        let mut token = client.connect(options);
-        if let Some(Err(error)) = poll(&mut token, self.waker(About::Connect)) {
-            return Err(refusal(&error));
-        }
-        self.connecting = Some(token);
+        let token = self.client.as_ref().map(|client| client.connect(options));
+        self.connecting = token.map(|token| self.wait_for(token, About::Connect));
         Ok(())
     }
 
@@ -175,17 +171,10 @@ impl Link {
         let Some(client) = &self.client else {
             return Err(Lost::Passing("not connected".to_owned()));
         };
-        let mut token = match client.try_publish(self.message(outgoing)) {
-            Ok(token) => token,
-            Err(error) => return Err(Lost::Passing(format!("publish failed: {error}"))),
-        };
-        let delivery = match poll(&mut token, self.waker(About::Publish(what))) {
-            None => Delivery::Token(token),
-            Some(result) => {
-                self.ring(About::Publish(what));
-                Delivery::Done(result)
-            }
-        };
+        let token = client
+            .try_publish(self.message(outgoing))
+            .map_err(|error| Lost::Passing(format!("publish failed: {error}")))?;
+        let delivery = self.wait_for(token, About::Publish(what));
         self.deliveries.insert(what, delivery);
         Ok(())
     }
@@ -193,11 +182,8 @@ impl Link {
     /// Ends the present connection in order; a ring tells the end of it.
     pub fn disconnect(&mut self) {
         let Some(client) = &self.client else { return };
-        let mut token = client.disconnect(DisconnectOptionsBuilder::new().timeout(Duration::from_secs(1)).finalize());
-        if poll(&mut token, self.waker(About::Disconnect)).is_some() {
-            self.ring(About::Disconnect);
-        }
-        self.disconnecting = Some(token);
+        let token = client.disconnect(DisconnectOptionsBuilder::new().timeout(Duration::from_secs(1)).finalize());
+        self.disconnecting = Some(self.wait_for(token, About::Disconnect));
     }
 
     /// What a ring means; `None`: nothing any more.
@@ -206,32 +192,15 @@ impl Link {
             return None;
         }
         match ring.about {
-            About::Connect => {
-                let result = poll(self.connecting.as_mut()?, Waker::noop().clone())?;
-                self.connecting = None;
-                Some(match result {
-                    Ok(response) => Event::Connected(connected(&response)),
-                    Err(error) => Event::Lost(refusal(&error)),
-                })
-            }
-            About::Publish(what) => {
-                let result = match self.deliveries.remove(&what)? {
-                    Delivery::Done(result) => result,
-                    Delivery::Token(mut token) => match poll(&mut token, Waker::noop().clone()) {
-                        Some(result) => result,
-                        None => {
-                            debug!("a ring without a result publish={what:?}");
-                            self.deliveries.insert(what, Delivery::Token(token));
-                            return None;
-                        }
-                    },
-                };
-                Some(match result {
-                    Ok(()) => Event::Acknowledged(what),
-                    Err(paho_mqtt::Error::ReasonCode(reason, _)) => Event::Refused(what, reason_text(reason)),
-                    Err(error) => Event::Lost(Lost::Passing(format!("connection lost: {error}"))),
-                })
-            }
+            About::Connect => Some(match self.connecting.take()?.result()? {
+                Ok(response) => Event::Connected(connected(&response)),
+                Err(error) => Event::Lost(refusal(&error)),
+            }),
+            About::Publish(what) => Some(match self.deliveries.remove(&what)?.result()? {
+                Ok(()) => Event::Acknowledged(what),
+                Err(paho_mqtt::Error::ReasonCode(reason, _)) => Event::Refused(what, reason_text(reason)),
+                Err(error) => Event::Lost(Lost::Passing(format!("connection lost: {error}"))),
+            }),
             About::Disconnect => Some(Event::Disconnected),
             About::Lost(reason) => Some(Event::Lost(Lost::Passing(reason.to_string()))),
         }
@@ -296,12 +265,26 @@ impl Link {
         message.finalize()
     }
 
-    fn ring(&self, about: About) {
-        let _ = self.rings.send(Ring { connection: self.connection, about });
+    /// Begins to wait for something asked of the library: a ring tells when it is there.
+    fn wait_for<F: Future + Unpin>(&self, mut future: F, about: About) -> Pending<F> {
+        let bell = Arc::new(Bell { rings: self.rings.clone(), connection: self.connection, about });
+        match poll(&mut future, Waker::from(Arc::clone(&bell))) {
+            None => Pending::Waiting(future),
+            Some(result) => {
+                bell.wake();
+                Pending::Done(result)
+            }
+        }
     }
+}
 
-    fn waker(&self, about: About) -> Waker {
-        Waker::from(Arc::new(Bell { rings: self.rings.clone(), connection: self.connection, about }))
+impl<F: Future + Unpin> Pending<F> {
+    /// The result, once it has rung. The library wakes nobody before the result is there.
+    fn result(self) -> Option<F::Output> {
+        match self {
+            Pending::Done(result) => Some(result),
+            Pending::Waiting(mut future) => poll(&mut future, Waker::noop().clone()),
+        }
     }
 }
 

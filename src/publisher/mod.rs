@@ -8,11 +8,13 @@
 
 mod backoff;
 mod connection;
+mod disk;
 mod intake;
 mod link;
 mod rate;
 mod window;
 
+use crate::burst::Burst;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::message::{Message, Sample, Seq, Stamp};
@@ -21,9 +23,10 @@ use crate::spool::Spool;
 use crate::status::{self, Counters};
 use connection::Connection;
 use crossbeam_channel::{Receiver, RecvError, Sender, select};
+use disk::Access;
 use intake::Intake;
 use link::{Event, Lost, Publish, Ring};
-use log::{debug, info, warn};
+use log::{debug, info, log, warn};
 use rate::Rate;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -32,6 +35,8 @@ use window::Window;
 
 /// How often a message may be refused before it is set aside.
 const STRIKES: u32 = 3;
+/// How long a failing disk is tried when everything else has ended.
+const LAST_TRIES: Duration = Duration::from_millis(500);
 /// How long the loop sleeps when nothing at all is due.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -40,6 +45,8 @@ const IDLE: Duration = Duration::from_secs(3600);
 pub enum End {
     /// The channel was closed, and everything that came through it is in the spool.
     Stopped,
+    /// As above, but the disk did not take everything: its words.
+    Unsaved(String),
     /// The retry delay passed `retry.max_delay`: why the last attempt failed.
     GaveUp(String),
     /// The broker refuses credentials, client id or protocol version: its words.
@@ -54,6 +61,12 @@ pub struct Publisher {
     rings: Receiver<Ring>,
     window: Window,
     rate: Option<Rate>,
+    /// When the rate lets the next message go that is ready to be sent.
+    rate_due: Option<Instant>,
+    reading: Access,
+    journal: Access,
+    /// Messages dropped because they are too old, without one in between that is not.
+    outdated: Burst,
     config: Config,
     clock: Clock,
     counters: Arc<Counters>,
@@ -89,6 +102,10 @@ impl Publisher {
             rings,
             window: Window::new(usize::from(config.delivery.window)),
             rate: config.delivery.max_rate.map(Rate::new),
+            rate_due: None,
+            reading: Access::new("read the spool"),
+            journal: Access::new("write the journal"),
+            outdated: Burst::default(),
             clock,
             counters,
             started,
@@ -124,16 +141,28 @@ impl Publisher {
 
     /// The earliest moment at which something has to be done.
     fn next_deadline(&self) -> Option<Instant> {
-        let rate = self.rate.as_ref().and_then(Rate::next).filter(|_| self.can_send());
-        let ack = self.window.oldest_sent().map(|sent| sent + self.config.delivery.ack_timeout);
-        [self.intake.deadline(&self.spool), self.connection.deadline(), self.next_status, rate, ack]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.intake.deadline(&self.spool),
+            self.connection.deadline(),
+            self.next_status,
+            self.rate_due,
+            self.ack_deadline(),
+            self.reading.retry_at().filter(|_| self.can_send()),
+            self.journal.retry_at(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// When the oldest publish in flight, a message or the status, must be acknowledged.
+    fn ack_deadline(&self) -> Option<Instant> {
+        let oldest = [self.window.oldest_sent(), self.connection.awaited_status()].into_iter().flatten().min()?;
+        Some(oldest + self.config.delivery.ack_timeout)
     }
 
     fn check_deadlines(&mut self, now: Instant) {
-        if self.window.oldest_sent().is_some_and(|sent| now >= sent + self.config.delivery.ack_timeout) {
+        if self.ack_deadline().is_some_and(|deadline| now >= deadline) {
             let timeout = humantime::format_duration(self.config.delivery.ack_timeout);
             self.lost(Lost::Passing(format!("no acknowledgement for {timeout}")));
         }
@@ -163,7 +192,7 @@ impl Publisher {
             match self.connection.answer(ring) {
                 None | Some(Event::Disconnected) => {}
                 Some(Event::Connected(connected)) => self.connected(connected),
-                Some(Event::Acknowledged(Publish::Status)) => self.connection.proved(),
+                Some(Event::Acknowledged(Publish::Status)) => {}
                 Some(Event::Acknowledged(Publish::Message(seq))) => self.acknowledged(seq),
                 Some(Event::Refused(Publish::Message(seq), reason)) => self.refused(seq, &reason),
                 Some(Event::Refused(Publish::Status, reason)) => {
@@ -183,7 +212,7 @@ impl Publisher {
     }
 
     fn acknowledged(&mut self, seq: Seq) {
-        self.connection.proved();
+        self.connection.carries(Instant::now());
         if self.window.remove(seq).is_some() {
             self.counters.acknowledged.add(1);
             self.spool.finish(seq);
@@ -192,7 +221,7 @@ impl Publisher {
 
     /// The broker will not take a message: it is tried again, then set aside, so that it blocks nothing.
     fn refused(&mut self, seq: Seq, reason: &str) {
-        self.connection.proved();
+        self.connection.carries(Instant::now());
         let Some(strikes) = self.window.refused(seq) else { return };
         let Some(message) = self.window.get(seq) else { return };
         let topic = &message.sample.route.topic;
@@ -235,50 +264,65 @@ impl Publisher {
 
     /// Publishes in order until the window is full, the spool is empty or the rate is reached.
     fn publish_waiting(&mut self) {
+        self.rate_due = None;
         while self.can_send() {
             let now = Instant::now();
-            if self.rate.as_ref().and_then(Rate::next).is_some_and(|next| now < next) {
-                return;
-            }
-            if self.window.next_to_send().is_none() && !self.read_on() {
+            if self.window.next_to_send().is_none() && !self.read_on(now) {
                 return;
             }
             let Some(message) = self.window.next_to_send() else { return };
-            let (seq, outgoing) = (message.seq, payload::outgoing(message, self.waited(message)));
+            let (seq, waited) = (message.seq, self.waited(message));
+            if let Some(counter) = self.outdated(message, waited) {
+                counter.add(1);
+                self.drop_outdated(seq, waited);
+                continue;
+            }
+            self.rate_due = self.rate.as_ref().and_then(Rate::next).filter(|next| now < *next);
+            if self.rate_due.is_some() {
+                return;
+            }
+            let outgoing = payload::outgoing(message, waited);
             if let Err(lost) = self.connection.publish(Publish::Message(seq), outgoing) {
                 self.lost(lost);
                 return;
             }
             self.window.sent(now);
             self.counters.published.add(1);
+            if let Some(dropped) = self.outdated.ended() {
+                info!("messages dropped, too old count={dropped}");
+            }
             if let Some(rate) = &mut self.rate {
                 rate.published(now);
             }
         }
     }
 
-    /// Moves the next message that is worth sending from the spool into the window; whether there was one.
-    fn read_on(&mut self) -> bool {
-        loop {
-            let counters = &self.counters;
-            let next = self.spool.next(|range| counters.damaged.add(range.end().0 - range.start().0 + 1));
-            let message = match next {
-                Ok(Some(message)) => message,
-                Ok(None) => return false,
-                Err(error) => {
-                    self.intake.disk_failed("read the spool", &error.to_string());
-                    return false;
-                }
-            };
-            let waited = self.waited(&message);
-            let Some(counter) = self.outdated(&message, waited) else {
-                self.window.push(message);
-                return true;
-            };
-            debug!("message dropped, too old seq={} waited={}", message.seq, humantime::format_duration(waited));
-            counter.add(1);
-            self.spool.finish(message.seq);
+    /// Moves the next message from the spool into the window; whether there was one.
+    fn read_on(&mut self, now: Instant) -> bool {
+        if !self.reading.is_due(now) {
+            return false;
         }
+        let counters = &self.counters;
+        let next = self.spool.next(|range| counters.damaged.add(range.end().0 - range.start().0 + 1));
+        match next {
+            Ok(message) => {
+                self.reading.worked();
+                let found = message.is_some();
+                message.into_iter().for_each(|message| self.window.push(message));
+                found
+            }
+            Err(error) => {
+                self.reading.failed(now, &error);
+                false
+            }
+        }
+    }
+
+    fn drop_outdated(&mut self, seq: Seq, waited: Duration) {
+        let level = self.outdated.failed();
+        log!(level, "message dropped, too old seq={seq} waited={}", humantime::format_duration(waited));
+        self.window.drop_waiting(&(seq..=seq));
+        self.spool.finish(seq);
     }
 
     /// The counter of the rule by which a message is too old; `None`: it is not.
@@ -302,6 +346,9 @@ impl Publisher {
 
     fn publish_status(&mut self, now: Instant) {
         self.next_status = Some(now + self.config.status.interval);
+        if self.connection.awaited_status().is_some() {
+            return;
+        }
         let status = status::online(&self.config, self.started, self.spool.backlog(), &self.counters);
         if let Some(status) = status
             && let Err(lost) = self.connection.publish(Publish::Status, status)
@@ -312,35 +359,53 @@ impl Publisher {
 
     /// Comes before anything more is published, so that a `kill -9` repeats no more than a window's worth.
     fn trim(&mut self) {
-        if let Err(error) = self.spool.trim() {
-            self.intake.disk_failed("write the journal", &error.to_string());
+        let now = Instant::now();
+        if !self.journal.is_due(now) {
+            return;
+        }
+        match self.spool.trim() {
+            Ok(()) => self.journal.worked(),
+            Err(error) => self.journal.failed(now, &error),
         }
     }
 
-    /// Waits for what is in flight, says goodbye, and leaves everything on the medium.
+    /// Makes everything safe, waits for what is in flight, says goodbye.
     fn stop(&mut self) {
         let deadline = Instant::now() + self.config.shutdown_timeout;
+        // First of all, for whoever stops us may lose patience. What fails here is tried again below.
+        let _ = self.intake.save_rest(&mut self.spool, &self.counters);
         info!("stopping in_flight={} backlog={}", self.window.in_flight(), self.spool.backlog().messages);
-        self.wait_until(deadline, |publisher| publisher.window.in_flight() == 0);
+        self.wait_until(deadline, |publisher| {
+            publisher.window.in_flight() == 0 && publisher.connection.awaited_status().is_none()
+        });
         if self.connection.limit().is_some()
+            && self.connection.awaited_status().is_none()
             && let Some(status) = status::offline(&self.config, self.started)
             && self.connection.publish(Publish::Status, status).is_ok()
         {
-            self.wait_until(deadline, |publisher| !publisher.connection.awaits_status());
+            self.wait_until(deadline, |publisher| publisher.connection.awaited_status().is_none());
         }
         if self.connection.limit().is_some() {
             self.connection.disconnect();
             while self.connection.is_disconnecting() && self.answer_next(deadline) {}
         }
-        self.trim();
-        while let Err(error) = self.intake.save_rest(&mut self.spool, &self.counters) {
-            if Instant::now() >= deadline {
-                warn!("spool not safe on the medium error={error}");
-                break;
+        if let Err(error) = self.save(deadline.max(Instant::now() + LAST_TRIES)) {
+            warn!("not everything is safe on the disk error={error}");
+            if self.end == End::Stopped {
+                self.end = End::Unsaved(error);
             }
-            std::thread::sleep(Duration::from_millis(100).min(self.config.shutdown_timeout));
         }
         info!("stopped backlog={}", self.spool.backlog().messages);
+    }
+
+    /// Puts everything on the medium; why that did not work until the deadline.
+    fn save(&mut self, deadline: Instant) -> Result<(), String> {
+        loop {
+            match self.intake.save_rest(&mut self.spool, &self.counters) {
+                Err(_) if Instant::now() < deadline => std::thread::sleep(LAST_TRIES / 5),
+                result => return result,
+            }
+        }
     }
 
     /// Answers the library until something holds, the connection is gone, or the deadline has passed.

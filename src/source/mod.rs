@@ -4,7 +4,7 @@ mod file;
 mod simulated;
 mod system;
 
-use crate::config::{self, SourceKind};
+use crate::config::SourceKind;
 use serde_json::{Map, Value};
 use std::fs::File;
 use std::io::{self, Read};
@@ -56,14 +56,6 @@ pub fn build(kind: &SourceKind, spool: &Path) -> Box<dyn Source + Send> {
         }
         SourceKind::Simulated { seed } => Box::new(simulated::Wind::new(*seed)),
     }
-}
-
-/// Takes one sample of a configured source, as `check` and `sample` do.
-///
-/// # Errors
-/// [`Error`] when the sensor gives nothing.
-pub fn sample_once(source: &config::Source, spool: &Path) -> Result<Data, Error> {
-    build(&source.kind, spool).sample()
 }
 
 /// Reads a small text file, without the white space around it.

@@ -198,6 +198,10 @@ impl Spool {
 
     /// When what was appended has to be committed; `None`: nothing waits for it. A moment that has passed means now.
     pub fn commit_due(&self) -> Option<Instant> {
+        if self.unreported < self.writer.committed_next() {
+            // A new segment was begun, which committed the former one: that is to be reported.
+            return Some(Instant::now());
+        }
         let since = self.writer.uncommitted_since()?;
         match self.sync {
             Sync::Always => Some(since),
@@ -300,7 +304,7 @@ impl Spool {
             let Some(victim) = self.victim(in_flight).filter(|_| self.when_full == WhenFull::DropOldest) else {
                 return Err(Full::Newest);
             };
-            dropped.extend(self.drop_segment(victim)?);
+            self.drop_segment(victim, dropped)?;
         }
         self.writer.begin_segment(&self.directory, self.stream, size)?;
         self.segments.insert(self.writer.first(), size);
@@ -315,9 +319,9 @@ impl Spool {
             .find(|range| in_flight.is_none_or(|flight| range.end() < flight.start() || flight.end() < range.start()))
     }
 
-    /// Drops what is not finished in a segment, and the segment; the ranges that were dropped.
-    fn drop_segment(&mut self, range: RangeInclusive<Seq>) -> io::Result<Vec<RangeInclusive<Seq>>> {
-        let mut dropped = Vec::new();
+    /// Drops what is not finished in a segment, and the segment. The ranges go into `dropped` whether the medium takes
+    /// part or not: they are dropped from here on.
+    fn drop_segment(&mut self, range: RangeInclusive<Seq>, dropped: &mut Vec<RangeInclusive<Seq>>) -> io::Result<()> {
         let mut seq = self.journal.finished().next_unfinished(*range.start());
         while seq <= *range.end() {
             let end = self.journal.finished().unfinished_row_end(seq, *range.end());
@@ -326,8 +330,7 @@ impl Spool {
         }
         self.journal.finish(&range);
         self.journal.sync()?;
-        self.remove_segment(*range.start())?;
-        Ok(dropped)
+        self.remove_segment(*range.start())
     }
 }
 

@@ -142,3 +142,20 @@ fn a_rate_limit_holds_while_a_backlog_drains() {
     println!("200 messages in {seconds:.2} s at 100 a second");
     assert!(seconds > 1.7, "200 messages at 100 a second took {seconds} s");
 }
+
+#[test]
+fn an_agent_with_nothing_to_do_uses_no_cpu() {
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+    let gateway = Gateway::new(&broker.url(), &Settings { interval: "500ms", ..Settings::default() });
+    gateway.edit("ack_timeout: 2s}", "ack_timeout: 2s, max_rate: 100}");
+    let agent = gateway.start();
+    subscriber.wait_for_count(1);
+
+    let before = agent.cpu_ticks();
+    subscriber.wait_for_count(6);
+    let used = agent.cpu_ticks() - before;
+
+    println!("{used} ticks of 10 ms in 2.5 s");
+    assert!(used <= 10, "{used} ticks of 10 ms in 2.5 s");
+}

@@ -1,4 +1,4 @@
-//! Every exit code but 69, which the outages have, and 70, which the panics have.
+//! The exit codes, but 69, which the outages have; the panics have what becomes 70.
 
 use crate::support::{Broker, Gateway, Settings, log_files};
 use std::fs;
@@ -110,4 +110,15 @@ fn a_bad_configuration_is_78() {
 
     assert_eq!(agent.wait().code(), Some(78));
     assert!(!gateway.spool().exists());
+}
+
+#[test]
+fn the_code_is_right_though_nobody_can_read_the_error() {
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    for command in ["run", "check"] {
+        let mut packhorse = Command::new(env!("CARGO_BIN_EXE_packhorse"));
+        let status = packhorse.args(["--config", "/no/such/file", command]).stdout(full()).stderr(full()).status();
+
+        assert_eq!(status.unwrap().code(), Some(78), "{command}");
+    }
 }

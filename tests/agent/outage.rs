@@ -1,6 +1,6 @@
 //! With the broker away, the link dead or the agent killed: nothing accepted is lost.
 
-use crate::support::{Agent, Broker, Gateway, Judgement, Settings, Subscriber, wait_until};
+use crate::support::{Agent, Broker, Gateway, Judgement, Settings, Subscriber, log_files, wait_until};
 use std::time::{Duration, Instant};
 
 /// A broker that knows a subscriber and is away.
@@ -133,7 +133,7 @@ fn a_broker_that_says_nothing_is_left_after_the_acknowledgement_timeout() {
     agent.wait_for_output("no acknowledgement for 2s");
     let noticed = paused.elapsed();
     // Its system still accepts connections: attempts end by the connect timeout.
-    let debug = || crate::support::log_files(&gateway.logs(), "debug.log.").concat();
+    let debug = || log_files(&gateway.logs(), "debug.log.").concat();
     wait_until("an attempt ends by its timeout", || debug().matches("retrying in").count() >= 2);
     broker.resume();
 
@@ -157,7 +157,7 @@ fn the_agent_gives_up_with_code_69_when_the_delay_passes_its_maximum() {
     // At once, 100, 200 and 400 ms; 800 ms would be beyond the maximum.
     assert_eq!(status.code(), Some(69));
     assert!(elapsed >= Duration::from_millis(700) && elapsed < Duration::from_secs(10), "{elapsed:?}");
-    let log = crate::support::log_files(&gateway.logs(), "debug.log.").concat();
+    let log = log_files(&gateway.logs(), "debug.log.").concat();
     assert_eq!(log.matches("connecting to").count(), 5, "{log}");
     assert!(log.contains("retrying in 0.0 s (attempt 2"), "the first failure is retried at once: {log}");
     assert!(log.contains("exiting with code 69: gave up"), "{log}");
@@ -173,11 +173,57 @@ fn holding_goes_on_at_the_largest_delay() {
     let gateway = Gateway::new(&broker.url(), &Settings { retry, ..Settings::default() });
     let agent = gateway.start();
 
-    let log = || crate::support::log_files(&gateway.logs(), "debug.log.").concat();
+    let log = || log_files(&gateway.logs(), "debug.log.").concat();
     wait_until("20 attempts", || log().matches("connecting to").count() >= 20);
     broker.run();
     subscriber.wait_for_count(100);
 
     assert!(log().matches("retrying in 0.1 s").count() >= 10);
     judge(agent, &gateway, &subscriber);
+}
+
+#[test]
+fn messages_that_expired_while_they_were_in_flight_are_not_sent_again() {
+    let mut broker = Broker::start();
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+    let gateway = Gateway::new(&broker.url(), &Settings::default());
+    gateway.edit("seed: 7}", "seed: 7, expiry: 1s}");
+    let agent = gateway.start();
+    subscriber.wait_for_count(20);
+
+    // A broker that stands still fills the window.
+    broker.pause();
+    let accepted = gateway.accepted_count();
+    wait_until("a window of messages is in flight", || gateway.accepted_count() >= accepted + 100);
+    broker.kill();
+    let before = subscriber.arrivals().last().unwrap().identity().1;
+    let old = gateway.accepted_count() as u64;
+    std::thread::sleep(Duration::from_secs(2));
+    broker.run();
+    subscriber.wait_until("new messages arrive", |arrivals| arrivals.last().unwrap().identity().1 > old + 100);
+
+    let late: Vec<u64> = subscriber.arrivals().iter().map(|arrival| arrival.identity().1).collect();
+    let late: Vec<&u64> = late.iter().filter(|seq| **seq > before + 1 && **seq <= old).collect();
+    assert_eq!(late, Vec::<&u64>::new());
+    assert_eq!(log_files(&gateway.logs(), "info.log.").concat().matches("too old").count(), 2);
+    assert_eq!(agent.stop().code(), Some(0));
+}
+
+#[test]
+fn a_connection_that_carries_no_message_is_retried_ever_more_slowly() {
+    let broker = Broker::with("allow_anonymous true\nmax_packet_size 1000");
+    let retry = "{initial_delay: 200ms, factor: 2, max_delay: 1h, jitter: 0}";
+    let gateway = Gateway::new(&broker.url(), &Settings { retry, more: String::new(), ..Settings::default() });
+    let text = gateway.logs().with_extension("txt");
+    std::fs::write(&text, "x".repeat(2000)).unwrap();
+    gateway.edit("type: simulated, seed: 7}", &format!("type: file, path: {}}}", text.display()));
+
+    // The status message gets through; the telemetry makes the broker end the connection.
+    let agent = gateway.start();
+    std::thread::sleep(Duration::from_secs(3));
+    let connections = log_files(&gateway.logs(), "debug.log.").concat().matches("connected to").count();
+    agent.stop();
+
+    // At 0, 0, 0.2, 0.6, 1.4 and 3 seconds.
+    assert!((3..=6).contains(&connections), "{connections} connections");
 }

@@ -118,3 +118,20 @@ fn the_last_will_says_offline_when_the_agent_is_killed() {
     });
     assert_eq!(subscriber.arrivals()[0].payload["status"], "online");
 }
+
+#[test]
+fn a_status_message_on_its_way_does_not_hold_up_the_stop() {
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker.url(), "status/#");
+    let more = "status: {interval: 1ms}".to_owned();
+    let gateway = Gateway::new(&broker.url(), &Settings { more, ..Settings::default() });
+    let agent = gateway.start();
+    subscriber.wait_for_count(50);
+
+    let start = Instant::now();
+    let status = agent.stop();
+
+    assert_eq!(status.code(), Some(0));
+    assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
+    subscriber.wait_until("offline arrives", |arrivals| arrivals.last().unwrap().payload["status"] == "offline");
+}

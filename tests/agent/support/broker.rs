@@ -56,6 +56,13 @@ impl Broker {
         self.child.take().expect("the broker runs").wait().unwrap();
     }
 
+    /// Ends the broker at once, even one that stands still.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("the broker runs");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
     /// Makes the broker stand still: its system accepts connections, it says nothing.
     pub fn pause(&self) {
         self.signal(Signal::STOP);

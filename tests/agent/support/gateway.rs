@@ -162,6 +162,13 @@ impl Agent {
         wait_for("the agent ends", patience, || child.try_wait().unwrap())
     }
 
+    /// CPU time that it has used, in ticks of 10 ms (proc(5)).
+    pub fn cpu_ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+
     /// What it wrote to standard output and standard error by now.
     pub fn output(&self) -> String {
         fs::read_to_string(&self.output).unwrap_or_default()
