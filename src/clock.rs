@@ -3,6 +3,7 @@
 use crate::message::Stamp;
 use chrono::{DateTime, SecondsFormat};
 use rustix::time::{ClockId, clock_gettime};
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// Reads wall clock and boot clock; knows which boot this is.
 #[derive(Debug, Clone, Copy)]
@@ -11,12 +12,18 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Reads the kernel's boot id once. Where there is none (no `/proc`), every boot looks the same, and the times of
-    /// samples are taken from the wall clock alone.
+    /// Reads the kernel's boot id once. Where there is none (no `/proc`), each start counts as a boot of its own.
     #[must_use]
     pub fn new() -> Self {
-        let id = std::fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let id = std::fs::read("/proc/sys/kernel/random/boot_id");
+        let id = id.unwrap_or_else(|_| RandomState::new().build_hasher().finish().to_le_bytes().to_vec());
         Self { boot_id: crc32c::crc32c(id.trim_ascii()) }
+    }
+
+    /// Names the present boot.
+    #[must_use]
+    pub fn boot_id(&self) -> u32 {
+        self.boot_id
     }
 
     /// The present moment on both clocks.

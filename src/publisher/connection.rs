@@ -3,11 +3,12 @@
 use super::End;
 use super::backoff::{Backoff, Next};
 use super::link::{Connected, Event, Link, Lost, Publish, Ring};
+use super::session::Session;
 use crate::burst::Burst;
 use crate::config::Config;
-use crate::message::StreamId;
+use crate::message::{Seq, StreamId};
 use crate::payload::Outgoing;
-use crate::spool::Backlog;
+use crate::spool::{Backlog, Spool};
 use crossbeam_channel::Receiver;
 use log::{Level, debug, info, log, warn};
 use std::time::{Duration, Instant};
@@ -67,11 +68,13 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection whose first attempt is due at once, and the channel that the library rings on.
-    pub fn new(config: &Config, stream: StreamId, will: Option<Outgoing>) -> (Self, Receiver<Ring>) {
-        let client_id = config.broker.client_id.replace("{stream}", &stream.to_string());
+    /// A connection whose first attempt is due at once, and the channel that the library rings on. `boot_id` names the
+    /// present boot.
+    pub fn new(config: &Config, spool: &Spool, will: Option<Outgoing>, boot_id: u32) -> (Self, Receiver<Ring>) {
+        let client_id = client_id(config, spool.stream());
+        let session = session(config, &client_id, spool, boot_id);
         let window = config.delivery.window;
-        let (link, rings) = Link::new(config.broker.clone(), client_id, window, will);
+        let (link, rings) = Link::new(config.broker.clone(), client_id, window, will, session);
         let connection = Self {
             link,
             state: State::Waiting { until: Instant::now() },
@@ -107,8 +110,8 @@ impl Connection {
     }
 
     /// Does what time asks for: the next attempt, or the end of one that takes too long. The attempt's failure, if it
-    /// failed.
-    pub fn check(&mut self, now: Instant) -> Option<Lost> {
+    /// failed. `render` gives what a message is published as.
+    pub fn check(&mut self, now: Instant, render: impl Fn(Seq) -> Option<Outgoing>) -> Option<Lost> {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return None;
         }
@@ -116,7 +119,7 @@ impl Connection {
             State::Waiting { .. } => {
                 debug!("connecting to {} (attempt {})", self.url, self.backoff.failures() + 1);
                 self.state = State::Connecting { deadline: now + self.connect_timeout + GRACE };
-                self.link.connect().err()
+                self.link.connect(render).err()
             }
             State::Connecting { .. } => {
                 let timeout = humantime::format_duration(self.connect_timeout);
@@ -227,6 +230,22 @@ impl Connection {
         Ok(())
     }
 
+    /// Makes what is on its way durable, so that the session can be gone on with after a reboot. Nothing is sent any
+    /// more.
+    pub fn end_session(&mut self) {
+        // A connection that is being made is left to itself: the library may hold its lock for as long as a name server
+        // takes, and nothing is on its way over it yet.
+        if !matches!(self.state, State::Connecting { .. }) {
+            self.link.close();
+            self.link.session().into_iter().for_each(Session::flush);
+        }
+    }
+
+    /// The session in which messages are published at QoS 2.
+    pub fn session(&self) -> Option<&Session> {
+        self.link.session()
+    }
+
     /// Since when a status message waits for its acknowledgement. Another one must not be published meanwhile.
     pub fn awaited_status(&self) -> Option<Instant> {
         self.awaited_status
@@ -241,5 +260,24 @@ impl Connection {
     /// Whether the connection is being ended and the library has not said that it is.
     pub fn is_disconnecting(&self) -> bool {
         matches!(self.state, State::Disconnecting)
+    }
+}
+
+/// The name of our session at the broker.
+fn client_id(config: &Config, stream: StreamId) -> String {
+    config.broker.client_id.replace("{stream}", &stream.to_string())
+}
+
+/// The session that outlives connections, where messages are published at QoS 2.
+fn session(config: &Config, client_id: &str, spool: &Spool, boot_id: u32) -> Option<Session> {
+    let protocol = config.broker.protocol;
+    let parts = [config.broker.url.as_bytes(), client_id.as_bytes(), &[protocol as u8]];
+    let name = parts.iter().fold(0, |sum, part| crc32c::crc32c_append(crc32c::crc32c_append(sum, &[0]), part));
+    match spool.exchanges(name, boot_id) {
+        Ok(exchanges) => exchanges.map(|exchanges| Session::new(exchanges, protocol)),
+        Err(error) => {
+            warn!("messages in flight cannot be noted; QoS 2 may repeat some after a reconnect error={error}");
+            None
+        }
     }
 }

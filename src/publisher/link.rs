@@ -5,6 +5,7 @@
 //! connection: each attempt makes a new one, so nothing of a former connection can leak into the next, and a ring
 //! carries the number of the connection that it belongs to.
 
+use super::session::{Ended, Session};
 use crate::config::{Broker, Protocol};
 use crate::message::{Qos, Seq};
 use crate::payload::Outgoing;
@@ -44,6 +45,8 @@ enum About {
     Connect,
     Publish(Publish),
     Disconnect,
+    /// An exchange ended that a former connection had begun.
+    Resumed(Ended),
     /// The library or the broker ended the connection.
     Lost(Arc<str>),
 }
@@ -101,9 +104,17 @@ pub struct Link {
     window: u16,
     /// What the broker publishes for us when it loses us.
     will: Option<Outgoing>,
+    /// Where messages are published at QoS 2: what the broker keeps for us from connection to connection.
+    session: Option<Session>,
+    /// Whether the broker keeps a session of ours that must not be gone on with.
+    stale: bool,
+    /// Whether the present connection goes on with a session.
+    goes_on: bool,
     rings: Sender<Ring>,
     /// Counts the connections; rings of former ones are ignored.
     connection: u64,
+    /// Never connects. Whenever no client is left, the library stops its threads, which takes up to a second.
+    keeper: Option<AsyncClient>,
     client: Option<AsyncClient>,
     connecting: Option<Pending<Token>>,
     disconnecting: Option<Pending<Token>>,
@@ -112,7 +123,13 @@ pub struct Link {
 
 impl Link {
     /// A link without a connection, and the channel that its rings come on.
-    pub fn new(broker: Broker, client_id: String, window: u16, will: Option<Outgoing>) -> (Link, Receiver<Ring>) {
+    pub fn new(
+        broker: Broker,
+        client_id: String,
+        window: u16,
+        will: Option<Outgoing>,
+        session: Option<Session>,
+    ) -> (Link, Receiver<Ring>) {
         // As many rings as there are publishes in flight: the window bounds it.
         let (rings, receiver) = unbounded();
         let link = Link {
@@ -120,8 +137,12 @@ impl Link {
             client_id,
             window,
             will,
+            session,
+            stale: false,
+            goes_on: false,
             rings,
             connection: 0,
+            keeper: None,
             client: None,
             connecting: None,
             disconnecting: None,
@@ -130,37 +151,37 @@ impl Link {
         (link, receiver)
     }
 
-    /// Begins to connect; a ring tells the end of it.
+    /// Begins to connect; a ring tells the end of it. `render` gives what a message is published as, for those that
+    /// are on their way in the session.
     ///
     /// # Errors
     /// [`Lost`] when the attempt failed before it began, as with a password file that cannot be read.
-    pub fn connect(&mut self) -> Result<(), Lost> {
+    pub fn connect(&mut self, render: impl Fn(Seq) -> Option<Outgoing>) -> Result<(), Lost> {
+        self.close();
+        self.goes_on = self.session.as_ref().is_some_and(|session| session.prepare(render));
         let options = self.connect_options()?;
-        self.renew()?;
-        let token = self.client.as_ref().map(|client| client.connect(options));
-        self.connecting = token.map(|token| self.wait_for(token, About::Connect));
+        let client = self.create_client().map_err(|error| Lost::Passing(format!("no MQTT client: {error}")))?;
+        if let Some(session) = &self.session {
+            session.go_live();
+        }
+        self.connecting = Some(self.wait_for(client.connect(options), About::Connect));
+        self.client = Some(client);
         Ok(())
     }
 
-    /// Gives the present connection up, in the library too. Nothing that belongs to it is reported any more.
+    /// Gives the present connection up, in the library too. When this returns nothing more is sent over it, and
+    /// nothing that belongs to it is reported any more.
     pub fn close(&mut self) {
-        // A client that cannot be made is an error for the next attempt, not for what is over.
-        if self.renew().is_err() {
-            self.client = None;
-        }
-    }
-
-    /// Replaces the client by a fresh one, which ends the former one's connection.
-    fn renew(&mut self) -> Result<(), Lost> {
         self.connection += 1;
         self.connecting = None;
         self.disconnecting = None;
         self.deliveries.clear();
-        // The former client goes after the fresh one has come: whenever no client is left, the library stops its
-        // threads, which takes up to a second.
-        let client = self.create_client().map_err(|error| Lost::Passing(format!("no MQTT client: {error}")))?;
-        self.client = Some(client);
-        Ok(())
+        self.client = None;
+    }
+
+    /// The session in which messages are published at QoS 2.
+    pub fn session(&self) -> Option<&Session> {
+        self.session.as_ref()
     }
 
     /// Publishes over the present connection; a ring tells the end of it.
@@ -171,6 +192,14 @@ impl Link {
         let Some(client) = &self.client else {
             return Err(Lost::Passing("not connected".to_owned()));
         };
+        if let Some(session) = &self.session {
+            match (outgoing.qos, what) {
+                (Qos::AtMostOnce, _) => {}
+                (Qos::ExactlyOnce, Publish::Message(seq)) => session.expect(Some(seq)),
+                (Qos::AtLeastOnce | Qos::ExactlyOnce, _) => session.expect(None),
+            }
+        }
+        // After an error the connection is given up, and what is expected with it.
         let token = client
             .try_publish(self.message(outgoing))
             .map_err(|error| Lost::Passing(format!("publish failed: {error}")))?;
@@ -193,7 +222,7 @@ impl Link {
         }
         match ring.about {
             About::Connect => Some(match self.connecting.take()?.result()? {
-                Ok(response) => Event::Connected(connected(&response)),
+                Ok(response) => self.connected(connected(&response)),
                 Err(error) => Event::Lost(refusal(&error)),
             }),
             About::Publish(what) => Some(match self.deliveries.remove(&what)?.result()? {
@@ -202,20 +231,51 @@ impl Link {
                 Err(error) => Event::Lost(Lost::Passing(format!("connection lost: {error}"))),
             }),
             About::Disconnect => Some(Event::Disconnected),
+            About::Resumed(Ended::Completed(seq)) => Some(Event::Acknowledged(Publish::Message(seq))),
+            About::Resumed(Ended::Refused(seq)) => {
+                Some(Event::Refused(Publish::Message(seq), "refused after a reconnect".to_owned()))
+            }
             About::Lost(reason) => Some(Event::Lost(Lost::Passing(reason.to_string()))),
         }
     }
 
-    fn create_client(&self) -> paho_mqtt::Result<AsyncClient> {
+    /// The broker accepted the connection; whether its session is the one that we want.
+    fn connected(&mut self, connected: Connected) -> Event {
+        let Some(session) = &self.session else { return Event::Connected(connected) };
+        if std::mem::take(&mut self.stale) {
+            return Event::Lost(Lost::Passing("ended a session that cannot be gone on with".to_owned()));
+        }
+        if !connected.session_present {
+            session.establish();
+        } else if !self.goes_on {
+            self.stale = true;
+            let reason = "the broker keeps a session that cannot be gone on with";
+            return Event::Lost(Lost::Passing(reason.to_owned()));
+        }
+        Event::Connected(connected)
+    }
+
+    fn create_client(&mut self) -> paho_mqtt::Result<AsyncClient> {
+        if self.keeper.is_none() {
+            self.keeper = Some(CreateOptionsBuilder::new().persistence(PersistenceType::None).create_client()?);
+        }
+        let (rings, connection) = (self.rings.clone(), self.connection);
+        let store = self.session.as_ref().map(|session| {
+            let rings = rings.clone();
+            let store = session.store(move |ended| {
+                // Nobody listens any more once the publisher is gone.
+                let _ = rings.send(Ring { connection, about: About::Resumed(ended) });
+            });
+            PersistenceType::User(Box::new(Box::new(store)))
+        });
         let client = CreateOptionsBuilder::new()
             .server_uri(&self.broker.url)
             .client_id(&self.client_id)
             .mqtt_version(version(self.broker.protocol))
-            .persistence(PersistenceType::None)
+            .persistence(store.unwrap_or(PersistenceType::None))
             // The library counts what its sending thread has not taken yet; the status message comes on top.
             .max_buffered_messages(i32::from(self.window) + 1)
             .create_client()?;
-        let (rings, connection) = (self.rings.clone(), self.connection);
         client.set_connection_lost_callback(move |_| {
             // Nobody listens any more once the publisher is gone.
             let _ = rings.send(Ring { connection, about: About::Lost("connection lost".into()) });
@@ -231,9 +291,17 @@ impl Link {
     fn connect_options(&self) -> Result<ConnectOptions, Lost> {
         let mut options = ConnectOptionsBuilder::with_mqtt_version(version(self.broker.protocol));
         match self.broker.protocol {
-            Protocol::V5 => options.clean_start(true),
-            Protocol::V311 => options.clean_session(true),
-        };
+            Protocol::V5 => {
+                options.clean_start(!self.goes_on);
+                if self.session.is_some() {
+                    options.properties(session_expiry(self.broker.session_expiry));
+                }
+            }
+            // In 3.1.1 one flag says both: forget the former session, and forget this one at its end.
+            Protocol::V311 => {
+                options.clean_session(self.session.is_none() || self.stale);
+            }
+        }
         options
             .keep_alive_interval(self.broker.keep_alive)
             .connect_timeout(self.broker.connect_timeout)
@@ -292,9 +360,7 @@ impl Drop for Link {
     fn drop(&mut self) {
         // Taking the last client down waits for the library's threads, for up to a second. The process is about to
         // end, and everything that matters was said to the broker.
-        if let Some(client) = self.client.take() {
-            std::mem::forget(client);
-        }
+        self.client.take().into_iter().chain(self.keeper.take()).for_each(std::mem::forget);
     }
 }
 
@@ -381,6 +447,16 @@ fn properties(content_type: &str, expiry: Option<Duration>, user: &[(&'static st
     };
     if let Err(error) = push() {
         debug!("message property not set error={error}");
+    }
+    properties
+}
+
+fn session_expiry(expiry: Duration) -> Properties {
+    let mut properties = Properties::new();
+    // The largest number means for ever (MQTT 5, section 3.1.2.11.2).
+    let seconds = u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX);
+    if let Err(error) = properties.push_u32(PropertyCode::SessionExpiryInterval, seconds) {
+        debug!("session expiry not set error={error}");
     }
     properties
 }

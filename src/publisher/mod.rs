@@ -11,7 +11,9 @@ mod connection;
 mod disk;
 mod intake;
 mod link;
+mod packet;
 mod rate;
+mod session;
 mod window;
 
 use crate::burst::Burst;
@@ -93,7 +95,7 @@ impl Publisher {
     pub fn new(config: Config, spool: Spool, channels: Channels, counters: Arc<Counters>, clock: Clock) -> Self {
         let started = clock.now();
         let will = status::offline(&config, started);
-        let (connection, rings) = Connection::new(&config, spool.stream(), will);
+        let (connection, rings) = Connection::new(&config, &spool, will, clock.boot_id());
         Self {
             intake: Intake::new(channels.samples, config.channel.capacity),
             stop: channels.stop,
@@ -118,6 +120,7 @@ impl Publisher {
 
     /// Runs until a channel is closed and what was in flight is acknowledged or `shutdown_timeout` has passed.
     pub fn run(mut self) -> End {
+        self.load_under_way();
         loop {
             let timeout = self.next_deadline().map_or(IDLE, |at| at.saturating_duration_since(Instant::now()));
             select! {
@@ -137,6 +140,20 @@ impl Publisher {
         }
         self.stop();
         self.end
+    }
+
+    /// Reads what a former process had on its way in the session into the window, to be held until the session is
+    /// resumed.
+    fn load_under_way(&mut self) {
+        let Some(session) = self.connection.session().cloned() else { return };
+        // What is finished had its end noted in the journal, and not in the session any more.
+        let (over, under_way): (Vec<Seq>, Vec<Seq>) =
+            session.under_way().into_iter().partition(|seq| self.spool.is_finished(*seq));
+        over.into_iter().for_each(|seq| session.end(seq));
+        session.clear();
+        let Some(last) = under_way.into_iter().max() else { return };
+        while self.window.last().is_none_or(|read| read < last) && self.read_on(Instant::now()) {}
+        self.window.connection_lost(|seq| session.contains(seq));
     }
 
     /// The earliest moment at which something has to be done.
@@ -166,7 +183,9 @@ impl Publisher {
             let timeout = humantime::format_duration(self.config.delivery.ack_timeout);
             self.lost(Lost::Passing(format!("no acknowledgement for {timeout}")));
         }
-        if let Some(lost) = self.connection.check(now) {
+        let (window, clock) = (&self.window, &self.clock);
+        let render = |seq| window.get(seq).map(|message| payload::outgoing(message, waited(clock, message)));
+        if let Some(lost) = self.connection.check(now, render) {
             self.lost(lost);
         }
         if self.next_status.is_some_and(|at| now >= at) {
@@ -205,7 +224,16 @@ impl Publisher {
 
     fn connected(&mut self, connected: link::Connected) {
         self.counters.connections.add(1);
-        self.connection.connected(connected, Instant::now(), self.spool.backlog());
+        let now = Instant::now();
+        self.connection.connected(connected, now, self.spool.backlog());
+        if connected.session_present {
+            debug!("session resumed in_flight={}", self.window.resume(now));
+        } else {
+            let released = self.window.release();
+            if released > 0 {
+                warn!("the broker has forgotten our session; {released} messages in flight are published again");
+            }
+        }
         if self.config.status.topic.is_some() {
             self.publish_status(Instant::now());
         }
@@ -215,7 +243,15 @@ impl Publisher {
         self.connection.carries(Instant::now());
         if self.window.remove(seq).is_some() {
             self.counters.acknowledged.add(1);
-            self.spool.finish(seq);
+            self.finish(seq);
+        }
+    }
+
+    /// A message has left the window for good.
+    fn finish(&mut self, seq: Seq) {
+        self.spool.finish(seq);
+        if let Some(session) = self.connection.session() {
+            session.end(seq);
         }
     }
 
@@ -223,11 +259,16 @@ impl Publisher {
     fn refused(&mut self, seq: Seq, reason: &str) {
         self.connection.carries(Instant::now());
         let Some(strikes) = self.window.refused(seq) else { return };
+        if let Some(session) = self.connection.session() {
+            // The exchange is over, and the message may be sent in another one.
+            session.end(seq);
+            session.clear();
+        }
         let Some(message) = self.window.get(seq) else { return };
         let topic = &message.sample.route.topic;
         if strikes < STRIKES {
             debug!("message refused; publishing it again seq={seq} topic={topic} reason={reason}");
-            let outgoing = payload::outgoing(message, self.waited(message));
+            let outgoing = payload::outgoing(message, waited(&self.clock, message));
             if let Err(lost) = self.connection.publish(Publish::Message(seq), outgoing) {
                 self.lost(lost);
             }
@@ -238,7 +279,7 @@ impl Publisher {
                 warn!("message refused; set aside seq={seq} topic={topic} reason={reason} file={}", file.display());
                 self.counters.rejected.add(1);
                 self.window.remove(seq);
-                self.spool.finish(seq);
+                self.finish(seq);
             }
             Err(error) => {
                 // Nothing accepted is lost: it goes back to the head of the queue with the next connection.
@@ -248,9 +289,12 @@ impl Publisher {
     }
 
     fn lost(&mut self, lost: Lost) {
-        self.window.connection_lost();
         self.next_status = None;
-        if let Some(end) = self.connection.lost(lost, self.spool.backlog()) {
+        let end = self.connection.lost(lost, self.spool.backlog());
+        // Only now that nothing more is sent over the former connection it is certain what is on its way.
+        let session = self.connection.session();
+        self.window.connection_lost(|seq| session.is_some_and(|session| session.contains(seq)));
+        if let Some(end) = end {
             self.end = end;
             // The agent may be stopping already, and not listen any more.
             let _ = self.gives_up.try_send(());
@@ -259,6 +303,7 @@ impl Publisher {
 
     fn can_send(&self) -> bool {
         self.connection.limit().is_some_and(|limit| self.window.in_flight() < limit)
+            && !self.window.is_resuming()
             && (self.window.has_room() || self.window.next_to_send().is_some())
     }
 
@@ -271,7 +316,7 @@ impl Publisher {
                 return;
             }
             let Some(message) = self.window.next_to_send() else { return };
-            let (seq, waited) = (message.seq, self.waited(message));
+            let (seq, waited) = (message.seq, waited(&self.clock, message));
             if let Some(counter) = self.outdated(message, waited) {
                 counter.add(1);
                 self.drop_outdated(seq, waited);
@@ -333,17 +378,6 @@ impl Publisher {
         self.config.spool.max_age.is_some_and(|age| waited >= age).then_some(&self.counters.dropped_max_age)
     }
 
-    /// How long ago a message was sampled. Within one boot the boot clock knows, whatever the wall clock did.
-    fn waited(&self, message: &Message) -> Duration {
-        let (now, taken) = (self.clock.now(), message.sample.taken);
-        let milliseconds = if now.boot_id == taken.boot_id {
-            now.boot.saturating_sub(taken.boot)
-        } else {
-            u64::try_from(now.wall.saturating_sub(taken.wall)).unwrap_or(0)
-        };
-        Duration::from_millis(milliseconds)
-    }
-
     fn publish_status(&mut self, now: Instant) {
         self.next_status = Some(now + self.config.status.interval);
         if self.connection.awaited_status().is_some() {
@@ -364,7 +398,12 @@ impl Publisher {
             return;
         }
         match self.spool.trim() {
-            Ok(()) => self.journal.worked(),
+            Ok(()) => {
+                self.journal.worked();
+                if let Some(session) = self.connection.session() {
+                    session.clear();
+                }
+            }
             Err(error) => self.journal.failed(now, &error),
         }
     }
@@ -394,6 +433,8 @@ impl Publisher {
             if self.end == End::Stopped {
                 self.end = End::Unsaved(error);
             }
+        } else {
+            self.connection.end_session();
         }
         info!("stopped backlog={}", self.spool.backlog().messages);
     }
@@ -420,4 +461,15 @@ impl Publisher {
         self.answer(ring.into_iter());
         rang
     }
+}
+
+/// How long ago a message was sampled. Within one boot the boot clock knows, whatever the wall clock did.
+fn waited(clock: &Clock, message: &Message) -> Duration {
+    let (now, taken) = (clock.now(), message.sample.taken);
+    let milliseconds = if now.boot_id == taken.boot_id {
+        now.boot.saturating_sub(taken.boot)
+    } else {
+        u64::try_from(now.wall.saturating_sub(taken.wall)).unwrap_or(0)
+    };
+    Duration::from_millis(milliseconds)
 }

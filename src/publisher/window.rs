@@ -1,70 +1,105 @@
 //! The messages that were read from the spool and are not acknowledged yet: in flight, or about to be. Pure.
 
 use crate::message::{Message, Seq};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::time::Instant;
 
-/// At most `capacity` messages, in order of seq. Those in flight come before those that wait.
+/// At most `capacity` messages, in order of seq, and those that a former process had on their way.
 #[derive(Debug)]
 pub struct Window {
     capacity: usize,
     messages: BTreeMap<Seq, Entry>,
-    /// Everything below this is in flight, everything from here on waits.
+    /// Nothing below this waits.
     unsent: Seq,
-    in_flight: usize,
+    /// What is in flight, in the order in which it was sent.
+    in_flight: BTreeSet<(Instant, Seq)>,
+    /// Messages that are held.
+    held: usize,
+    /// Messages that were resumed and are in flight.
+    resumed: usize,
 }
 
 #[derive(Debug)]
 struct Entry {
     message: Message,
-    /// When it was sent over the present connection.
-    sent: Option<Instant>,
+    state: State,
     /// How often the broker has refused it.
     refused: u32,
+}
+
+/// Where a message stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// To be sent.
+    Waiting,
+    /// Sent over the present connection.
+    InFlight { sent: Instant, resumed: bool },
+    /// On its way in the session that the broker keeps: to be resumed with it, and not sent as a new message.
+    Held,
 }
 
 impl Window {
     /// A window for this many messages, at least one.
     pub fn new(capacity: usize) -> Self {
-        Self { capacity: capacity.max(1), messages: BTreeMap::new(), unsent: Seq::FIRST, in_flight: 0 }
+        Self {
+            capacity: capacity.max(1),
+            messages: BTreeMap::new(),
+            unsent: Seq::FIRST,
+            in_flight: BTreeSet::new(),
+            held: 0,
+            resumed: 0,
+        }
     }
 
-    /// Whether another message may be pushed.
+    /// Whether another message is to be pushed.
     pub fn has_room(&self) -> bool {
         self.messages.len() < self.capacity
     }
 
     /// How many messages are in flight.
     pub fn in_flight(&self) -> usize {
-        self.in_flight
+        self.in_flight.len()
+    }
+
+    /// Whether messages of a former connection are in flight. Others have to wait for them, for the library may still
+    /// be sending them, and first arrivals come in order.
+    pub fn is_resuming(&self) -> bool {
+        self.resumed > 0
     }
 
     /// Adds a message that waits. Messages come in order of seq.
     pub fn push(&mut self, message: Message) {
-        debug_assert!(self.has_room() && self.messages.last_key_value().is_none_or(|(last, _)| *last < message.seq));
-        self.messages.insert(message.seq, Entry { message, sent: None, refused: 0 });
+        debug_assert!(self.last().is_none_or(|last| last < message.seq));
+        self.messages.insert(message.seq, Entry { message, state: State::Waiting, refused: 0 });
+    }
+
+    /// The highest message.
+    pub fn last(&self) -> Option<Seq> {
+        self.messages.last_key_value().map(|(last, _)| *last)
     }
 
     /// The lowest message that waits.
     pub fn next_to_send(&self) -> Option<&Message> {
-        self.messages.range(self.unsent..).next().map(|(_, entry)| &entry.message)
+        let mut from_there = self.messages.range(self.unsent..);
+        from_there.find(|(_, entry)| entry.state == State::Waiting).map(|(_, entry)| &entry.message)
     }
 
     /// Notes that [`Window::next_to_send`] was sent.
     pub fn sent(&mut self, now: Instant) {
-        if let Some((seq, entry)) = self.messages.range_mut(self.unsent..).next() {
-            entry.sent = Some(now);
+        let mut from_there = self.messages.range_mut(self.unsent..);
+        if let Some((seq, entry)) = from_there.find(|(_, entry)| entry.state == State::Waiting) {
+            entry.state = State::InFlight { sent: now, resumed: false };
             self.unsent = seq.next();
-            self.in_flight += 1;
+            self.in_flight.insert((now, *seq));
         }
     }
 
     /// Takes out a message in flight that was acknowledged, set aside or dropped. `None`: it is not in flight.
     pub fn remove(&mut self, seq: Seq) -> Option<Message> {
-        let entry = self.messages.get(&seq).filter(|entry| entry.sent.is_some())?;
-        debug_assert!(entry.message.seq < self.unsent);
-        self.in_flight -= 1;
+        let State::InFlight { sent, resumed } = self.messages.get(&seq)?.state else { return None };
+        self.in_flight.remove(&(sent, seq));
+        self.resumed -= usize::from(resumed);
         self.messages.remove(&seq).map(|entry| entry.message)
     }
 
@@ -73,6 +108,9 @@ impl Window {
     pub fn refused(&mut self, seq: Seq) -> Option<u32> {
         let entry = self.messages.get_mut(&seq)?;
         entry.refused += 1;
+        if let State::InFlight { resumed, .. } = &mut entry.state {
+            self.resumed -= usize::from(std::mem::take(resumed));
+        }
         Some(entry.refused)
     }
 
@@ -81,33 +119,61 @@ impl Window {
         self.messages.get(&seq).map(|entry| &entry.message)
     }
 
-    /// The connection is gone: whatever was in flight waits again, at the head and in order.
-    pub fn connection_lost(&mut self) {
-        for entry in self.messages.values_mut() {
-            entry.sent = None;
+    /// The connection is gone: what was in flight waits again, at the head and in order. What is on its way in the
+    /// session is held.
+    pub fn connection_lost(&mut self, is_under_way: impl Fn(Seq) -> bool) {
+        self.held = 0;
+        for (seq, entry) in &mut self.messages {
+            entry.state = if is_under_way(*seq) { State::Held } else { State::Waiting };
+            self.held += usize::from(entry.state == State::Held);
         }
         self.unsent = Seq::FIRST;
-        self.in_flight = 0;
+        self.in_flight.clear();
+        self.resumed = 0;
+    }
+
+    /// The broker goes on with the session: what was held is in flight again; how many.
+    pub fn resume(&mut self, now: Instant) -> usize {
+        for (seq, entry) in self.messages.iter_mut().filter(|(_, entry)| entry.state == State::Held) {
+            entry.state = State::InFlight { sent: now, resumed: true };
+            self.in_flight.insert((now, *seq));
+        }
+        let resumed = std::mem::take(&mut self.held);
+        self.resumed += resumed;
+        resumed
+    }
+
+    /// The broker has forgotten the session: what was held waits; how many.
+    pub fn release(&mut self) -> usize {
+        for entry in self.messages.values_mut().filter(|entry| entry.state == State::Held) {
+            entry.state = State::Waiting;
+        }
+        self.unsent = Seq::FIRST;
+        std::mem::take(&mut self.held)
     }
 
     /// Takes out messages that wait and were dropped from the spool.
     pub fn drop_waiting(&mut self, range: &RangeInclusive<Seq>) {
-        let dropped: Vec<Seq> = self.messages.range(range.clone()).map(|(seq, _)| *seq).collect();
-        for seq in dropped.into_iter().filter(|seq| *seq >= self.unsent) {
+        let in_range = self.messages.range(range.clone());
+        let waiting = in_range.filter(|(_, entry)| entry.state == State::Waiting);
+        let dropped: Vec<Seq> = waiting.map(|(seq, _)| *seq).collect();
+        for seq in dropped {
             self.messages.remove(&seq);
         }
     }
 
-    /// The lowest and the highest message in flight.
+    /// A range that has all messages in it that are in flight or held.
     pub fn range_in_flight(&self) -> Option<RangeInclusive<Seq>> {
-        let first = self.messages.first_key_value().filter(|(seq, _)| **seq < self.unsent)?.0;
-        let last = self.messages.range(..self.unsent).next_back()?.0;
+        if self.in_flight.is_empty() && self.held == 0 {
+            return None;
+        }
+        let (first, last) = (self.messages.first_key_value()?.0, self.messages.last_key_value()?.0);
         Some(*first..=*last)
     }
 
     /// When the oldest message in flight was sent.
     pub fn oldest_sent(&self) -> Option<Instant> {
-        self.messages.first_key_value().and_then(|(_, entry)| entry.sent)
+        self.in_flight.first().map(|(sent, _)| *sent)
     }
 }
 
@@ -140,7 +206,9 @@ mod tests {
         Push,
         Send,
         Remove(prop::sample::Index),
-        Lose,
+        Lose(u64),
+        Resume,
+        Release,
         Drop(u64, u64),
     }
 
@@ -149,7 +217,9 @@ mod tests {
             4 => Just(Step::Push),
             4 => Just(Step::Send),
             3 => any::<prop::sample::Index>().prop_map(Step::Remove),
-            1 => Just(Step::Lose),
+            1 => (1u64..5).prop_map(Step::Lose),
+            1 => Just(Step::Resume),
+            1 => Just(Step::Release),
             1 => (0u64..60, 0u64..10).prop_map(|(first, length)| Step::Drop(first, length)),
         ]
     }
@@ -158,14 +228,15 @@ mod tests {
         #[test]
         fn it_sends_in_order_and_forgets_nothing(capacity in 1usize..8, steps in proptest::collection::vec(step(), 0..120)) {
             let mut window = Window::new(capacity);
-            let (mut waiting, mut flying) = (BTreeSet::new(), BTreeSet::new());
+            let (mut waiting, mut flying, mut held) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+            let mut resumed = BTreeSet::new();
             let start = Instant::now();
             let mut pushed = 0;
 
             for (time, step) in steps.into_iter().enumerate() {
                 match step {
                     Step::Push => {
-                        prop_assert_eq!(window.has_room(), waiting.len() + flying.len() < capacity);
+                        prop_assert_eq!(window.has_room(), waiting.len() + flying.len() + held.len() < capacity);
                         if window.has_room() {
                             pushed += 1;
                             window.push(message(pushed));
@@ -183,11 +254,25 @@ mod tests {
                         prop_assert_eq!(window.remove(Seq(seq)).map(|message| message.seq), Some(Seq(seq)));
                         prop_assert_eq!(window.remove(Seq(seq)), None);
                         flying.remove(&seq);
+                        resumed.remove(&seq);
                     }
                     Step::Remove(_) => {}
-                    Step::Lose => {
-                        window.connection_lost();
-                        waiting.append(&mut flying);
+                    Step::Lose(nth) => {
+                        // Every nth message that was in flight is on its way in the session.
+                        held.extend(flying.iter().copied().filter(|seq| seq % nth == 0));
+                        waiting.extend(flying.iter().copied().filter(|seq| !held.contains(seq)));
+                        flying.clear();
+                        resumed.clear();
+                        window.connection_lost(|seq| held.contains(&seq.0));
+                    }
+                    Step::Resume => {
+                        prop_assert_eq!(window.resume(start + Duration::from_secs(time as u64)), held.len());
+                        resumed.extend(held.iter().copied());
+                        flying.append(&mut held);
+                    }
+                    Step::Release => {
+                        prop_assert_eq!(window.release(), held.len());
+                        waiting.append(&mut held);
                     }
                     Step::Drop(first, length) => {
                         window.drop_waiting(&(Seq(first)..=Seq(first + length)));
@@ -196,8 +281,10 @@ mod tests {
                 }
                 prop_assert_eq!(window.in_flight(), flying.len());
                 prop_assert_eq!(window.oldest_sent().is_some(), !flying.is_empty());
-                let range = flying.first().map(|first| Seq(*first)..=Seq(*flying.last().unwrap()));
-                prop_assert_eq!(window.range_in_flight(), range);
+                prop_assert_eq!(window.is_resuming(), !resumed.is_empty());
+                let range = window.range_in_flight();
+                prop_assert_eq!(range.is_some(), !(flying.is_empty() && held.is_empty()));
+                prop_assert!(flying.iter().chain(&held).all(|seq| range.as_ref().unwrap().contains(&Seq(*seq))));
             }
         }
     }

@@ -10,6 +10,7 @@
 //! It relies on one owner (the lock file keeps a second agent out) and on a medium that writes sectors of 512 bytes
 //! whole or not at all. `docs/spool-format.md` describes the files.
 
+mod exchanges;
 mod finished;
 mod journal;
 mod reader;
@@ -21,7 +22,8 @@ mod tests;
 mod writer;
 
 use crate::config::{self, Sync, WhenFull};
-use crate::message::{Message, Route, Sample, Seq, StreamId};
+use crate::message::{Message, Qos, Route, Sample, Seq, StreamId};
+use exchanges::Party;
 use finished::Finished;
 use journal::Journal;
 use log::{info, warn};
@@ -36,6 +38,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 use writer::Writer;
+
+pub use exchanges::{Exchanges, Stage};
 
 /// The largest segment, in bytes: what a drop at `max_size` costs at most.
 const SEGMENT: u64 = 1024 * 1024;
@@ -160,6 +164,30 @@ impl Spool {
     /// The name of this spool's stream.
     pub fn stream(&self) -> StreamId {
         self.stream
+    }
+
+    /// The exchanges at QoS 2 that are under way; `None` where no message is published at QoS 2.
+    ///
+    /// `session` is a checksum of what makes the session at the broker, `boot_id` names the present boot.
+    ///
+    /// # Errors
+    /// The medium's.
+    pub fn exchanges(&self, session: u32, boot_id: u32) -> io::Result<Option<Exchanges>> {
+        let at_qos_2 = self.writer.routes().values().any(|route| route.qos == Qos::ExactlyOnce);
+        if !at_qos_2 && !Exchanges::exist(&self.directory) {
+            return Ok(None);
+        }
+        let exchanges = Exchanges::open(&self.directory, Party { stream: self.stream, session, boot_id })?;
+        if !at_qos_2 && exchanges.under_way().next().is_none() {
+            Exchanges::remove(&self.directory)?;
+            return Ok(None);
+        }
+        Ok(Some(exchanges))
+    }
+
+    /// Whether a message is finished, or was dropped.
+    pub fn is_finished(&self, seq: Seq) -> bool {
+        self.journal.finished().next_unfinished(seq) != seq
     }
 
     /// What is waiting.

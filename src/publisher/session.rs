@@ -1,0 +1,281 @@
+//! The session at the broker that outlives connections and processes, for exactly-once delivery at QoS 2.
+//!
+//! The MQTT library keeps its part of a session in a store that it is given. It puts a packet there before it sends it
+//! (`s-ID` or `s5-ID` before PUBLISH, `sc-ID` or `sc5-ID` before PUBREL), and removes it when the exchange has ended.
+//! Made anew over the same store, it sends again what was not finished, under the same packet identifiers, so that the
+//! broker recognises it. This store keeps no packets: it notes message and stage in [`Exchanges`], and renders the
+//! packets again when a connection begins. What only waits inside the library stays in memory: the spool has it.
+//!
+//! The store is called by the library's threads; a lock guards what it shares with the publisher.
+
+use super::packet;
+use crate::burst::Burst;
+use crate::config::Protocol;
+use crate::message::Seq;
+use crate::payload::Outgoing;
+use crate::spool::{Exchanges, Stage};
+use log::{error, log, warn};
+use paho_mqtt::ClientPersistence;
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Our end of the session.
+#[derive(Clone)]
+pub struct Session {
+    protocol: Protocol,
+    shared: Arc<Mutex<Shared>>,
+}
+
+struct Shared {
+    exchanges: Exchanges,
+    /// What was handed to the library and has no packet identifier yet, in order: the message, or `None` for what is
+    /// published at QoS 1.
+    unnumbered: VecDeque<Option<Seq>>,
+    /// Packets that the present connection began with and that are not finished, by packet identifier.
+    resumed: HashMap<u16, Vec<u8>>,
+    /// What waits inside the library to be sent, by its key: the library reads it back when it sends it.
+    commands: HashMap<String, Vec<u8>>,
+    /// Whether the library's client is made, and has read what it goes on with.
+    live: bool,
+    disk: Burst,
+}
+
+/// How an exchange ended that a former connection had begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The broker has the message.
+    Completed(Seq),
+    /// The broker refused the message.
+    Refused(Seq),
+}
+
+impl Session {
+    /// The session whose exchanges these are.
+    pub fn new(exchanges: Exchanges, protocol: Protocol) -> Self {
+        let shared = Shared {
+            exchanges,
+            unnumbered: VecDeque::new(),
+            resumed: HashMap::new(),
+            commands: HashMap::new(),
+            live: false,
+            disk: Burst::default(),
+        };
+        Self { protocol, shared: Arc::new(Mutex::new(shared)) }
+    }
+
+    /// Gets ready for a connection; whether it goes on with a session at the broker. `render` gives what a message is
+    /// published as.
+    pub fn prepare(&self, render: impl Fn(Seq) -> Option<Outgoing>) -> bool {
+        let mut shared = self.lock();
+        shared.live = false;
+        shared.unnumbered.clear();
+        shared.commands.clear();
+        let packet = |seq, id| packet::publish(&render(seq)?, id, self.protocol);
+        let under_way = shared.exchanges.under_way();
+        let resumed: Option<_> = under_way.map(|(id, exchange)| Some((id, packet(exchange.seq, id)?))).collect();
+        shared.resumed = resumed.unwrap_or_else(|| {
+            warn!("messages in flight cannot be read back; beginning a new session, which may repeat messages");
+            shared.note(Exchanges::forget);
+            HashMap::new()
+        });
+        shared.exchanges.is_established()
+    }
+
+    /// The store for the client of a connection that was prepared; `ended` is told of exchanges that a former
+    /// connection had begun.
+    pub fn store(&self, ended: impl Fn(Ended) + Send + 'static) -> Store {
+        Store { session: self.clone(), ended: Box::new(ended) }
+    }
+
+    /// Notes that the client is made.
+    pub fn go_live(&self) {
+        self.lock().live = true;
+    }
+
+    /// Notes that the broker has begun a new session.
+    pub fn establish(&self) {
+        let mut shared = self.lock();
+        shared.resumed.clear();
+        shared.note(Exchanges::establish);
+    }
+
+    /// Notes what is about to be handed to the library at QoS 1, or a message at QoS 2. Packets leave in this order.
+    pub fn expect(&self, seq: Option<Seq>) {
+        self.lock().unnumbered.push_back(seq);
+    }
+
+    /// Whether a message is on its way.
+    pub fn contains(&self, seq: Seq) -> bool {
+        self.lock().exchanges.contains(seq)
+    }
+
+    /// The messages that are on their way.
+    pub fn under_way(&self) -> Vec<Seq> {
+        self.lock().exchanges.under_way().map(|(_, exchange)| exchange.seq).collect()
+    }
+
+    /// Notes that a message's exchange is over.
+    pub fn end(&self, seq: Seq) {
+        self.lock().exchanges.end(seq);
+    }
+
+    /// Forgets on disk what is over. Must not come before the journal has it.
+    pub fn clear(&self) {
+        self.lock().note(Exchanges::clear);
+    }
+
+    /// Makes what is under way durable, for an orderly end.
+    pub fn flush(&self) {
+        self.lock().note(Exchanges::flush);
+    }
+
+    /// A thread that panicked leaves nothing behind that the other one could not use.
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    /// Changes the exchanges. A disk that fails keeps no message from being sent; a `kill -9` may repeat it then.
+    fn note(&mut self, change: impl FnOnce(&mut Exchanges) -> io::Result<()>) {
+        match change(&mut self.exchanges) {
+            Ok(()) => {
+                self.disk.ended();
+            }
+            Err(error) => {
+                log!(self.disk.failed(), "cannot note messages in flight; a kill may repeat them error={error}");
+            }
+        }
+    }
+
+    /// The PUBLISH with this packet identifier is about to leave.
+    fn published(&mut self, id: u16, packet: &[&[u8]]) {
+        if self.resumed.contains_key(&id) {
+            return;
+        }
+        let expected = self.unnumbered.pop_front();
+        let at_qos_2 = packet.first().and_then(|head| head.first()).is_some_and(|head| head >> 1 & 3 == 2);
+        match expected {
+            Some(Some(seq)) if at_qos_2 => self.note(|exchanges| exchanges.published(id, seq)),
+            Some(None) if !at_qos_2 => {}
+            expected => error!("the library sends what it was not given packet={id} expected={expected:?}"),
+        }
+    }
+
+    /// The exchange of this packet identifier has ended; how, where a former connection had begun it.
+    fn removed(&mut self, id: u16) -> Option<Ended> {
+        self.resumed.remove(&id)?;
+        let exchange = self.exchanges.get(id)?;
+        Some(match exchange.stage {
+            Stage::Published => Ended::Refused(exchange.seq),
+            Stage::Received => Ended::Completed(exchange.seq),
+        })
+    }
+}
+
+/// What the library calls.
+pub struct Store {
+    session: Session,
+    ended: Box<dyn Fn(Ended) + Send>,
+}
+
+/// What a key of the library's names.
+enum Key {
+    /// The PUBLISH with this packet identifier.
+    Publish(u16),
+    /// The PUBREL with this packet identifier.
+    Pubrel(u16),
+    /// Something that waits inside the library.
+    Command,
+}
+
+impl Key {
+    fn parse(key: &str) -> Key {
+        match key.split_once('-').map(|(stem, id)| (stem, id.parse())) {
+            Some(("s" | "s5", Ok(id))) => Key::Publish(id),
+            Some(("sc" | "sc5", Ok(id))) => Key::Pubrel(id),
+            _ => Key::Command,
+        }
+    }
+}
+
+impl ClientPersistence for Store {
+    fn open(&mut self, _client_id: &str, _server_uri: &str) -> paho_mqtt::Result<()> {
+        Ok(())
+    }
+
+    fn close(&mut self) -> paho_mqtt::Result<()> {
+        Ok(())
+    }
+
+    fn put(&mut self, key: &str, buffers: Vec<&[u8]>) -> paho_mqtt::Result<()> {
+        match Key::parse(key) {
+            Key::Publish(id) => self.session.lock().published(id, &buffers),
+            Key::Pubrel(id) => self.session.lock().note(|exchanges| exchanges.received(id)),
+            Key::Command => {
+                self.session.lock().commands.insert(key.to_owned(), buffers.concat());
+            }
+        }
+        Ok(())
+    }
+
+    fn get(&mut self, key: &str) -> paho_mqtt::Result<Vec<u8>> {
+        let shared = self.session.lock();
+        let packet = match Key::parse(key) {
+            Key::Publish(id) => shared.resumed.get(&id).cloned(),
+            Key::Pubrel(_) => None,
+            Key::Command => shared.commands.get(key).cloned(),
+        };
+        packet.ok_or(paho_mqtt::Error::General("no such packet"))
+    }
+
+    /// The library removes all keys of a packet identifier when its exchange has ended, known or not.
+    fn remove(&mut self, key: &str) -> paho_mqtt::Result<()> {
+        match Key::parse(key) {
+            Key::Publish(id) => {
+                let ended = self.session.lock().removed(id);
+                ended.into_iter().for_each(&self.ended);
+            }
+            Key::Pubrel(_) => {}
+            Key::Command => {
+                self.session.lock().commands.remove(key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Asked for while the client is made, and again when the broker has forgotten the session, to remove all that is
+    /// listed: then there is nothing any more.
+    fn keys(&mut self) -> paho_mqtt::Result<Vec<String>> {
+        let stem = match self.session.protocol {
+            Protocol::V5 => "s5",
+            Protocol::V311 => "s",
+        };
+        let mut shared = self.session.lock();
+        if shared.live {
+            shared.resumed.clear();
+        }
+        Ok(shared.resumed.keys().map(|id| format!("{stem}-{id}")).collect())
+    }
+
+    fn clear(&mut self) -> paho_mqtt::Result<()> {
+        self.session.lock().resumed.clear();
+        Ok(())
+    }
+
+    /// Answers the opposite of what the method's name asks: the crate hands the answer on as it is, and for the C
+    /// library zero means "contained" (`pcontainskey` in MQTTClientPersistence.h).
+    fn contains_key(&mut self, key: &str) -> bool {
+        let shared = self.session.lock();
+        let contained = match Key::parse(key) {
+            Key::Publish(id) => shared.resumed.contains_key(&id),
+            Key::Pubrel(id) => {
+                shared.resumed.contains_key(&id)
+                    && shared.exchanges.get(id).is_some_and(|exchange| exchange.stage == Stage::Received)
+            }
+            Key::Command => shared.commands.contains_key(key),
+        };
+        !contained
+    }
+}
