@@ -5,6 +5,7 @@
 
 mod delivery;
 mod exit_codes;
+mod faults_support;
 mod logs;
 mod outage;
 mod panics;

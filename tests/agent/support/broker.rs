@@ -41,6 +41,10 @@ impl Broker {
         Self { port, folder, settings: settings.to_owned(), child: None }
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     pub fn url(&self) -> String {
         format!("mqtt://127.0.0.1:{}", self.port)
     }

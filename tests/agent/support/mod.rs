@@ -1,13 +1,22 @@
 //! What the tests start, and what they judge by.
 
 mod broker;
+mod event_loop;
 mod gateway;
 mod judge;
+mod loopback;
+mod mqtt;
+mod pipe;
+mod proxy;
 mod subscriber;
 
 pub use broker::Broker;
 pub use gateway::{Agent, Gateway, Settings, log_files};
 pub use judge::Judgement;
+pub use loopback::How;
+pub use mqtt::PacketKind;
+pub use pipe::Direction;
+pub use proxy::Proxy;
 pub use subscriber::{Arrival, Subscriber};
 
 use std::time::{Duration, Instant};

@@ -1,0 +1,81 @@
+//! A port of the loopback that stays the test's own, and the ways in which a connection on it ends.
+
+use rustix::net::{AddressFamily, Shutdown, SocketType, bind, shutdown, socket, sockopt};
+use std::io::{ErrorKind, Read};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// How a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// By RST: the peer's next read or write fails. What it was sent last may be lost.
+    Reset,
+    /// By FIN: the peer reads to the end.
+    Finish,
+}
+
+/// A port that nobody else gets, whether anybody listens on it or not.
+pub struct Port {
+    number: u16,
+    /// Bound and never listening: the system gives the port to no other socket, refuses connections to it, and lets
+    /// listeners that reuse addresses have it.
+    _reservation: OwnedFd,
+}
+
+impl Port {
+    pub fn reserve() -> Self {
+        let reservation = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        sockopt::set_socket_reuseaddr(&reservation, true).unwrap();
+        bind(&reservation, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let address = SocketAddr::try_from(rustix::net::getsockname(&reservation).unwrap()).unwrap();
+        Self { number: address.port(), _reservation: reservation }
+    }
+
+    pub fn url(&self) -> String {
+        format!("mqtt://127.0.0.1:{}", self.number)
+    }
+
+    /// A non-blocking listener. Dropping it closes the port; connections that nobody accepted yet are reset.
+    pub fn listen(&self) -> TcpListener {
+        // The standard library's listeners reuse addresses.
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.number)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        listener
+    }
+}
+
+/// Accepts a connection if there is one, for use without blocking and without delay.
+pub fn accept(listener: &TcpListener) -> Option<TcpStream> {
+    let (stream, _) = listener.accept().ok()?;
+    stream.set_nonblocking(true).unwrap();
+    stream.set_nodelay(true).unwrap();
+    Some(stream)
+}
+
+/// Ends a connection by RST.
+pub fn reset(stream: TcpStream) {
+    // A linger of zero is what makes closing a reset; it fails on a connection that is reset already.
+    let _ = sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
+    drop(stream);
+}
+
+/// Says by FIN that nothing more is sent. Closing now would reset the connection if the peer had said more; a
+/// connection that is to end in order is read to its end first, with [`is_at_end`].
+pub fn finish(stream: &TcpStream) {
+    // It fails on a connection that has ended already.
+    let _ = shutdown(stream, Shutdown::Write);
+}
+
+/// Throws away what has come, and says whether no more will.
+pub fn is_at_end(mut stream: &TcpStream) -> bool {
+    let mut buffer = [0; 4096];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return true,
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return error.kind() != ErrorKind::WouldBlock,
+        }
+    }
+}
