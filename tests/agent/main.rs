@@ -6,6 +6,7 @@
 mod delivery;
 mod exit_codes;
 mod faults_support;
+mod kills;
 mod logs;
 mod outage;
 mod panics;

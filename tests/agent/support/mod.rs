@@ -40,3 +40,15 @@ pub fn wait_for<T>(what: &str, patience: Duration, mut condition: impl FnMut() -
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     wait_for(what, PATIENCE, || condition().then_some(()));
 }
+
+/// How much a test does: `quick` in `make test`, `soak` in `make soak`.
+pub fn scale(quick: usize, soak: usize) -> usize {
+    if std::env::var_os("PACKHORSE_SOAK").is_some() { soak } else { quick }
+}
+
+/// Random numbers whose seed is printed; `PACKHORSE_SEED` gives the same ones again.
+pub fn seeded() -> fastrand::Rng {
+    let seed = std::env::var("PACKHORSE_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
+    println!("PACKHORSE_SEED={seed}");
+    fastrand::Rng::with_seed(seed)
+}
