@@ -275,6 +275,7 @@ mod build {
 
         // We rerun the build if this `build.rs` file is changed.
         println!("cargo:rerun-if-changed=build.rs");
+        println!("cargo:rerun-if-changed=paho.mqtt.c/src"); // packhorse: for the mends
 
         // Mske sure that the Git submodule is checked out
         if !Path::new("paho.mqtt.c/.git").exists() {

@@ -1573,6 +1573,15 @@ static int MQTTAsync_processCommand(void)
 	}
 	else if (rc == SOCKET_ERROR || rc == MQTTASYNC_PERSISTENCE_ERROR)
 	{
+		/* packhorse: MQTTProtocol_startPublish has stored these in a publication, which frees them */
+		if (command->command.type == PUBLISH && command->command.details.pub.qos > 0)
+		{
+			command->command.details.pub.destinationName = NULL;
+			command->command.details.pub.payload = NULL;
+		}
+		/* packhorse: the command is freed below, whereas the client lives on */
+		if (command->client->pending_write == &command->command)
+			command->client->pending_write = NULL;
 		if (command->command.type == CONNECT)
 		{
 			MQTTAsync_disconnectOptions opts = MQTTAsync_disconnectOptions_initializer;
