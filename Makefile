@@ -2,7 +2,7 @@
 
 PACKAGES := cmake gcc libc6-dev make pkg-config libssl-dev mosquitto mosquitto-clients
 
-.PHONY: help demo test lint bench deps build
+.PHONY: help demo test soak lint bench deps build
 
 help: ## Says what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -14,6 +14,10 @@ demo: deps ## Runs the agent against a broker of its own and shows what arrives;
 
 test: deps ## Runs all tests
 	cargo test
+
+soak: deps build ## Runs the fault tests at length, on the release binary; PACKHORSE_SEED=... replays a run
+	PACKHORSE_SOAK=1 PACKHORSE_BINARY=$(CURDIR)/target/release/packhorse \
+		cargo test --test agent -- --nocapture --test-threads 2 kills
 
 lint: deps ## Checks formatting, lints and documentation
 	cargo fmt --check

@@ -173,10 +173,17 @@ impl Link {
     /// nothing that belongs to it is reported any more.
     pub fn close(&mut self) {
         self.connection += 1;
-        self.connecting = None;
         self.disconnecting = None;
         self.deliveries.clear();
-        self.client = None;
+        let Some(client) = self.client.take() else { return };
+        match self.connecting.take() {
+            // The token of a connect holds the client. Where the library lets go of the token last, in a thread that
+            // has locked the library, the client's end waits for that lock for ever. It has not answered by far later
+            // than it promises, which is rare enough to leak a client.
+            Some(connecting) => std::mem::forget((client, connecting)),
+            // The call waits for the lock, under which the library told us of the connect and lets go of the token.
+            None => drop((client.is_connected(), client)),
+        }
     }
 
     /// The session in which messages are published at QoS 2.

@@ -5,6 +5,7 @@
 
 mod delivery;
 mod exit_codes;
+mod faults;
 mod faults_support;
 mod kills;
 mod logs;

@@ -89,7 +89,8 @@ impl Gateway {
     pub fn launch(&self) -> Agent {
         let output = self.folder.path().join(format!("output-{}", fastrand::u64(..)));
         let file = File::create(&output).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_packhorse"))
+        let binary = std::env::var_os("PACKHORSE_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_packhorse").into());
+        let child = Command::new(binary)
             .arg("--config")
             .arg(self.folder.path().join("config.yaml"))
             .stdout(file.try_clone().unwrap())
