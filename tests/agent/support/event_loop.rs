@@ -1,7 +1,6 @@
 //! A thread that serves sockets, and does in between what the test asks of it.
 //!
-//! The thread alone owns what it serves, so a test sees and changes it between two packets, never in the middle of one,
-//! and a socket that is dropped is closed: no other thread holds a copy.
+//! The thread alone owns what it serves, so a test sees and changes it between two packets, never in the middle of one.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;

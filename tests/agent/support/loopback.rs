@@ -1,10 +1,9 @@
 //! A port of the loopback that stays the test's own, and the ways in which a connection on it ends.
 
-use rustix::net::{AddressFamily, Shutdown, SocketType, bind, shutdown, socket, sockopt};
+use rustix::net::{AddressFamily, Shutdown, SocketType, bind, connect_unspec, shutdown, socket, sockopt};
 use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// How a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,28 +35,45 @@ impl Port {
         format!("mqtt://127.0.0.1:{}", self.number)
     }
 
-    /// A non-blocking listener. Dropping it closes the port; connections that nobody accepted yet are reset.
-    pub fn listen(&self) -> TcpListener {
+    /// Opens the port.
+    pub fn listen(&self) -> Listener {
         // The standard library's listeners reuse addresses.
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.number)).unwrap();
         listener.set_nonblocking(true).unwrap();
-        listener
+        Listener(listener)
     }
 }
 
-/// Accepts a connection if there is one, for use without blocking and without delay.
-pub fn accept(listener: &TcpListener) -> Option<TcpStream> {
-    let (stream, _) = listener.accept().ok()?;
-    stream.set_nonblocking(true).unwrap();
-    stream.set_nodelay(true).unwrap();
-    Some(stream)
+/// An open port. Dropping it closes the port and resets connections that were not accepted yet.
+pub struct Listener(TcpListener);
+
+impl Listener {
+    /// A connection if there is one, for use without blocking and without delay.
+    pub fn accept(&self) -> Option<TcpStream> {
+        let (stream, _) = self.0.accept().ok()?;
+        stream.set_nonblocking(true).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Some(stream)
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // Closing is not enough: another test may be starting a process, which holds a copy until it runs its program.
+        let _ = shutdown(&self.0, Shutdown::Read);
+    }
 }
 
 /// Ends a connection by RST.
-pub fn reset(stream: TcpStream) {
-    // A linger of zero is what makes closing a reset; it fails on a connection that is reset already.
-    let _ = sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
-    drop(stream);
+pub fn reset(stream: &TcpStream) {
+    // For the same reason not by closing with a linger of zero. It fails on a connection that has ended already.
+    let _ = connect_unspec(stream);
 }
 
 /// Says by FIN that nothing more is sent. Closing now would reset the connection if the peer had said more; a

@@ -1,4 +1,4 @@
-//! MQTT 3.1.1 and 5 on the wire, as far as the fault proxy and the scripted broker need it.
+//! MQTT 3.1.1 and 5 on the wire, as far as the fault proxy needs it.
 
 /// The kinds of packets that publishing takes, and their numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 //! A TCP relay between a client and a broker that harms what passes it, as a test demands.
 
 use super::event_loop::{EventLoop, Service};
-use super::loopback::{How, Port, accept, finish, is_at_end, reset};
+use super::loopback::{How, Listener, Port, finish, is_at_end, reset};
 use super::mqtt::PacketKind;
 use super::pipe::{CutAfter, Direction, Fate, Passage, Pipe, Rules};
 use rustix::event::{PollFd, PollFlags};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// A running relay. All its methods act on what has not passed yet; they have acted when they return. Dropping it ends
@@ -106,7 +106,7 @@ impl Proxy {
 /// What the thread owns.
 struct Relay {
     port: Port,
-    listener: Option<TcpListener>,
+    listener: Option<Listener>,
     target_port: u16,
     lines: Vec<Line>,
     /// Ends of connections that are read to their end and not relayed.
@@ -138,7 +138,7 @@ impl Service for Relay {
     }
 
     fn serve(&mut self, now: Instant) {
-        while let Some(client) = self.listener.as_ref().and_then(accept) {
+        while let Some(client) = self.listener.as_ref().and_then(Listener::accept) {
             self.connect(client);
         }
         for mut line in std::mem::take(&mut self.lines) {
@@ -166,7 +166,7 @@ impl Relay {
                 self.lines.push(Line { client, broker, up: Pipe::default(), down: Pipe::default() });
             }
             Err(_) if self.rules.passages.contains(&Passage::Swallowed) => self.drains.push(client),
-            Err(_) => reset(client),
+            Err(_) => reset(&client),
         }
     }
 
@@ -175,7 +175,7 @@ impl Relay {
             self.end(line, how);
         }
         match how {
-            How::Reset => self.drains.drain(..).for_each(reset),
+            How::Reset => self.drains.drain(..).for_each(|drain| reset(&drain)),
             How::Finish => self.drains.iter().for_each(finish),
         }
     }
@@ -224,7 +224,7 @@ impl Line {
     }
 
     fn reset(self) {
-        reset(self.client);
-        reset(self.broker);
+        reset(&self.client);
+        reset(&self.broker);
     }
 }
