@@ -11,5 +11,6 @@ mod kills;
 mod logs;
 mod outage;
 mod panics;
+mod scripted_support;
 mod stop;
 mod support;

@@ -31,6 +31,10 @@ impl Port {
         Self { number: address.port(), _reservation: reservation }
     }
 
+    pub fn number(&self) -> u16 {
+        self.number
+    }
+
     pub fn url(&self) -> String {
         format!("mqtt://127.0.0.1:{}", self.number)
     }

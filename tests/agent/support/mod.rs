@@ -4,19 +4,24 @@ mod broker;
 mod event_loop;
 mod gateway;
 mod judge;
+mod ledger;
 mod loopback;
 mod mqtt;
 mod pipe;
 mod proxy;
+mod script;
+mod scripted;
 mod subscriber;
 
 pub use broker::Broker;
 pub use gateway::{Agent, Gateway, Settings, log_files};
 pub use judge::Judgement;
 pub use loopback::How;
-pub use mqtt::PacketKind;
+pub use mqtt::{PacketKind, Publish as Delivery, packet};
 pub use pipe::Direction;
 pub use proxy::Proxy;
+pub use script::{ALWAYS, Death, Point, Response, Script};
+pub use scripted::Scripted;
 pub use subscriber::{Arrival, Subscriber};
 
 use std::time::{Duration, Instant};
