@@ -17,7 +17,7 @@ test: deps ## Runs all tests
 
 soak: deps build ## Runs the fault tests at length, on the release binary; PACKHORSE_SEED=... replays a run
 	PACKHORSE_SOAK=1 PACKHORSE_BINARY=$(CURDIR)/target/release/packhorse \
-		cargo test --test agent -- --nocapture --test-threads 2 kills:: faults::
+		cargo test --test agent -- --nocapture --test-threads 2 kills:: faults:: hostile::
 
 lint: deps ## Checks formatting, lints and documentation
 	cargo fmt --check

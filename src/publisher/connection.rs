@@ -2,7 +2,7 @@
 
 use super::End;
 use super::backoff::{Backoff, Next};
-use super::link::{Connected, Event, Link, Lost, Publish, Ring};
+use super::link::{Connected, Event, Link, Lost, NotPublished, Publish, Ring};
 use super::session::Session;
 use crate::burst::Burst;
 use crate::config::Config;
@@ -146,7 +146,7 @@ impl Connection {
 
     /// Notes that the broker accepted the connection.
     pub fn connected(&mut self, connected: Connected, now: Instant, backlog: Backlog) {
-        let limit = self.window.min(connected.receive_maximum);
+        let limit = self.window.min(connected.limits.receive_maximum);
         // Where connections come and do not last, the first one says it all.
         let level = if self.unproved.failed() == Level::Warn { Level::Info } else { Level::Debug };
         log!(
@@ -159,6 +159,14 @@ impl Connection {
         );
         let (lasting, proof) = (now + self.settling, Proof::By(now + self.keep_alive));
         self.state = State::Connected { limit: usize::from(limit), lasting, proof };
+    }
+
+    /// From when on the present connection has lasted for a while.
+    pub fn lasting(&self) -> Option<Instant> {
+        match self.state {
+            State::Connected { lasting, .. } => Some(lasting),
+            State::Waiting { .. } | State::Connecting { .. } | State::Disconnecting | State::Over => None,
+        }
     }
 
     /// Notes that the broker has taken a message of the spool over the present connection.
@@ -197,7 +205,7 @@ impl Connection {
         }
         let reason = match lost {
             Lost::Refused(reason) => return Some(End::Refused(reason)),
-            Lost::Passing(reason) => reason,
+            Lost::Passing(reason) | Lost::Ended(reason) | Lost::Blamed(reason) => reason,
         };
         match self.backoff.fail(fastrand::f64()) {
             Next::GiveUp => {
@@ -221,8 +229,8 @@ impl Connection {
     /// Publishes over the present connection.
     ///
     /// # Errors
-    /// [`Lost`] when there is none any more.
-    pub fn publish(&mut self, what: Publish, outgoing: Outgoing) -> Result<(), Lost> {
+    /// [`NotPublished`].
+    pub fn publish(&mut self, what: Publish, outgoing: Outgoing) -> Result<(), NotPublished> {
         self.link.publish(what, outgoing)?;
         if what == Publish::Status {
             self.awaited_status = Some(Instant::now());

@@ -5,6 +5,7 @@
 //! connection: each attempt makes a new one, so nothing of a former connection can leak into the next, and a ring
 //! carries the number of the connection that it belongs to.
 
+use super::packet;
 use super::session::{Ended, Session};
 use crate::config::{Broker, Protocol};
 use crate::message::{Qos, Seq};
@@ -47,8 +48,8 @@ enum About {
     Disconnect,
     /// An exchange ended that a former connection had begun.
     Resumed(Ended),
-    /// The library or the broker ended the connection.
-    Lost(Arc<str>),
+    /// The connection has ended, and not by our doing.
+    Lost(Lost),
 }
 
 /// What happened on the present connection.
@@ -58,7 +59,7 @@ pub enum Event {
     /// The broker has taken what was published.
     Acknowledged(Publish),
     /// The broker has refused what was published, and says why.
-    Refused(Publish, String),
+    Refused(Publish, Refusal),
     /// There is no connection any more, or none came about.
     Lost(Lost),
     /// The connection was closed as we wanted.
@@ -69,8 +70,43 @@ pub enum Event {
 #[derive(Debug, Clone, Copy)]
 pub struct Connected {
     pub session_present: bool,
-    /// How many publishes the broker takes at a time (MQTT 5's Receive Maximum; 65,535 when it does not say).
+    pub limits: Limits,
+}
+
+/// What the broker takes (MQTT 5, section 3.2.2.3; everything, when it does not say).
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How many publishes at a time.
     pub receive_maximum: u16,
+    /// The largest packet, in bytes.
+    pub packet_size: usize,
+    /// The highest quality of service.
+    pub qos: Qos,
+    /// Whether messages may be retained.
+    pub retain: bool,
+}
+
+impl Limits {
+    const NONE: Limits =
+        Limits { receive_maximum: u16::MAX, packet_size: usize::MAX, qos: Qos::ExactlyOnce, retain: true };
+}
+
+/// Why the broker did not take what was published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// It may take it later.
+    ForNow(String),
+    /// It says nothing of later.
+    Flatly(String),
+}
+
+/// Why something was not published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotPublished {
+    /// There is no connection any more.
+    Lost(Lost),
+    /// The broker said that it takes no packet of this size: a connection would end over it.
+    TooLarge(String),
 }
 
 /// Why a connection ended or did not come about.
@@ -78,6 +114,10 @@ pub struct Connected {
 pub enum Lost {
     /// Trying again may help.
     Passing(String),
+    /// The other side, or something between, ended it. Trying again may help, unless it was because of a message.
+    Ended(String),
+    /// The broker ended it because of a packet that it got.
+    Blamed(String),
     /// The broker refuses the credentials, the client id or the protocol version: trying again cannot help.
     Refused(String),
 }
@@ -85,7 +125,9 @@ pub enum Lost {
 impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Lost::Passing(reason) | Lost::Refused(reason) => f.write_str(reason),
+            Lost::Passing(reason) | Lost::Ended(reason) | Lost::Blamed(reason) | Lost::Refused(reason) => {
+                f.write_str(reason)
+            }
         }
     }
 }
@@ -110,6 +152,8 @@ pub struct Link {
     stale: bool,
     /// Whether the present connection goes on with a session.
     goes_on: bool,
+    /// What the broker of the present connection takes.
+    limits: Limits,
     rings: Sender<Ring>,
     /// Counts the connections; rings of former ones are ignored.
     connection: u64,
@@ -140,6 +184,7 @@ impl Link {
             session,
             stale: false,
             goes_on: false,
+            limits: Limits::NONE,
             rings,
             connection: 0,
             keeper: None,
@@ -194,11 +239,18 @@ impl Link {
     /// Publishes over the present connection; a ring tells the end of it.
     ///
     /// # Errors
-    /// [`Lost`] when there is no connection any more.
-    pub fn publish(&mut self, what: Publish, outgoing: Outgoing) -> Result<(), Lost> {
+    /// [`NotPublished`].
+    pub fn publish(&mut self, what: Publish, mut outgoing: Outgoing) -> Result<(), NotPublished> {
         let Some(client) = &self.client else {
-            return Err(Lost::Passing("not connected".to_owned()));
+            return Err(NotPublished::Lost(Lost::Passing("not connected".to_owned())));
         };
+        let size = packet::size(&outgoing, self.broker.protocol);
+        if size > self.limits.packet_size {
+            let maximum = self.limits.packet_size;
+            return Err(NotPublished::TooLarge(format!("{size} bytes, and the broker takes {maximum} at most")));
+        }
+        outgoing.qos = outgoing.qos.min(self.limits.qos);
+        outgoing.retain &= self.limits.retain;
         if let Some(session) = &self.session {
             match (outgoing.qos, what) {
                 (Qos::AtMostOnce, _) => {}
@@ -209,7 +261,7 @@ impl Link {
         // After an error the connection is given up, and what is expected with it.
         let token = client
             .try_publish(self.message(outgoing))
-            .map_err(|error| Lost::Passing(format!("publish failed: {error}")))?;
+            .map_err(|error| NotPublished::Lost(Lost::Ended(format!("publish failed: {error}"))))?;
         let delivery = self.wait_for(token, About::Publish(what));
         self.deliveries.insert(what, delivery);
         Ok(())
@@ -234,20 +286,27 @@ impl Link {
             }),
             About::Publish(what) => Some(match self.deliveries.remove(&what)?.result()? {
                 Ok(()) => Event::Acknowledged(what),
-                Err(paho_mqtt::Error::ReasonCode(reason, _)) => Event::Refused(what, reason_text(reason)),
-                Err(error) => Event::Lost(Lost::Passing(format!("connection lost: {error}"))),
+                Err(paho_mqtt::Error::ReasonCode(ReasonCode::QuotaExceeded, _)) => {
+                    Event::Refused(what, Refusal::ForNow(reason_text(ReasonCode::QuotaExceeded)))
+                }
+                Err(paho_mqtt::Error::ReasonCode(reason, _)) => {
+                    Event::Refused(what, Refusal::Flatly(reason_text(reason)))
+                }
+                Err(error) => Event::Lost(Lost::Ended(format!("connection lost: {error}"))),
             }),
             About::Disconnect => Some(Event::Disconnected),
             About::Resumed(Ended::Completed(seq)) => Some(Event::Acknowledged(Publish::Message(seq))),
             About::Resumed(Ended::Refused(seq)) => {
-                Some(Event::Refused(Publish::Message(seq), "refused after a reconnect".to_owned()))
+                let reason = "refused after a reconnect".to_owned();
+                Some(Event::Refused(Publish::Message(seq), Refusal::Flatly(reason)))
             }
-            About::Lost(reason) => Some(Event::Lost(Lost::Passing(reason.to_string()))),
+            About::Lost(lost) => Some(Event::Lost(lost)),
         }
     }
 
     /// The broker accepted the connection; whether its session is the one that we want.
     fn connected(&mut self, connected: Connected) -> Event {
+        self.limits = connected.limits;
         let Some(session) = &self.session else { return Event::Connected(connected) };
         if std::mem::take(&mut self.stale) {
             return Event::Lost(Lost::Passing("ended a session that cannot be gone on with".to_owned()));
@@ -285,12 +344,14 @@ impl Link {
             .create_client()?;
         client.set_connection_lost_callback(move |_| {
             // Nobody listens any more once the publisher is gone.
-            let _ = rings.send(Ring { connection, about: About::Lost("connection lost".into()) });
+            let lost = Lost::Ended("connection lost".to_owned());
+            let _ = rings.send(Ring { connection, about: About::Lost(lost) });
         });
         let rings = self.rings.clone();
         client.set_disconnected_callback(move |_, _, reason| {
-            let reason = format!("the broker ended the connection: {}", reason_text(reason));
-            let _ = rings.send(Ring { connection, about: About::Lost(reason.into()) });
+            let text = format!("the broker ended the connection: {}", reason_text(reason));
+            let lost = if is_about_a_packet(reason) { Lost::Blamed(text) } else { Lost::Passing(text) };
+            let _ = rings.send(Ring { connection, about: About::Lost(lost) });
         });
         Ok(client)
     }
@@ -393,15 +454,35 @@ fn poll<F: Future + Unpin>(future: &mut F, waker: Waker) -> Option<F::Output> {
 }
 
 fn connected(response: &paho_mqtt::ServerResponse) -> Connected {
+    let number = |code| response.properties().get_int(code);
+    let receive_maximum = number(PropertyCode::ReceiveMaximum).and_then(|maximum| u16::try_from(maximum).ok());
+    let packet_size = number(PropertyCode::MaximumPacketSize);
+    let qos = number(PropertyCode::MaximumQos).and_then(|qos| u8::try_from(qos).ok());
     Connected {
         session_present: response.connect_response().is_some_and(|response| response.session_present),
-        receive_maximum: response
-            .properties()
-            .get_int(PropertyCode::ReceiveMaximum)
-            .and_then(|maximum| u16::try_from(maximum).ok())
-            .filter(|maximum| *maximum > 0)
-            .unwrap_or(u16::MAX),
+        limits: Limits {
+            receive_maximum: receive_maximum.filter(|maximum| *maximum > 0).unwrap_or(u16::MAX),
+            // The library reads four bytes as a signed number.
+            packet_size: packet_size.map_or(usize::MAX, |size| size.cast_unsigned() as usize),
+            qos: qos.and_then(|qos| Qos::try_from(qos).ok()).unwrap_or(Qos::ExactlyOnce),
+            retain: number(PropertyCode::RetainAvailable) != Some(0),
+        },
     }
+}
+
+/// Whether a DISCONNECT's reason is a packet that the broker got (MQTT 5, section 3.14.2.1).
+fn is_about_a_packet(reason: ReasonCode) -> bool {
+    matches!(
+        reason,
+        ReasonCode::MalformedPacket
+            | ReasonCode::ProtocolError
+            | ReasonCode::NotAuthorized
+            | ReasonCode::TopicNameInvalid
+            | ReasonCode::PacketTooLarge
+            | ReasonCode::PayloadFormatInvalid
+            | ReasonCode::RetainNotSupported
+            | ReasonCode::QosNotSupported
+    )
 }
 
 /// Why the broker did not accept the connection, and whether trying again can help.

@@ -13,6 +13,7 @@ mod intake;
 mod link;
 mod packet;
 mod rate;
+mod refusals;
 mod session;
 mod window;
 
@@ -27,16 +28,15 @@ use connection::Connection;
 use crossbeam_channel::{Receiver, RecvError, Sender, select};
 use disk::Access;
 use intake::Intake;
-use link::{Event, Lost, Publish, Ring};
+use link::{Event, Lost, NotPublished, Publish, Ring};
 use log::{debug, info, log, warn};
 use rate::Rate;
+use refusals::Caution;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use window::Window;
 
-/// How often a message may be refused before it is set aside.
-const STRIKES: u32 = 3;
 /// How long a failing disk is tried when everything else has ended.
 const LAST_TRIES: Duration = Duration::from_millis(500);
 /// How long the loop sleeps when nothing at all is due.
@@ -69,6 +69,8 @@ pub struct Publisher {
     journal: Access,
     /// Messages dropped because they are too old, without one in between that is not.
     outdated: Burst,
+    caution: Caution,
+    status_refusals: Burst,
     config: Config,
     clock: Clock,
     counters: Arc<Counters>,
@@ -108,6 +110,8 @@ impl Publisher {
             reading: Access::new("read the spool"),
             journal: Access::new("write the journal"),
             outdated: Burst::default(),
+            caution: Caution::default(),
+            status_refusals: Burst::default(),
             clock,
             counters,
             started,
@@ -164,6 +168,7 @@ impl Publisher {
             self.next_status,
             self.rate_due,
             self.ack_deadline(),
+            self.caution.until(self.connection.lasting()),
             self.reading.retry_at().filter(|_| self.can_send()),
             self.journal.retry_at(),
         ]
@@ -213,10 +218,8 @@ impl Publisher {
                 Some(Event::Connected(connected)) => self.connected(connected),
                 Some(Event::Acknowledged(Publish::Status)) => {}
                 Some(Event::Acknowledged(Publish::Message(seq))) => self.acknowledged(seq),
-                Some(Event::Refused(Publish::Message(seq), reason)) => self.refused(seq, &reason),
-                Some(Event::Refused(Publish::Status, reason)) => {
-                    warn!("status message refused topic={:?} reason={reason}", self.config.status.topic);
-                }
+                Some(Event::Refused(Publish::Message(seq), refusal)) => self.refused(seq, refusal),
+                Some(Event::Refused(Publish::Status, refusal)) => self.status_refused(&refusal.to_string()),
                 Some(Event::Lost(lost)) => self.lost(lost),
             }
         }
@@ -225,6 +228,7 @@ impl Publisher {
     fn connected(&mut self, connected: link::Connected) {
         self.counters.connections.add(1);
         let now = Instant::now();
+        self.caution.connected();
         self.connection.connected(connected, now, self.spool.backlog());
         if connected.session_present {
             debug!("session resumed in_flight={}", self.window.resume(now));
@@ -242,6 +246,7 @@ impl Publisher {
     fn acknowledged(&mut self, seq: Seq) {
         self.connection.carries(Instant::now());
         if self.window.remove(seq).is_some() {
+            self.caution.acknowledged();
             self.counters.acknowledged.add(1);
             self.finish(seq);
         }
@@ -255,45 +260,16 @@ impl Publisher {
         }
     }
 
-    /// The broker will not take a message: it is tried again, then set aside, so that it blocks nothing.
-    fn refused(&mut self, seq: Seq, reason: &str) {
-        self.connection.carries(Instant::now());
-        let Some(strikes) = self.window.refused(seq) else { return };
-        if let Some(session) = self.connection.session() {
-            // The exchange is over, and the message may be sent in another one.
-            session.end(seq);
-            session.clear();
-        }
-        let Some(message) = self.window.get(seq) else { return };
-        let topic = &message.sample.route.topic;
-        if strikes < STRIKES {
-            debug!("message refused; publishing it again seq={seq} topic={topic} reason={reason}");
-            let outgoing = payload::outgoing(message, waited(&self.clock, message));
-            if let Err(lost) = self.connection.publish(Publish::Message(seq), outgoing) {
-                self.lost(lost);
-            }
-            return;
-        }
-        match self.spool.set_aside(message, reason) {
-            Ok(file) => {
-                warn!("message refused; set aside seq={seq} topic={topic} reason={reason} file={}", file.display());
-                self.counters.rejected.add(1);
-                self.window.remove(seq);
-                self.finish(seq);
-            }
-            Err(error) => {
-                // Nothing accepted is lost: it goes back to the head of the queue with the next connection.
-                self.lost(Lost::Passing(format!("message {seq} refused ({reason}) and not set aside: {error}")));
-            }
-        }
-    }
-
     fn lost(&mut self, lost: Lost) {
         self.next_status = None;
+        let suspicion = self.suspicion(&lost);
         let end = self.connection.lost(lost, self.spool.backlog());
         // Only now that nothing more is sent over the former connection it is certain what is on its way.
         let session = self.connection.session();
         self.window.connection_lost(|seq| session.is_some_and(|session| session.contains(seq)));
+        if let Some(suspicion) = suspicion {
+            self.suspect(suspicion);
+        }
         if let Some(end) = end {
             self.end = end;
             // The agent may be stopping already, and not listen any more.
@@ -304,6 +280,7 @@ impl Publisher {
     fn can_send(&self) -> bool {
         self.connection.limit().is_some_and(|limit| self.window.in_flight() < limit)
             && !self.window.is_resuming()
+            && self.caution.allows(self.window.in_flight(), self.connection.lasting())
             && (self.window.has_room() || self.window.next_to_send().is_some())
     }
 
@@ -327,11 +304,19 @@ impl Publisher {
                 return;
             }
             let outgoing = payload::outgoing(message, waited);
-            if let Err(lost) = self.connection.publish(Publish::Message(seq), outgoing) {
-                self.lost(lost);
-                return;
+            match self.connection.publish(Publish::Message(seq), outgoing) {
+                Ok(()) => self.window.sent(now),
+                Err(NotPublished::TooLarge(reason)) => {
+                    if self.set_aside(seq, &reason) {
+                        continue;
+                    }
+                    return;
+                }
+                Err(NotPublished::Lost(lost)) => {
+                    self.lost(lost);
+                    return;
+                }
             }
-            self.window.sent(now);
             self.counters.published.add(1);
             if let Some(dropped) = self.outdated.ended() {
                 info!("messages dropped, too old count={dropped}");
@@ -384,10 +369,10 @@ impl Publisher {
             return;
         }
         let status = status::online(&self.config, self.started, self.spool.backlog(), &self.counters);
-        if let Some(status) = status
-            && let Err(lost) = self.connection.publish(Publish::Status, status)
-        {
-            self.lost(lost);
+        match status.map(|status| self.connection.publish(Publish::Status, status)) {
+            None | Some(Ok(())) => {}
+            Some(Err(NotPublished::TooLarge(reason))) => self.status_refused(&reason),
+            Some(Err(NotPublished::Lost(lost))) => self.lost(lost),
         }
     }
 

@@ -3,6 +3,7 @@
 //! Source: MQTT 3.1.1 and 5.0, section 3.3.
 
 use crate::config::Protocol;
+use crate::message::Qos;
 use crate::payload::Outgoing;
 
 const PUBLISH: u8 = 3 << 4;
@@ -38,6 +39,24 @@ pub fn publish(outgoing: &Outgoing, id: u16, protocol: Protocol) -> Option<Vec<u
     Some(packet)
 }
 
+/// Bytes of the packet, at any QoS.
+pub fn size(outgoing: &Outgoing, protocol: Protocol) -> usize {
+    let id = if outgoing.qos == Qos::AtMostOnce { 0 } else { 2 };
+    let mut body = 2 + outgoing.topic.len() + id + outgoing.payload.len();
+    if protocol == Protocol::V5 {
+        let texts = outgoing.user_properties.iter().map(|(name, value)| 5 + name.len() + value.len());
+        let expiry = if outgoing.expiry.is_some() { 5 } else { 0 };
+        let properties = 3 + outgoing.content_type.len() + expiry + texts.sum::<usize>();
+        body += length_size(properties) + properties;
+    }
+    1 + length_size(body) + body
+}
+
+/// Bytes of a variable byte integer.
+fn length_size(length: usize) -> usize {
+    1 + usize::from(length >= 1 << 7) + usize::from(length >= 1 << 14) + usize::from(length >= 1 << 21)
+}
+
 fn put_text(out: &mut Vec<u8>, text: &str) -> Option<()> {
     out.extend_from_slice(&u16::try_from(text.len()).ok()?.to_be_bytes());
     out.extend_from_slice(text.as_bytes());
@@ -62,7 +81,6 @@ fn put_length(out: &mut Vec<u8>, mut length: usize) -> Option<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Qos;
     use std::time::Duration;
 
     fn outgoing() -> Outgoing {
@@ -90,6 +108,21 @@ mod tests {
 
         let properties = b"\x10\x03\x00\x01t\x02\x00\x00\x01\x02\x26\x00\x01k\x00\x01v";
         assert_eq!(packet, [b"\x35\x1b\x00\x03a/b\x12\x34", &properties[..], b"xyz"].concat());
+    }
+
+    #[test]
+    fn the_size_is_known_before_the_packet_is_made() {
+        for length in [0, 80, 127, 128, 20_000, 3_000_000] {
+            for protocol in [Protocol::V311, Protocol::V5] {
+                for expiry in [None, Some(Duration::from_secs(1))] {
+                    let outgoing = Outgoing { payload: vec![0; length], expiry, ..outgoing() };
+
+                    let packet = publish(&outgoing, 1, protocol).unwrap();
+
+                    assert_eq!(size(&outgoing, protocol), packet.len());
+                }
+            }
+        }
     }
 
     #[test]

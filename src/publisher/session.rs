@@ -115,6 +115,13 @@ impl Session {
         self.lock().exchanges.under_way().map(|(_, exchange)| exchange.seq).collect()
     }
 
+    /// Whether a message is on its way and the broker has not confirmed that it has it.
+    pub fn is_unconfirmed(&self, seq: Seq) -> bool {
+        let shared = self.lock();
+        let mut under_way = shared.exchanges.under_way();
+        under_way.any(|(_, exchange)| exchange.seq == seq && exchange.stage == Stage::Published)
+    }
+
     /// Notes that a message's exchange is over.
     pub fn end(&self, seq: Seq) {
         self.lock().exchanges.end(seq);

@@ -103,8 +103,21 @@ impl Window {
         self.messages.remove(&seq).map(|entry| entry.message)
     }
 
-    /// Notes that the broker refused a message in flight, and how often it did so by now. It stays in flight until
-    /// it is removed or sent again.
+    /// Takes out a message that is not in flight.
+    pub fn discard(&mut self, seq: Seq) {
+        if let Some(entry) = self.messages.get(&seq).filter(|entry| !matches!(entry.state, State::InFlight { .. })) {
+            self.held -= usize::from(entry.state == State::Held);
+            self.messages.remove(&seq);
+        }
+    }
+
+    /// The messages in flight, in order of seq.
+    pub fn flying(&self) -> impl Iterator<Item = Seq> + '_ {
+        let in_flight = self.messages.iter().filter(|(_, entry)| matches!(entry.state, State::InFlight { .. }));
+        in_flight.map(|(seq, _)| *seq)
+    }
+
+    /// Notes that the broker refused a message, and how often it did so by now. It stays where it is.
     pub fn refused(&mut self, seq: Seq) -> Option<u32> {
         let entry = self.messages.get_mut(&seq)?;
         entry.refused += 1;

@@ -99,6 +99,7 @@ fn cuts_at_random_bytes_at_qos_2_over_mqtt_3_1_1() {
 
 fn cuts_before(qos: u8, kinds: &[PacketKind]) {
     let scene = Scene::new("5", qos);
+    scene.gateway.edit("interval: 1ms", "interval: 5ms");
     let rounds = scale(3, 50);
     let agent = scene.gateway.start();
 

@@ -7,6 +7,7 @@ mod delivery;
 mod exit_codes;
 mod faults;
 mod faults_support;
+mod hostile;
 mod kills;
 mod logs;
 mod outage;

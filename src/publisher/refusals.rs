@@ -1,0 +1,194 @@
+//! What becomes of a message that the broker will not take: it is tried again, then set aside, so that it blocks
+//! nothing.
+//!
+//! Some brokers say no (a reason code in PUBACK or PUBREC, a limit in CONNACK, a reason in DISCONNECT). Others end the
+//! connection without a word, above all over MQTT 3.1.1, and that is what a bad link does as well. So a connection
+//! that ends before anything was acknowledged makes the lowest message in flight a suspect, which is then published
+//! alone, on a connection that has lasted for a while. Only when connections end over it time and again it is set aside.
+
+use super::Publisher;
+use super::link::{Lost, NotPublished, Publish, Refusal};
+use crate::message::Seq;
+use crate::payload;
+use log::{debug, log, warn};
+use std::fmt;
+use std::time::Instant;
+
+/// How often the broker may refuse a message, or end the connection over it, before it is set aside.
+const STRIKES: u32 = 3;
+/// How often a connection may end while the library sends what the session has in flight. It does so at once and
+/// all together, so a bad link is suspected first.
+const STRIKES_RESUMING: u32 = 10;
+
+/// How carefully to publish.
+#[derive(Debug, Default)]
+pub struct Caution {
+    /// One message at a time, because connections ended over one.
+    level: Level,
+    /// Whether something was acknowledged on the present connection.
+    acknowledged: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Level {
+    #[default]
+    None,
+    /// The broker said that it was a packet of ours: one at a time.
+    Alone,
+    /// Nobody said so: one at a time, and not before the connection has lasted for a while.
+    AloneAndLater,
+}
+
+impl Caution {
+    /// There is a new connection.
+    pub fn connected(&mut self) {
+        self.acknowledged = false;
+    }
+
+    /// A message was acknowledged.
+    pub fn acknowledged(&mut self) {
+        *self = Self { level: Level::None, acknowledged: true };
+    }
+
+    /// Whether another message may be published. `lasting`: from when on the connection has lasted for a while.
+    pub fn allows(&self, in_flight: usize, lasting: Option<Instant>) -> bool {
+        match self.level {
+            Level::None => true,
+            Level::Alone => in_flight == 0,
+            Level::AloneAndLater => in_flight == 0 && lasting.is_some_and(|lasting| Instant::now() >= lasting),
+        }
+    }
+
+    /// When publishing may go on, where that waits for time alone.
+    pub fn until(&self, lasting: Option<Instant>) -> Option<Instant> {
+        lasting.filter(|lasting| self.level == Level::AloneAndLater && Instant::now() < *lasting)
+    }
+}
+
+/// A message that a connection may have ended over.
+#[derive(Debug)]
+pub struct Suspicion {
+    seq: Seq,
+    reason: String,
+    level: Level,
+    /// How many strikes are too many; `None`: this is none yet, for others were in flight as well.
+    allowed: Option<u32>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::ForNow(reason) | Refusal::Flatly(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl Publisher {
+    /// The broker has refused a message.
+    pub(super) fn refused(&mut self, seq: Seq, refusal: Refusal) {
+        let reason = match refusal {
+            // It is the broker that has to recover, not the message that is bad.
+            Refusal::ForNow(reason) => {
+                return self.lost(Lost::Passing(format!("the broker takes no messages for now: {reason}")));
+            }
+            Refusal::Flatly(reason) => reason,
+        };
+        self.connection.carries(Instant::now());
+        self.caution.acknowledged();
+        let Some(strikes) = self.window.refused(seq) else { return };
+        self.forget_exchange(seq);
+        let Some(message) = self.window.get(seq) else { return };
+        if strikes >= STRIKES {
+            if !self.set_aside(seq, &reason) {
+                self.lost(Lost::Passing(format!("message {seq} refused ({reason}) and not set aside")));
+            }
+            return;
+        }
+        debug!("message refused; publishing it again seq={seq} reason={reason}");
+        let outgoing = payload::outgoing(message, super::waited(&self.clock, message));
+        match self.connection.publish(Publish::Message(seq), outgoing) {
+            Ok(()) => {}
+            Err(NotPublished::Lost(lost)) => self.lost(lost),
+            Err(NotPublished::TooLarge(reason)) => self.lost(Lost::Passing(reason)),
+        }
+    }
+
+    /// Whether a connection that was lost ended over a message. To be asked before the window knows of the loss.
+    pub(super) fn suspicion(&self, lost: &Lost) -> Option<Suspicion> {
+        let (reason, level) = match lost {
+            Lost::Blamed(reason) => (reason, Level::Alone),
+            Lost::Ended(reason) => (reason, Level::AloneAndLater),
+            Lost::Passing(_) | Lost::Refused(_) => return None,
+        };
+        if self.caution.acknowledged {
+            return None;
+        }
+        // What the broker has confirmed is none that it ends the connection over.
+        let session = self.connection.session();
+        let is_confirmed =
+            |seq: &Seq| session.is_some_and(|session| session.contains(*seq) && !session.is_unconfirmed(*seq));
+        let seq = self.window.flying().find(|seq| !is_confirmed(seq))?;
+        let allowed = match level {
+            Level::AloneAndLater if self.window.is_resuming() => Some(STRIKES_RESUMING),
+            Level::AloneAndLater => (self.caution.level == level).then_some(STRIKES),
+            // The broker reads what is resumed in order.
+            Level::Alone | Level::None => {
+                (self.window.is_resuming() || self.window.in_flight() == 1).then_some(STRIKES)
+            }
+        };
+        Some(Suspicion { seq, reason: reason.clone(), level, allowed })
+    }
+
+    /// Acts on a suspicion, once the connection is closed.
+    pub(super) fn suspect(&mut self, suspicion: Suspicion) {
+        let Suspicion { seq, reason, level, allowed } = suspicion;
+        self.caution.level = level;
+        let Some(allowed) = allowed else { return };
+        let strikes = self.window.refused(seq).unwrap_or(0);
+        debug!("connection ended over a message, maybe seq={seq} times={strikes} allowed={allowed}");
+        if strikes >= allowed {
+            self.forget_exchange(seq);
+            self.set_aside(seq, &reason);
+            self.caution.level = Level::None;
+        }
+    }
+
+    /// Keeps a message out of the way in `rejected/`; whether that worked. If not, it stays where it is.
+    pub(super) fn set_aside(&mut self, seq: Seq, reason: &str) -> bool {
+        let Some(message) = self.window.get(seq) else { return false };
+        let topic = &message.sample.route.topic;
+        match self.spool.set_aside(message, reason) {
+            Ok(file) => {
+                warn!("message refused; set aside seq={seq} topic={topic} reason={reason} file={}", file.display());
+                self.counters.rejected.add(1);
+                if self.window.remove(seq).is_none() {
+                    self.window.discard(seq);
+                }
+                self.finish(seq);
+                true
+            }
+            Err(error) => {
+                // Nothing accepted is lost: it is tried again.
+                warn!("message refused, and not set aside seq={seq} topic={topic} reason={reason} error={error}");
+                false
+            }
+        }
+    }
+
+    /// The status message was not taken.
+    pub(super) fn status_refused(&mut self, reason: &str) {
+        log!(
+            self.status_refusals.failed(),
+            "status message refused topic={:?} reason={reason}",
+            self.config.status.topic
+        );
+    }
+
+    /// A message's exchange is over, and it may be sent in another one.
+    fn forget_exchange(&mut self, seq: Seq) {
+        if let Some(session) = self.connection.session() {
+            session.end(seq);
+            session.clear();
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Brokers that die, refuse, limit and forget, scripted: judged by what they wrote down when they became responsible.
+
+use crate::support::{
+    ALWAYS, Agent, Death, Gateway, Judgement, PacketKind, Point, Response, Script, Scripted, Settings, log_files,
+    scale, wait_until,
+};
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const WINDOW: u16 = 20;
+
+fn gateway(broker: &Scripted, protocol: &'static str, qos: u8) -> Gateway {
+    let settings = Settings { protocol, qos, window: WINDOW, interval: "1ms", ..Settings::default() };
+    Gateway::new(&broker.url(), &settings)
+}
+
+fn wait_for_more(broker: &Scripted, count: usize) {
+    let before = broker.deliveries().len();
+    wait_until(&format!("{count} more messages arrive"), || broker.deliveries().len() >= before + count);
+}
+
+/// Stops the agent, lets another one deliver the rest, and judges by the broker's ledger.
+fn judge(agent: Agent, gateway: &Gateway, broker: &Scripted) -> Judgement {
+    assert_eq!(agent.stop().code(), Some(0));
+    let accepted = gateway.accepted();
+    let newest = *accepted.last().unwrap().end();
+    let agent = gateway.start();
+    wait_until("the rest arrives", || {
+        let arrivals = broker.arrivals();
+        arrivals.iter().any(|arrival| arrival.identity().1 >= newest)
+    });
+    assert_eq!(agent.stop().code(), Some(0));
+    let judgement = Judgement::of(&broker.arrivals());
+    judgement.assert_complete(&accepted);
+    assert_eq!(broker.violations(), Vec::<String>::new());
+    judgement
+}
+
+fn deaths(protocol: &'static str, qos: u8) {
+    let points = [Point::BeforeWriting, Point::BeforeAcknowledging, Point::AfterAcknowledging];
+    let packets = if qos == 2 { &[PacketKind::Publish, PacketKind::Pubrel][..] } else { &[PacketKind::Publish] };
+    let times = u32::try_from(scale(3, 30)).unwrap();
+    for packet in packets {
+        for point in points {
+            let script = Script::default().die(Death::at(*packet, point).every(40).times(times));
+            let broker = Scripted::start(script);
+            let gateway = gateway(&broker, protocol, qos);
+
+            let agent = gateway.start();
+            wait_until("the broker has died often enough", || broker.deaths() >= times as usize);
+            wait_for_more(&broker, 50);
+
+            let judgement = judge(agent, &gateway, &broker);
+            println!("{times} deaths at {packet:?} {point:?}, MQTT {protocol}, QoS {qos}");
+            let allowed = if qos == 2 { 0 } else { times as usize * usize::from(WINDOW) };
+            assert!(judgement.duplicates <= allowed, "{} duplicates", judgement.duplicates);
+        }
+    }
+}
+
+#[test]
+fn a_broker_that_dies_at_any_point_at_qos_1() {
+    deaths("5", 1);
+    deaths("3.1.1", 1);
+}
+
+#[test]
+fn a_broker_that_dies_at_any_point_at_qos_2() {
+    deaths("5", 2);
+    deaths("3.1.1", 2);
+}
+
+#[test]
+fn a_broker_that_forgets_its_sessions_loses_nothing() {
+    let broker = Scripted::start(Script::default());
+    let gateway = gateway(&broker, "5", 2);
+    let agent = gateway.start();
+    wait_for_more(&broker, 100);
+
+    broker.change(|script| script.acknowledge_after = None);
+    wait_for_more(&broker, 10);
+    broker.forget_sessions();
+    broker.die(Duration::from_millis(50));
+    broker.change(|script| script.acknowledge_after = Some(Duration::ZERO));
+    agent.wait_for_output("the broker has forgotten our session");
+    wait_for_more(&broker, 100);
+
+    let judgement = judge(agent, &gateway, &broker);
+    assert!((1..=usize::from(WINDOW)).contains(&judgement.duplicates), "{} duplicates", judgement.duplicates);
+}
+
+#[test]
+fn a_broker_that_never_acknowledges_gets_a_window_and_no_more() {
+    for qos in [1, 2] {
+        let broker = Scripted::start(Script { acknowledge_after: None, ..Script::default() });
+        let gateway = gateway(&broker, "5", qos);
+        let agent = gateway.start();
+        agent.wait_for_output("no acknowledgement for 2s");
+
+        assert_eq!(broker.peak_in_flight(), usize::from(WINDOW));
+        broker.change(|script| script.acknowledge_after = Some(Duration::ZERO));
+        wait_for_more(&broker, 100);
+
+        let judgement = judge(agent, &gateway, &broker);
+        let allowed = if qos == 2 { 0 } else { 2 * usize::from(WINDOW) };
+        assert!(judgement.duplicates <= allowed, "{} duplicates", judgement.duplicates);
+    }
+}
+
+#[test]
+fn the_window_obeys_the_broker_s_receive_maximum() {
+    for receive_maximum in [1, 5, 20] {
+        for qos in [1, 2] {
+            let acknowledge_after = Some(Duration::from_millis(50));
+            let broker = Scripted::start(Script { receive_maximum, acknowledge_after, ..Script::default() });
+            let gateway = gateway(&broker, "5", qos);
+            gateway.edit("window: 20", "window: 100");
+
+            let agent = gateway.start();
+            wait_for_more(&broker, 60);
+
+            assert_eq!(broker.peak_in_flight(), usize::from(receive_maximum));
+            agent.stop();
+            assert_eq!(broker.violations(), Vec::<String>::new());
+        }
+    }
+}
+
+/// A device with a second source, `poison`, whose messages the broker will not take, twice a second.
+fn with_poison(broker: &Scripted, protocol: &'static str, qos: u8, text: &str) -> Gateway {
+    let gateway = gateway(broker, protocol, qos);
+    let file = gateway.logs().with_extension("txt");
+    fs::write(&file, text).unwrap();
+    let poison = format!("seed: 7}}, {{name: poison, type: file, path: {}, interval: 500ms}}", file.display());
+    gateway.edit("seed: 7}", &poison);
+    gateway.edit("max_delay: 1s", "max_delay: 100ms");
+    gateway
+}
+
+fn rejected(gateway: &Gateway) -> Vec<PathBuf> {
+    fs::read_dir(gateway.spool().join("rejected"))
+        .map(|files| files.map(|file| file.unwrap().path()).collect())
+        .unwrap_or_default()
+}
+
+/// The poison is set aside, and everything else arrives.
+fn poison_does_not_block(script: Script, protocol: &'static str, qos: u8, text: &str) {
+    let broker = Scripted::start(script);
+    let gateway = with_poison(&broker, protocol, qos, text);
+
+    let agent = gateway.start();
+    wait_until("two messages are set aside", || rejected(&gateway).len() >= 2);
+    wait_for_more(&broker, 50);
+    agent.kill();
+
+    let aside: Vec<String> = rejected(&gateway).iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    assert!(aside.iter().all(|text| text.contains("telemetry/gateway-7/poison")), "{aside:?}");
+    let aside: Vec<u64> = aside
+        .iter()
+        .map(|text| {
+            let file: serde_json::Value = serde_json::from_str(text).unwrap();
+            let payload: serde_json::Value = serde_json::from_str(file["payload"].as_str().unwrap()).unwrap();
+            payload["seq"].as_u64().unwrap()
+        })
+        .collect();
+    let arrived = Judgement::of(&broker.arrivals());
+    let newest = *arrived.seqs.last().unwrap();
+    let missing: Vec<u64> = (1..newest).filter(|seq| !arrived.seqs.contains(seq) && !aside.contains(seq)).collect();
+    // What is younger than the last message set aside may be held up by the next one.
+    let missing: Vec<&u64> = missing.iter().filter(|seq| **seq < *aside.iter().max().unwrap()).collect();
+    assert_eq!(missing, Vec::<&u64>::new());
+    let warnings = log_files(&gateway.logs(), "info.log.").concat().matches("message refused; set aside").count();
+    assert!(warnings >= 2);
+    assert_eq!(broker.violations(), Vec::<String>::new());
+}
+
+fn is_poison(publish: &crate::support::Delivery) -> bool {
+    publish.topic.ends_with("poison")
+}
+
+#[test]
+fn a_message_that_is_refused_is_set_aside() {
+    for qos in [1, 2] {
+        let script = Script::default().react(is_poison, Response::Answer(0x87), ALWAYS);
+        poison_does_not_block(script, "5", qos, "poison");
+    }
+}
+
+#[test]
+fn a_message_that_is_too_large_is_set_aside() {
+    for qos in [1, 2] {
+        let script = Script { maximum_packet_size: Some(1000), ..Script::default() };
+        poison_does_not_block(script, "5", qos, &"x".repeat(2000));
+    }
+}
+
+#[test]
+fn a_message_that_the_broker_disconnects_on_is_set_aside() {
+    for qos in [1, 2] {
+        let script = Script::default().react(is_poison, Response::Disconnect(0x99), ALWAYS);
+        poison_does_not_block(script, "5", qos, "poison");
+    }
+}
+
+#[test]
+fn a_message_that_the_broker_ends_the_connection_over_is_set_aside() {
+    for qos in [1, 2] {
+        let script = Script::default().react(is_poison, Response::Close, ALWAYS);
+        poison_does_not_block(script, "3.1.1", qos, "poison");
+    }
+}
+
+#[test]
+fn a_quota_that_is_exceeded_is_waited_out() {
+    for qos in [1, 2] {
+        let script = Script::default().react(|_| true, Response::Answer(0x97), 10);
+        let broker = Scripted::start(script);
+        let gateway = gateway(&broker, "5", qos);
+
+        let agent = gateway.start();
+        agent.wait_for_output("takes no messages for now");
+        wait_for_more(&broker, 100);
+
+        // The broker took later messages meanwhile, so the order is its own.
+        assert_eq!(agent.stop().code(), Some(0));
+        let accepted = gateway.accepted_count();
+        let agent = gateway.start();
+        wait_until("everything arrives", || Judgement::of(&broker.arrivals()).seqs.len() >= accepted);
+        agent.kill();
+        assert_eq!(rejected(&gateway), Vec::<PathBuf>::new());
+    }
+}
