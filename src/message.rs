@@ -3,6 +3,7 @@
 //! Nothing in here does I/O or knows who handles the values.
 
 use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,16 @@ impl fmt::Display for Seq {
 /// Names a spool for ever: drawn at random when the spool is created, written as eight hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StreamId(pub u32);
+
+impl StreamId {
+    /// A name that no other stream has. The standard library seeds its hashers from the system's source of randomness,
+    /// which differs on machines that boot at the same moment of a stopped clock.
+    #[must_use]
+    pub fn random() -> StreamId {
+        let random = RandomState::new().build_hasher().finish();
+        StreamId(u32::try_from(random >> 32).expect("32 bits"))
+    }
+}
 
 impl fmt::Display for StreamId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

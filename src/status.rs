@@ -40,6 +40,8 @@ pub struct Counters {
     pub accepted: Counter,
     /// PUBLISH packets handed to the MQTT library, repetitions included.
     pub published: Counter,
+    /// PUBLISH packets among them whose message the disk did not take.
+    pub from_memory: Counter,
     /// Messages that the broker acknowledged.
     pub acknowledged: Counter,
     /// Messages that the broker refused and that were set aside.
@@ -89,6 +91,7 @@ struct CountersNow {
     dropped_channel_full: u64,
     accepted: u64,
     published: u64,
+    from_memory: u64,
     acknowledged: u64,
     rejected: u64,
     dropped_spool_full: u64,
@@ -107,6 +110,7 @@ impl From<&Counters> for CountersNow {
             dropped_channel_full: counters.dropped_channel_full.get(),
             accepted: counters.accepted.get(),
             published: counters.published.get(),
+            from_memory: counters.from_memory.get(),
             acknowledged: counters.acknowledged.get(),
             rejected: counters.rejected.get(),
             dropped_spool_full: counters.dropped_spool_full.get(),

@@ -29,6 +29,11 @@ impl Access {
         self.retry
     }
 
+    /// Whether it failed when it was tried last.
+    pub fn is_failing(&self) -> bool {
+        self.failures.is_on()
+    }
+
     /// Whether it may be tried.
     pub fn is_due(&self, now: Instant) -> bool {
         self.retry.is_none_or(|retry| now >= retry)

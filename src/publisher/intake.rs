@@ -62,6 +62,10 @@ impl Intake {
         if !self.disk.is_due(Instant::now()) {
             return Vec::new();
         }
+        if self.disk.is_failing() && spool.commit_due().is_some() && self.commit(spool, counters).is_err() {
+            // What the spool holds already is enough to try with; the rest can still take another way.
+            return Vec::new();
+        }
         let room = self.capacity.min(BATCH).saturating_sub(self.waiting.len());
         self.waiting.extend(self.samples.try_iter().take(room));
         let dropped = self.append(spool, in_flight, counters);
@@ -70,6 +74,21 @@ impl Intake {
             let _ = self.commit(spool, counters);
         }
         dropped
+    }
+
+    /// Whether the disk fails.
+    pub fn is_failing(&self) -> bool {
+        self.disk.is_failing()
+    }
+
+    /// The oldest sample that the spool did not take, to be published from memory.
+    pub fn take_oldest(&mut self) -> Option<Sample> {
+        (!self.waiting.is_empty()).then(|| self.waiting.remove(0))
+    }
+
+    /// Takes samples back that were not published from memory.
+    pub fn give_back(&mut self, samples: Vec<Sample>) {
+        self.waiting.splice(0..0, samples);
     }
 
     /// Puts everything that is left into the spool and makes it durable, whatever the disk did before.

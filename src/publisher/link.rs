@@ -30,6 +30,8 @@ use std::time::Duration;
 pub enum Publish {
     /// A message of the spool.
     Message(Seq),
+    /// A message from memory, past a disk that fails.
+    Bypass(Seq),
     /// The status message.
     Status,
 }

@@ -7,6 +7,7 @@
 //! acknowledged it or a rule of the configuration dropped it, which is counted and logged.
 
 mod backoff;
+mod bypass;
 mod connection;
 mod disk;
 mod intake;
@@ -24,6 +25,7 @@ use crate::message::{Message, Sample, Seq, Stamp};
 use crate::payload;
 use crate::spool::Spool;
 use crate::status::{self, Counters};
+use bypass::Bypass;
 use connection::Connection;
 use crossbeam_channel::{Receiver, RecvError, Sender, select};
 use disk::Access;
@@ -62,6 +64,7 @@ pub struct Publisher {
     connection: Connection,
     rings: Receiver<Ring>,
     window: Window,
+    bypass: Bypass,
     rate: Option<Rate>,
     /// When the rate lets the next message go that is ready to be sent.
     rate_due: Option<Instant>,
@@ -105,6 +108,7 @@ impl Publisher {
             connection,
             rings,
             window: Window::new(usize::from(config.delivery.window)),
+            bypass: Bypass::new(usize::from(config.delivery.window)),
             rate: config.delivery.max_rate.map(Rate::new),
             rate_due: None,
             reading: Access::new("read the spool"),
@@ -141,6 +145,7 @@ impl Publisher {
             self.check_deadlines(Instant::now());
             self.trim();
             self.publish_waiting();
+            self.publish_from_memory();
         }
         self.stop();
         self.end
@@ -179,8 +184,8 @@ impl Publisher {
 
     /// When the oldest publish in flight, a message or the status, must be acknowledged.
     fn ack_deadline(&self) -> Option<Instant> {
-        let oldest = [self.window.oldest_sent(), self.connection.awaited_status()].into_iter().flatten().min()?;
-        Some(oldest + self.config.delivery.ack_timeout)
+        let sent = [self.window.oldest_sent(), self.bypass.window().oldest_sent(), self.connection.awaited_status()];
+        Some(sent.into_iter().flatten().min()? + self.config.delivery.ack_timeout)
     }
 
     fn check_deadlines(&mut self, now: Instant) {
@@ -218,6 +223,8 @@ impl Publisher {
                 Some(Event::Connected(connected)) => self.connected(connected),
                 Some(Event::Acknowledged(Publish::Status)) => {}
                 Some(Event::Acknowledged(Publish::Message(seq))) => self.acknowledged(seq),
+                Some(Event::Acknowledged(Publish::Bypass(seq))) => self.bypassed(seq),
+                Some(Event::Refused(Publish::Bypass(seq), refusal)) => self.bypass_refused(seq, &refusal.to_string()),
                 Some(Event::Refused(Publish::Message(seq), refusal)) => self.refused(seq, refusal),
                 Some(Event::Refused(Publish::Status, refusal)) => self.status_refused(&refusal.to_string()),
                 Some(Event::Lost(lost)) => self.lost(lost),
@@ -252,6 +259,23 @@ impl Publisher {
         }
     }
 
+    /// The broker has taken a message from memory.
+    fn bypassed(&mut self, seq: Seq) {
+        self.connection.carries(Instant::now());
+        if self.bypass.window_mut().remove(seq).is_some() {
+            self.counters.acknowledged.add(1);
+        }
+    }
+
+    /// The broker will not take a message from memory, and there is no disk to set it aside on.
+    fn bypass_refused(&mut self, seq: Seq, reason: &str) {
+        if let Some(message) = self.bypass.window_mut().remove(seq) {
+            let topic = &message.sample.route.topic;
+            warn!("message from memory refused; dropped seq={seq} topic={topic} reason={reason}");
+            self.counters.rejected.add(1);
+        }
+    }
+
     /// A message has left the window for good.
     fn finish(&mut self, seq: Seq) {
         self.spool.finish(seq);
@@ -267,6 +291,7 @@ impl Publisher {
         // Only now that nothing more is sent over the former connection it is certain what is on its way.
         let session = self.connection.session();
         self.window.connection_lost(|seq| session.is_some_and(|session| session.contains(seq)));
+        self.bypass.window_mut().connection_lost(|_| false);
         if let Some(suspicion) = suspicion {
             self.suspect(suspicion);
         }
@@ -278,10 +303,19 @@ impl Publisher {
     }
 
     fn can_send(&self) -> bool {
-        self.connection.limit().is_some_and(|limit| self.window.in_flight() < limit)
+        self.may_send() && (self.window.has_room() || self.window.next_to_send().is_some())
+    }
+
+    /// Whether the connection and the broker take another publish.
+    fn may_send(&self) -> bool {
+        let in_flight = self.in_flight();
+        self.connection.limit().is_some_and(|limit| in_flight < limit)
             && !self.window.is_resuming()
-            && self.caution.allows(self.window.in_flight(), self.connection.lasting())
-            && (self.window.has_room() || self.window.next_to_send().is_some())
+            && self.caution.allows(in_flight, self.connection.lasting())
+    }
+
+    fn in_flight(&self) -> usize {
+        self.window.in_flight() + self.bypass.window().in_flight()
     }
 
     /// Publishes in order until the window is full, the spool is empty or the rate is reached.
@@ -324,6 +358,40 @@ impl Publisher {
             if let Some(rate) = &mut self.rate {
                 rate.published(now);
             }
+        }
+    }
+
+    /// Publishes what the spool does not take, when everything else has left: the disk that fails must not keep a
+    /// message from a broker that is there.
+    fn publish_from_memory(&mut self) {
+        if !self.intake.is_failing() {
+            self.bypass.ended();
+        }
+        while self.may_send() && self.rate_due.is_none() {
+            let now = Instant::now();
+            if self.bypass.window().next_to_send().is_none() {
+                let only_way = self.intake.is_failing() && self.window.next_to_send().is_none();
+                let Some(sample) = only_way.then(|| self.intake.take_oldest()).flatten() else { return };
+                self.bypass.push(sample);
+            }
+            let Some(message) = self.bypass.window().next_to_send() else { return };
+            let (seq, waited) = (message.seq, waited(&self.clock, message));
+            match self.connection.publish(Publish::Bypass(seq), payload::outgoing(message, waited)) {
+                Ok(()) => self.bypass.window_mut().sent(now),
+                Err(NotPublished::TooLarge(reason)) => {
+                    self.bypass.window_mut().sent(now);
+                    self.bypass_refused(seq, &reason);
+                    continue;
+                }
+                Err(NotPublished::Lost(lost)) => {
+                    self.lost(lost);
+                    return;
+                }
+            }
+            self.counters.published.add(1);
+            self.counters.from_memory.add(1);
+            self.rate.iter_mut().for_each(|rate| rate.published(now));
+            self.rate_due = self.rate.as_ref().and_then(Rate::next).filter(|next| now < *next);
         }
     }
 
@@ -398,9 +466,9 @@ impl Publisher {
         let deadline = Instant::now() + self.config.shutdown_timeout;
         // First of all, for whoever stops us may lose patience. What fails here is tried again below.
         let _ = self.intake.save_rest(&mut self.spool, &self.counters);
-        info!("stopping in_flight={} backlog={}", self.window.in_flight(), self.spool.backlog().messages);
+        info!("stopping in_flight={} backlog={}", self.in_flight(), self.spool.backlog().messages);
         self.wait_until(deadline, |publisher| {
-            publisher.window.in_flight() == 0 && publisher.connection.awaited_status().is_none()
+            publisher.in_flight() == 0 && publisher.connection.awaited_status().is_none()
         });
         if self.connection.limit().is_some()
             && self.connection.awaited_status().is_none()
@@ -413,6 +481,7 @@ impl Publisher {
             self.connection.disconnect();
             while self.connection.is_disconnecting() && self.answer_next(deadline) {}
         }
+        self.intake.give_back(self.bypass.give_back());
         if let Err(error) = self.save(deadline.max(Instant::now() + LAST_TRIES)) {
             warn!("not everything is safe on the disk error={error}");
             if self.end == End::Stopped {

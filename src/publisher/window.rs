@@ -111,6 +111,12 @@ impl Window {
         }
     }
 
+    /// Takes out everything, in order of seq.
+    pub fn drain(&mut self) -> impl Iterator<Item = Message> {
+        let emptied = std::mem::replace(self, Self::new(self.capacity));
+        emptied.messages.into_values().map(|entry| entry.message)
+    }
+
     /// The messages in flight, in order of seq.
     pub fn flying(&self) -> impl Iterator<Item = Seq> + '_ {
         let in_flight = self.messages.iter().filter(|(_, entry)| matches!(entry.state, State::InFlight { .. }));

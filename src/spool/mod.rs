@@ -29,9 +29,7 @@ use journal::Journal;
 use log::{info, warn};
 use reader::{Limit, Reader, Step};
 use std::collections::BTreeMap;
-use std::collections::hash_map::RandomState;
 use std::fs::{self, File, TryLockError};
-use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -118,7 +116,7 @@ impl Spool {
 
         let stream = newest_stream(&directory, &segments)
             .or(recovered.as_ref().map(|recovered| recovered.stream))
-            .unwrap_or_else(new_stream);
+            .unwrap_or_else(StreamId::random);
         let recovered = recovered.filter(|recovered| recovered.stream == stream);
         let at_least = recovered.as_ref().map_or(Seq::FIRST, |recovered| recovered.finished.end());
 
@@ -406,11 +404,4 @@ fn list(directory: &Path) -> io::Result<BTreeMap<Seq, u64>> {
 fn newest_stream(directory: &Path, segments: &BTreeMap<Seq, u64>) -> Option<StreamId> {
     let header = |first: &Seq| segment::read_header(directory, *first).ok().flatten();
     segments.keys().rev().find_map(header).map(|header| header.stream)
-}
-
-/// A name that no other spool has. The standard library seeds its hashers from the system's source of randomness,
-/// which differs on machines that boot at the same moment of a stopped clock.
-fn new_stream() -> StreamId {
-    let random = RandomState::new().build_hasher().finish();
-    StreamId(u32::try_from(random >> 32).expect("32 bits"))
 }

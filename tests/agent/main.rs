@@ -4,6 +4,7 @@
 //! second connection received.
 
 mod delivery;
+mod disk;
 mod exit_codes;
 mod faults;
 mod faults_support;

@@ -11,6 +11,7 @@ mod pipe;
 mod proxy;
 mod script;
 mod scripted;
+mod small_disk;
 mod subscriber;
 
 pub use broker::Broker;
@@ -22,6 +23,7 @@ pub use pipe::Direction;
 pub use proxy::Proxy;
 pub use script::{ALWAYS, Death, Point, Response, Script};
 pub use scripted::Scripted;
+pub use small_disk::SmallDisk;
 pub use subscriber::{Arrival, Subscriber};
 
 use std::time::{Duration, Instant};
