@@ -50,7 +50,7 @@ impl Backoff {
         Next::Wait(Duration::try_from_secs_f64(delay.as_secs_f64() * spread).unwrap_or(delay))
     }
 
-    /// A connection has proved itself: the next failure is the first one.
+    /// A connection has proved itself, or everything has changed: the next failure is the first one.
     pub fn succeed(&mut self) {
         self.failures = 0;
         self.delay = None;

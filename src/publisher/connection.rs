@@ -3,6 +3,7 @@
 use super::End;
 use super::backoff::{Backoff, Next};
 use super::link::{Connected, Event, Link, Lost, NotPublished, Publish, Ring};
+use super::network::Network;
 use super::session::Session;
 use crate::burst::Burst;
 use crate::config::Config;
@@ -11,6 +12,7 @@ use crate::payload::Outgoing;
 use crate::spool::{Backlog, Spool};
 use crossbeam_channel::Receiver;
 use log::{Level, debug, info, log, warn};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// On top of `connect_timeout`, which the library keeps by itself. It does not while a name server makes it wait, and
@@ -20,9 +22,10 @@ const GRACE: Duration = Duration::from_secs(60);
 /// Where the connection stands.
 #[derive(Debug)]
 enum State {
-    /// Waiting for the next attempt.
+    /// Waiting for the next attempt, or for the network to come back.
     Waiting {
         until: Instant,
+        network: Network,
     },
     Connecting {
         deadline: Instant,
@@ -37,6 +40,13 @@ enum State {
     Disconnecting,
     /// No further attempts.
     Over,
+}
+
+impl State {
+    fn waiting(delay: Duration) -> Self {
+        let now = Instant::now();
+        State::Waiting { until: now + delay, network: Network::new(Path::new("/"), now) }
+    }
 }
 
 /// Whether a connection has shown that it carries messages. Until then its loss counts as a failed attempt, so a
@@ -77,7 +87,7 @@ impl Connection {
         let (link, rings) = Link::new(config.broker.clone(), client_id, window, will, session);
         let connection = Self {
             link,
-            state: State::Waiting { until: Instant::now() },
+            state: State::waiting(Duration::ZERO),
             backoff: Backoff::new(config.retry.clone()),
             window,
             keep_alive: config.broker.keep_alive,
@@ -102,7 +112,7 @@ impl Connection {
     /// When [`Connection::check`] has something to do.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.state {
-            State::Waiting { until } => Some(*until),
+            State::Waiting { until, network } => Some(network.next_look().min(*until)),
             State::Connecting { deadline } => Some(*deadline),
             State::Connected { proof: Proof::By(at), .. } => Some(*at),
             State::Connected { proof: Proof::Given, .. } | State::Disconnecting | State::Over => None,
@@ -115,8 +125,13 @@ impl Connection {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return None;
         }
-        match self.state {
-            State::Waiting { .. } => {
+        match &mut self.state {
+            State::Waiting { until, network } => {
+                if now < *until {
+                    let come = network.look(now)?;
+                    info!("the network has changed ({come}); connecting at once");
+                    self.backoff.succeed();
+                }
                 debug!("connecting to {} (attempt {})", self.url, self.backoff.failures() + 1);
                 self.state = State::Connecting { deadline: now + self.connect_timeout + GRACE };
                 self.link.connect(render).err()
@@ -220,7 +235,7 @@ impl Connection {
                     self.backoff.failures() + 1,
                     backlog.messages
                 );
-                self.state = State::Waiting { until: Instant::now() + delay };
+                self.state = State::waiting(delay);
                 None
             }
         }

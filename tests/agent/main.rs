@@ -11,6 +11,7 @@ mod faults_support;
 mod hostile;
 mod kills;
 mod logs;
+mod network;
 mod outage;
 mod panics;
 mod scripted_support;

@@ -66,6 +66,10 @@ impl Gateway {
         self.folder.path().join("spool")
     }
 
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("config.yaml")
+    }
+
     pub fn logs(&self) -> PathBuf {
         self.folder.path().join("log")
     }

@@ -1,0 +1,75 @@
+//! A network that goes away and comes back: a back-off of hours ends with it.
+
+use crate::support::{Gateway, Settings, log_files, wait_until};
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Processes in a network of their own. Dropping it ends them, and the network with them.
+struct Netns {
+    shell: Child,
+}
+
+impl Netns {
+    /// Runs a script in a new network; `None` where that is not allowed, which is said.
+    fn run(script: &str) -> Option<Self> {
+        let allowed = Command::new("unshare").args(["-n", "ip", "link", "add", "probe0", "type", "veth"]).output();
+        if !allowed.is_ok_and(|output| output.status.success()) {
+            println!("skipped: this machine does not allow to make a network");
+            return None;
+        }
+        let shell = Command::new("unshare")
+            .args(["-n", "sh", "-c", script])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        Some(Self { shell })
+    }
+
+    /// Runs a command in this network.
+    fn command(&self, command: &[&str]) {
+        let target = self.shell.id().to_string();
+        let status = Command::new("nsenter").args(["-t", &target, "-n"]).args(command).status().unwrap();
+        assert!(status.success(), "{command:?}");
+    }
+}
+
+impl Drop for Netns {
+    fn drop(&mut self) {
+        let _ = kill_process_group(Pid::from_child(&self.shell), Signal::KILL);
+        let _ = self.shell.wait();
+    }
+}
+
+#[test]
+fn the_agent_connects_within_five_seconds_of_the_network_s_return() {
+    // After two failures the next attempt is an hour away.
+    let retry = "{initial_delay: 1h, factor: 2, max_delay: 10h}";
+    let gateway = Gateway::new("mqtt://10.99.99.1:1883", &Settings { retry, ..Settings::default() });
+    let conf = gateway.logs().with_extension("conf");
+    std::fs::write(&conf, "listener 1883 10.99.99.1\nallow_anonymous true\n").unwrap();
+    let script = format!(
+        "ip link set lo up; ip link add wan0 type veth peer name wan1; ip link set wan1 up; ip address add 10.99.99.1/24 dev wan0; ip link set wan0 up; \
+         mosquitto=$(command -v mosquitto || echo /usr/sbin/mosquitto); \"$mosquitto\" -c {} & sleep 0.5; \
+         ip address delete 10.99.99.1/24 dev wan0; ip link set wan0 down; exec {} --config {}",
+        conf.display(),
+        env!("CARGO_BIN_EXE_packhorse"),
+        gateway.config().display()
+    );
+    let Some(netns) = Netns::run(&script) else { return };
+    let log =
+        || if gateway.logs().exists() { log_files(&gateway.logs(), "debug.log.").concat() } else { String::new() };
+    wait_until("the agent waits for an hour", || log().contains("retrying in 3"));
+
+    std::thread::sleep(Duration::from_secs(3));
+    let returned = Instant::now();
+    netns.command(&["ip", "link", "set", "wan0", "up"]);
+    netns.command(&["ip", "address", "add", "10.99.99.1/24", "dev", "wan0"]);
+    wait_until("the agent connects", || log().contains("connected to"));
+
+    println!("connected {:?} after the network's return", returned.elapsed());
+    assert!(returned.elapsed() < Duration::from_secs(5), "{:?}", returned.elapsed());
+}
