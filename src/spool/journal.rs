@@ -14,11 +14,12 @@
 //! not be repeated is followed by [`Journal::sync`].
 
 use super::finished::Finished;
+use super::medium;
 use super::record::{u32_at, u64_at};
 use super::segment::sync_directory;
 use crate::message::{Seq, StreamId};
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -63,13 +64,11 @@ impl Journal {
     /// # Errors
     /// The medium's.
     pub fn read(directory: &Path) -> io::Result<Option<Recovered>> {
-        let file = match File::open(directory.join("journal")) {
-            Ok(file) => file,
+        let bytes = match medium::read(&directory.join("journal"), 2 * HALF as u64) {
+            Ok(content) => content.bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let mut bytes = Vec::with_capacity(2 * HALF);
-        file.take(2 * HALF as u64).read_to_end(&mut bytes)?;
         Ok(recover(&bytes))
     }
 

@@ -13,6 +13,7 @@
 mod exchanges;
 mod finished;
 mod journal;
+mod medium;
 mod reader;
 mod record;
 mod rejected;

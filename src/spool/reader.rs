@@ -3,6 +3,7 @@
 //! Holds one piece of one segment in memory, however long the backlog is.
 
 use super::finished::Finished;
+use super::medium;
 use super::record::{Content, Decoded, RouteId, Seed, StoredMessage, decode};
 use super::segment::{self, HEADER, Header};
 use crate::message::{Message, Route, Sample, Seq, Stamp, StreamId};
@@ -222,7 +223,7 @@ impl OpenSegment {
             let room = usize::try_from(bound - end).unwrap_or(usize::MAX).min(PIECE.max(wanted - self.buffer.len()));
             let filled = self.buffer.len();
             self.buffer.resize(filled + room, 0);
-            let got = self.file.read_at(&mut self.buffer[filled..], end);
+            let got = medium::read_at(&self.file, &mut self.buffer[filled..], end);
             self.buffer.truncate(filled + *got.as_ref().unwrap_or(&0));
             match got {
                 Ok(0) => break,

@@ -1,5 +1,6 @@
 //! Writes the newest segment: samples become records, records become durable.
 
+use super::medium;
 use super::record::{self, Content, Decoded, RouteId, Seed, Settled, decode, message_length, route_length};
 use super::segment::{self, HEADER, Header, Tail, TailState};
 use crate::message::{Route, Sample, Seq, StreamId};
@@ -55,9 +56,11 @@ impl Writer {
             return Self::create_first(directory, stream, at_least, size, segments);
         };
         let name = segment::path(directory, first);
-        let bytes = fs::read(&name)?;
+        let medium::Content { bytes, bad_blocks } = medium::read(&name, u64::MAX)?;
         let tail = segment::find_tail(&bytes, first);
-        let next = tail.next.max(at_least);
+        // What cannot be read may have been accepted: no seq is given out that may stand there.
+        let unreadable = bad_blocks * (medium::BLOCK / message_length(0) + 1) as u64;
+        let next = Seq(tail.next.0 + unreadable).max(at_least);
         if tail.state == TailState::Clean && next == tail.next {
             let file = File::options().read(true).write(true).open(&name)?;
             return Ok(Self::resume(file, first, bytes.len() as u64, &bytes, tail));
