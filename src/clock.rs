@@ -1,7 +1,7 @@
 //! The clocks that a sample is stamped with.
 
 use crate::message::Stamp;
-use chrono::{DateTime, SecondsFormat};
+use chrono::{DateTime, SecondsFormat, Utc};
 use rustix::time::{ClockId, clock_gettime};
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -29,10 +29,9 @@ impl Clock {
     /// The present moment on both clocks.
     #[must_use]
     pub fn now(&self) -> Stamp {
-        let wall = clock_gettime(ClockId::Realtime);
         let boot = clock_gettime(ClockId::Boottime);
         Stamp {
-            wall: wall.tv_sec * 1000 + wall.tv_nsec / 1_000_000,
+            wall: Utc::now().timestamp_millis(),
             boot: u64::try_from(boot.tv_sec * 1000 + boot.tv_nsec / 1_000_000).unwrap_or(0),
             boot_id: self.boot_id,
         }
@@ -49,6 +48,6 @@ impl Default for Clock {
 #[must_use]
 pub fn rfc3339(wall: i64) -> String {
     let time = DateTime::from_timestamp_millis(wall);
-    let nearest = if wall < 0 { DateTime::<chrono::Utc>::MIN_UTC } else { DateTime::<chrono::Utc>::MAX_UTC };
+    let nearest = if wall < 0 { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC };
     time.unwrap_or(nearest).to_rfc3339_opts(SecondsFormat::Millis, true)
 }

@@ -84,19 +84,29 @@ impl Gateway {
 
     /// Starts an agent; it has opened its spool when this returns.
     pub fn start(&self) -> Agent {
-        let agent = self.launch();
+        self.start_with(&[])
+    }
+
+    /// Starts an agent with more in its environment; it has opened its spool when this returns.
+    pub fn start_with(&self, environment: &[(&str, &str)]) -> Agent {
+        let agent = self.launch_with(environment);
         wait_for("the agent opens its spool", PATIENCE, || agent.output().contains("spool opened").then_some(()));
         agent
     }
 
     /// Starts an agent that may fail to start.
     pub fn launch(&self) -> Agent {
+        self.launch_with(&[])
+    }
+
+    fn launch_with(&self, environment: &[(&str, &str)]) -> Agent {
         let output = self.folder.path().join(format!("output-{}", fastrand::u64(..)));
         let file = File::create(&output).unwrap();
         let binary = std::env::var_os("PACKHORSE_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_packhorse").into());
         let child = Command::new(binary)
             .arg("--config")
             .arg(self.folder.path().join("config.yaml"))
+            .envs(environment.iter().copied())
             .stdout(file.try_clone().unwrap())
             .stderr(file)
             .spawn()
