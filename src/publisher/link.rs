@@ -100,6 +100,8 @@ pub enum Refusal {
     ForNow(String),
     /// It says nothing of later.
     Flatly(String),
+    /// The library keeps the reason to itself, for what a former connection had begun.
+    Unsaid,
 }
 
 /// Why something was not published.
@@ -298,10 +300,7 @@ impl Link {
             }),
             About::Disconnect => Some(Event::Disconnected),
             About::Resumed(Ended::Completed(seq)) => Some(Event::Acknowledged(Publish::Message(seq))),
-            About::Resumed(Ended::Refused(seq)) => {
-                let reason = "refused after a reconnect".to_owned();
-                Some(Event::Refused(Publish::Message(seq), Refusal::Flatly(reason)))
-            }
+            About::Resumed(Ended::Refused(seq)) => Some(Event::Refused(Publish::Message(seq), Refusal::Unsaid)),
             About::Lost(lost) => Some(Event::Lost(lost)),
         }
     }

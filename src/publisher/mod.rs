@@ -287,6 +287,7 @@ impl Publisher {
 
     fn lost(&mut self, lost: Lost) {
         self.next_status = None;
+        self.take_last_acknowledgements();
         let suspicion = self.suspicion(&lost);
         let end = self.connection.lost(lost, self.spool.backlog());
         // Only now that nothing more is sent over the former connection it is certain what is on its way.
@@ -300,6 +301,19 @@ impl Publisher {
             self.end = end;
             // The agent may be stopping already, and not listen any more.
             let _ = self.gives_up.try_send(());
+        }
+    }
+
+    /// What the broker acknowledged before the connection was lost must not be published again: on a link that is lost
+    /// over and over, that is all the progress there is.
+    fn take_last_acknowledgements(&mut self) {
+        let rings = self.rings.clone();
+        for ring in rings.try_iter() {
+            match self.connection.answer(ring) {
+                Some(Event::Acknowledged(Publish::Message(seq))) => self.acknowledged(seq),
+                Some(Event::Acknowledged(Publish::Bypass(seq))) => self.bypassed(seq),
+                _ => {}
+            }
         }
     }
 

@@ -79,6 +79,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::ForNow(reason) | Refusal::Flatly(reason) => f.write_str(reason),
+            Refusal::Unsaid => f.write_str("no reason given"),
         }
     }
 }
@@ -87,24 +88,29 @@ impl Publisher {
     /// The broker has refused a message.
     pub(super) fn refused(&mut self, seq: Seq, refusal: Refusal) {
         let reason = match refusal {
+            // It is published again, and then the reason comes with the answer.
+            Refusal::Unsaid => None,
             // It is the broker that has to recover, not the message that is bad.
             Refusal::ForNow(reason) => {
                 return self.lost(Lost::Passing(format!("the broker takes no messages for now: {reason}")));
             }
-            Refusal::Flatly(reason) => reason,
+            Refusal::Flatly(reason) => Some(reason),
         };
         self.connection.carries(Instant::now());
         self.caution.acknowledged();
-        let Some(strikes) = self.window.refused(seq) else { return };
+        self.window.resumed(seq);
         self.forget_exchange(seq);
-        let Some(message) = self.window.get(seq) else { return };
-        if strikes >= STRIKES {
-            if !self.set_aside(seq, &reason) {
-                self.lost(Lost::Passing(format!("message {seq} refused ({reason}) and not set aside")));
+        if let Some(reason) = reason {
+            let Some(strikes) = self.window.refused(seq) else { return };
+            if strikes >= STRIKES {
+                if !self.set_aside(seq, &reason) {
+                    self.lost(Lost::Passing(format!("message {seq} refused ({reason}) and not set aside")));
+                }
+                return;
             }
-            return;
+            debug!("message refused; publishing it again seq={seq} reason={reason}");
         }
-        debug!("message refused; publishing it again seq={seq} reason={reason}");
+        let Some(message) = self.window.get(seq) else { return };
         let outgoing = payload::outgoing(message, super::waited(&self.clock, message));
         match self.connection.publish(Publish::Message(seq), outgoing) {
             Ok(()) => {}

@@ -127,10 +127,15 @@ impl Window {
     pub fn refused(&mut self, seq: Seq) -> Option<u32> {
         let entry = self.messages.get_mut(&seq)?;
         entry.refused += 1;
-        if let State::InFlight { resumed, .. } = &mut entry.state {
+        Some(entry.refused)
+    }
+
+    /// Notes that a message that was resumed is not on its way any more, and will be published as any other. It stays
+    /// in flight.
+    pub fn resumed(&mut self, seq: Seq) {
+        if let Some(Entry { state: State::InFlight { resumed, .. }, .. }) = self.messages.get_mut(&seq) {
             self.resumed -= usize::from(std::mem::take(resumed));
         }
-        Some(entry.refused)
     }
 
     /// A message of this window.
