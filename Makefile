@@ -1,6 +1,6 @@
 # What building, testing and trying out packhorse needs. Everything beyond Rust itself comes from Debian's packages.
 
-PACKAGES := cmake gcc libc6-dev make pkg-config libssl-dev mosquitto mosquitto-clients iproute2 faketime
+PACKAGES := cmake gcc libc6-dev make pkg-config libssl-dev mosquitto mosquitto-clients iproute2 faketime fiu-utils
 
 .PHONY: help demo test soak lint bench deps build
 

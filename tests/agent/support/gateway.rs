@@ -177,6 +177,11 @@ impl Agent {
         wait_for("the agent ends", patience, || child.try_wait().unwrap())
     }
 
+    /// The process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// CPU time that it has used, in ticks of 10 ms (proc(5)).
     pub fn cpu_ticks(&self) -> u64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
