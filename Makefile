@@ -12,8 +12,9 @@ demo: deps ## Runs the agent against a broker of its own and shows what arrives;
 	cargo build
 	@scripts/demo.sh target/debug/packhorse
 
-test: deps ## Runs all tests
+test: deps build ## Runs all tests, those that kill the agent on the release binary too
 	cargo test
+	PACKHORSE_BINARY=$(CURDIR)/target/release/packhorse cargo test --test agent kills::
 
 soak: deps build ## Runs the fault tests at length, on the release binary; PACKHORSE_SEED=... replays a run
 	PACKHORSE_SOAK=1 PACKHORSE_BINARY=$(CURDIR)/target/release/packhorse \

@@ -49,8 +49,9 @@ struct Running {
     on_time: u32,
 }
 
-/// Ticks in a row that must be on time before a source counts as on time again: a machine that is a little too slow
-/// is late now and then, which is one piece of news and not many.
+/// Ticks in a row that must be on time before a source counts as on time again, and samples in a row that the channel
+/// must take before it counts as having room again: a machine that is a little too slow is late now and then, which is
+/// one piece of news and not many.
 const ON_TIME: u32 = 100;
 
 /// Samples until `stop` is closed, or nobody takes the samples any more.
@@ -72,18 +73,22 @@ pub fn run(
         on_time: 0,
     };
     let mut sources: Vec<Running> = sources.into_iter().map(grid).collect();
-    let mut full = Burst::default();
+    let (mut full, mut taken) = (Burst::default(), 0);
     loop {
         for source in &mut sources {
             let Some(sample) = source.sample_if_due(counters, clock) else { continue };
             let name = sample.route.source.clone();
             match samples.try_send(sample) {
                 Ok(()) => {
-                    if let Some(dropped) = full.ended() {
+                    taken += 1;
+                    if taken >= ON_TIME
+                        && let Some(dropped) = full.ended()
+                    {
                         info!("channel has room again dropped={dropped}");
                     }
                 }
                 Err(TrySendError::Full(_)) => {
+                    taken = 0;
                     counters.dropped_channel_full.add(1);
                     log!(full.failed(), "channel full; sample dropped source={name}");
                 }
