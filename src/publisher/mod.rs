@@ -16,13 +16,15 @@ mod network;
 mod packet;
 mod rate;
 mod refusals;
+mod sending;
 mod session;
+mod stop;
 mod window;
 
 use crate::burst::Burst;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::message::{Message, Sample, Seq, Stamp};
+use crate::message::{Sample, Seq, Stamp};
 use crate::payload;
 use crate::spool::Spool;
 use crate::status::{self, Counters};
@@ -32,7 +34,7 @@ use crossbeam_channel::{Receiver, RecvError, Sender, select};
 use disk::Access;
 use intake::Intake;
 use link::{Event, Lost, NotPublished, Publish, Ring};
-use log::{debug, info, log, warn};
+use log::{debug, warn};
 use rate::Rate;
 use refusals::Caution;
 use std::convert::Infallible;
@@ -40,8 +42,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use window::Window;
 
-/// How long a failing disk is tried when everything else has ended.
-const LAST_TRIES: Duration = Duration::from_millis(500);
 /// How long the loop sleeps when nothing at all is due.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -195,7 +195,7 @@ impl Publisher {
             self.lost(Lost::Passing(format!("no acknowledgement for {timeout}")));
         }
         let (window, clock) = (&self.window, &self.clock);
-        let render = |seq| window.get(seq).map(|message| payload::outgoing(message, waited(clock, message)));
+        let render = |seq| window.get(seq).map(|message| payload::outgoing(message, sending::waited(clock, message)));
         if let Some(lost) = self.connection.check(now, render) {
             self.lost(lost);
         }
@@ -317,135 +317,6 @@ impl Publisher {
         }
     }
 
-    fn can_send(&self) -> bool {
-        self.may_send() && (self.window.has_room() || self.window.next_to_send().is_some())
-    }
-
-    /// Whether the connection and the broker take another publish.
-    fn may_send(&self) -> bool {
-        let in_flight = self.in_flight();
-        self.connection.limit().is_some_and(|limit| in_flight < limit)
-            && !self.window.is_resuming()
-            && self.caution.allows(in_flight, self.connection.lasting())
-    }
-
-    fn in_flight(&self) -> usize {
-        self.window.in_flight() + self.bypass.window().in_flight()
-    }
-
-    /// Publishes in order until the window is full, the spool is empty or the rate is reached.
-    fn publish_waiting(&mut self) {
-        self.rate_due = None;
-        while self.can_send() {
-            let now = Instant::now();
-            if self.window.next_to_send().is_none() && !self.read_on(now) {
-                return;
-            }
-            let Some(message) = self.window.next_to_send() else { return };
-            let (seq, waited) = (message.seq, waited(&self.clock, message));
-            if let Some(counter) = self.outdated(message, waited) {
-                counter.add(1);
-                self.drop_outdated(seq, waited);
-                continue;
-            }
-            self.rate_due = self.rate.as_ref().and_then(Rate::next).filter(|next| now < *next);
-            if self.rate_due.is_some() {
-                return;
-            }
-            let outgoing = payload::outgoing(message, waited);
-            match self.connection.publish(Publish::Message(seq), outgoing) {
-                Ok(()) => self.window.sent(now),
-                Err(NotPublished::TooLarge(reason)) => {
-                    if self.set_aside(seq, &reason) {
-                        continue;
-                    }
-                    return;
-                }
-                Err(NotPublished::Lost(lost)) => {
-                    self.lost(lost);
-                    return;
-                }
-            }
-            self.counters.published.add(1);
-            if let Some(dropped) = self.outdated.ended() {
-                info!("messages dropped, too old count={dropped}");
-            }
-            if let Some(rate) = &mut self.rate {
-                rate.published(now);
-            }
-        }
-    }
-
-    /// Publishes what the spool does not take, when everything else has left: the disk that fails must not keep a
-    /// message from a broker that is there.
-    fn publish_from_memory(&mut self) {
-        if !self.intake.is_failing() {
-            self.bypass.ended();
-        }
-        while self.may_send() && self.rate_due.is_none() {
-            let now = Instant::now();
-            if self.bypass.window().next_to_send().is_none() {
-                let only_way = self.intake.is_failing() && self.window.next_to_send().is_none();
-                let Some(sample) = only_way.then(|| self.intake.take_oldest()).flatten() else { return };
-                self.bypass.push(sample);
-            }
-            let Some(message) = self.bypass.window().next_to_send() else { return };
-            let (seq, waited) = (message.seq, waited(&self.clock, message));
-            match self.connection.publish(Publish::Bypass(seq), payload::outgoing(message, waited)) {
-                Ok(()) => self.bypass.window_mut().sent(now),
-                Err(NotPublished::TooLarge(reason)) => {
-                    self.bypass.window_mut().sent(now);
-                    self.bypass_refused(seq, &reason);
-                    continue;
-                }
-                Err(NotPublished::Lost(lost)) => {
-                    self.lost(lost);
-                    return;
-                }
-            }
-            self.counters.published.add(1);
-            self.counters.from_memory.add(1);
-            self.rate.iter_mut().for_each(|rate| rate.published(now));
-            self.rate_due = self.rate.as_ref().and_then(Rate::next).filter(|next| now < *next);
-        }
-    }
-
-    /// Moves the next message from the spool into the window; whether there was one.
-    fn read_on(&mut self, now: Instant) -> bool {
-        if !self.reading.is_due(now) {
-            return false;
-        }
-        let counters = &self.counters;
-        let next = self.spool.next(|range| counters.damaged.add(range.end().0 - range.start().0 + 1));
-        match next {
-            Ok(message) => {
-                self.reading.worked();
-                let found = message.is_some();
-                message.into_iter().for_each(|message| self.window.push(message));
-                found
-            }
-            Err(error) => {
-                self.reading.failed(now, &error);
-                false
-            }
-        }
-    }
-
-    fn drop_outdated(&mut self, seq: Seq, waited: Duration) {
-        let level = self.outdated.failed();
-        log!(level, "message dropped, too old seq={seq} waited={}", humantime::format_duration(waited));
-        self.window.drop_waiting(&(seq..=seq));
-        self.spool.finish(seq);
-    }
-
-    /// The counter of the rule by which a message is too old; `None`: it is not.
-    fn outdated(&self, message: &Message, waited: Duration) -> Option<&status::Counter> {
-        if message.sample.route.expiry.is_some_and(|expiry| waited >= expiry) {
-            return Some(&self.counters.dropped_expired);
-        }
-        self.config.spool.max_age.is_some_and(|age| waited >= age).then_some(&self.counters.dropped_max_age)
-    }
-
     fn publish_status(&mut self, now: Instant) {
         self.next_status = Some(now + self.config.status.interval);
         if self.connection.awaited_status().is_some() {
@@ -475,70 +346,4 @@ impl Publisher {
             Err(error) => self.journal.failed(now, &error),
         }
     }
-
-    /// Makes everything safe, waits for what is in flight, says goodbye.
-    fn stop(&mut self) {
-        let deadline = Instant::now() + self.config.shutdown_timeout;
-        // First of all, for whoever stops us may lose patience. What fails here is tried again below.
-        let _ = self.intake.save_rest(&mut self.spool, &self.counters);
-        info!("stopping in_flight={} backlog={}", self.in_flight(), self.spool.backlog().messages);
-        self.wait_until(deadline, |publisher| {
-            publisher.in_flight() == 0 && publisher.connection.awaited_status().is_none()
-        });
-        if self.connection.limit().is_some()
-            && self.connection.awaited_status().is_none()
-            && let Some(status) = status::offline(&self.config, self.started)
-            && self.connection.publish(Publish::Status, status).is_ok()
-        {
-            self.wait_until(deadline, |publisher| publisher.connection.awaited_status().is_none());
-        }
-        if self.connection.limit().is_some() {
-            self.connection.disconnect();
-            while self.connection.is_disconnecting() && self.answer_next(deadline) {}
-        }
-        self.intake.give_back(self.bypass.give_back());
-        if let Err(error) = self.save(deadline.max(Instant::now() + LAST_TRIES)) {
-            warn!("not everything is safe on the disk error={error}");
-            if self.end == End::Stopped {
-                self.end = End::Unsaved(error);
-            }
-        } else {
-            self.connection.end_session();
-        }
-        info!("stopped backlog={}", self.spool.backlog().messages);
-    }
-
-    /// Puts everything on the medium; why that did not work until the deadline.
-    fn save(&mut self, deadline: Instant) -> Result<(), String> {
-        loop {
-            match self.intake.save_rest(&mut self.spool, &self.counters) {
-                Err(_) if Instant::now() < deadline => std::thread::sleep(LAST_TRIES / 5),
-                result => return result,
-            }
-        }
-    }
-
-    /// Answers the library until something holds, the connection is gone, or the deadline has passed.
-    fn wait_until(&mut self, deadline: Instant, holds: impl Fn(&Self) -> bool) {
-        while self.connection.limit().is_some() && !holds(self) && self.answer_next(deadline) {}
-    }
-
-    /// Waits for the library; whether it said something before the deadline.
-    fn answer_next(&mut self, deadline: Instant) -> bool {
-        let ring = self.rings.recv_deadline(deadline);
-        let rang = ring.is_ok();
-        self.answer(ring.into_iter());
-        rang
-    }
-}
-
-/// How long ago a message was sampled. Within one boot the boot clock knows, whatever the wall clock did.
-fn waited(clock: &Clock, message: &Message) -> Duration {
-    let (now, taken) = (clock.now(), message.sample.taken);
-    let milliseconds = if now.boot_id == taken.boot_id {
-        now.boot.saturating_sub(taken.boot)
-    } else {
-        u64::try_from(now.wall.saturating_sub(taken.wall)).unwrap_or(0)
-    };
-    Duration::from_millis(milliseconds)
 }

@@ -111,7 +111,7 @@ impl Publisher {
             debug!("message refused; publishing it again seq={seq} reason={reason}");
         }
         let Some(message) = self.window.get(seq) else { return };
-        let outgoing = payload::outgoing(message, super::waited(&self.clock, message));
+        let outgoing = payload::outgoing(message, super::sending::waited(&self.clock, message));
         match self.connection.publish(Publish::Message(seq), outgoing) {
             Ok(()) => {}
             Err(NotPublished::Lost(lost)) => self.lost(lost),

@@ -5,36 +5,28 @@
 //! connection: each attempt makes a new one, so nothing of a former connection can leak into the next, and a ring
 //! carries the number of the connection that it belongs to.
 
+mod event;
+mod translate;
+
 use super::packet;
 use super::session::{Ended, Session};
 use crate::config::{Broker, Protocol};
 use crate::message::{Qos, Seq};
 use crate::payload::Outgoing;
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use log::debug;
 use paho_mqtt::{
-    AsyncClient, ConnectOptions, ConnectOptionsBuilder, ConnectReturnCode, CreateOptionsBuilder, DeliveryToken,
-    DisconnectOptionsBuilder, Message, MessageBuilder, MqttVersion, PersistenceType, Properties, PropertyCode, QoS,
-    ReasonCode, Token,
+    AsyncClient, ConnectOptions, ConnectOptionsBuilder, CreateOptionsBuilder, DeliveryToken, DisconnectOptionsBuilder,
+    Message, MessageBuilder, PersistenceType, ReasonCode, Token,
 };
 use std::collections::HashMap;
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
+use translate::{connected, is_about_a_packet, properties, qos, reason_text, refusal, session_expiry, version};
 
-/// What a publish is known by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Publish {
-    /// A message of the spool.
-    Message(Seq),
-    /// A message from memory, past a disk that fails.
-    Bypass(Seq),
-    /// The status message.
-    Status,
-}
+pub use event::{Connected, Event, Limits, Lost, NotPublished, Publish, Refusal};
 
 /// The library has something to say about one connection; [`Link::answer`] tells what.
 #[derive(Debug)]
@@ -52,88 +44,6 @@ enum About {
     Resumed(Ended),
     /// The connection has ended, and not by our doing.
     Lost(Lost),
-}
-
-/// What happened on the present connection.
-#[derive(Debug)]
-pub enum Event {
-    Connected(Connected),
-    /// The broker has taken what was published.
-    Acknowledged(Publish),
-    /// The broker has refused what was published, and says why.
-    Refused(Publish, Refusal),
-    /// There is no connection any more, or none came about.
-    Lost(Lost),
-    /// The connection was closed as we wanted.
-    Disconnected,
-}
-
-/// What the broker said when it accepted the connection.
-#[derive(Debug, Clone, Copy)]
-pub struct Connected {
-    pub session_present: bool,
-    pub limits: Limits,
-}
-
-/// What the broker takes (MQTT 5, section 3.2.2.3; everything, when it does not say).
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// How many publishes at a time.
-    pub receive_maximum: u16,
-    /// The largest packet, in bytes.
-    pub packet_size: usize,
-    /// The highest quality of service.
-    pub qos: Qos,
-    /// Whether messages may be retained.
-    pub retain: bool,
-}
-
-impl Limits {
-    const NONE: Limits =
-        Limits { receive_maximum: u16::MAX, packet_size: usize::MAX, qos: Qos::ExactlyOnce, retain: true };
-}
-
-/// Why the broker did not take what was published.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
-    /// It may take it later.
-    ForNow(String),
-    /// It says nothing of later.
-    Flatly(String),
-    /// The library keeps the reason to itself, for what a former connection had begun.
-    Unsaid,
-}
-
-/// Why something was not published.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NotPublished {
-    /// There is no connection any more.
-    Lost(Lost),
-    /// The broker said that it takes no packet of this size: a connection would end over it.
-    TooLarge(String),
-}
-
-/// Why a connection ended or did not come about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Lost {
-    /// Trying again may help.
-    Passing(String),
-    /// The other side, or something between, ended it. Trying again may help, unless it was because of a message.
-    Ended(String),
-    /// The broker ended it because of a packet that it got.
-    Blamed(String),
-    /// The broker refuses the credentials, the client id or the protocol version: trying again cannot help.
-    Refused(String),
-}
-
-impl fmt::Display for Lost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Lost::Passing(reason) | Lost::Ended(reason) | Lost::Blamed(reason) | Lost::Refused(reason) => {
-                f.write_str(reason)
-            }
-        }
-    }
 }
 
 /// Something asked of the library, or its result where that came at once.
@@ -451,116 +361,5 @@ fn poll<F: Future + Unpin>(future: &mut F, waker: Waker) -> Option<F::Output> {
     match Pin::new(future).poll(&mut Context::from_waker(&waker)) {
         Poll::Ready(output) => Some(output),
         Poll::Pending => None,
-    }
-}
-
-fn connected(response: &paho_mqtt::ServerResponse) -> Connected {
-    let number = |code| response.properties().get_int(code);
-    let receive_maximum = number(PropertyCode::ReceiveMaximum).and_then(|maximum| u16::try_from(maximum).ok());
-    let packet_size = number(PropertyCode::MaximumPacketSize);
-    let qos = number(PropertyCode::MaximumQos).and_then(|qos| u8::try_from(qos).ok());
-    Connected {
-        session_present: response.connect_response().is_some_and(|response| response.session_present),
-        limits: Limits {
-            receive_maximum: receive_maximum.filter(|maximum| *maximum > 0).unwrap_or(u16::MAX),
-            // The library reads four bytes as a signed number.
-            packet_size: packet_size.map_or(usize::MAX, |size| size.cast_unsigned() as usize),
-            qos: qos.and_then(|qos| Qos::try_from(qos).ok()).unwrap_or(Qos::ExactlyOnce),
-            retain: number(PropertyCode::RetainAvailable) != Some(0),
-        },
-    }
-}
-
-/// Whether a DISCONNECT's reason is a packet that the broker got (MQTT 5, section 3.14.2.1).
-fn is_about_a_packet(reason: ReasonCode) -> bool {
-    matches!(
-        reason,
-        ReasonCode::MalformedPacket
-            | ReasonCode::ProtocolError
-            | ReasonCode::NotAuthorized
-            | ReasonCode::TopicNameInvalid
-            | ReasonCode::PacketTooLarge
-            | ReasonCode::PayloadFormatInvalid
-            | ReasonCode::RetainNotSupported
-            | ReasonCode::QosNotSupported
-    )
-}
-
-/// Why the broker did not accept the connection, and whether trying again can help.
-fn refusal(error: &paho_mqtt::Error) -> Lost {
-    use paho_mqtt::Error;
-    match error {
-        Error::ConnectReturn(code) => {
-            let reason = format!("the broker refused the connection: {code}");
-            match code {
-                ConnectReturnCode::UnacceptableProtocolVersion
-                | ConnectReturnCode::IdentifierRejected
-                | ConnectReturnCode::BadUserNameOrPassword
-                | ConnectReturnCode::NotAuthorized => Lost::Refused(reason),
-                ConnectReturnCode::Accepted | ConnectReturnCode::ServerUnavailable => Lost::Passing(reason),
-            }
-        }
-        Error::ReasonCode(code, _) => {
-            let reason = format!("the broker refused the connection: {}", reason_text(*code));
-            match code {
-                ReasonCode::UnsupportedProtocolVersion
-                | ReasonCode::ClientIdentifierNotValid
-                | ReasonCode::BadUserNameOrPassword
-                | ReasonCode::NotAuthorized
-                | ReasonCode::BadAuthenticationMethod
-                | ReasonCode::Banned => Lost::Refused(reason),
-                _ => Lost::Passing(reason),
-            }
-        }
-        other => Lost::Passing(format!("no connection: {other}")),
-    }
-}
-
-/// A reason code in words and as the number that the specification lists.
-fn reason_text(reason: ReasonCode) -> String {
-    format!("{reason} (0x{:02x})", reason as u8)
-}
-
-fn properties(content_type: &str, expiry: Option<Duration>, user: &[(&'static str, String)]) -> Properties {
-    let mut properties = Properties::new();
-    let mut push = || -> paho_mqtt::Result<()> {
-        properties.push_string(PropertyCode::ContentType, content_type)?;
-        if let Some(expiry) = expiry {
-            properties
-                .push_u32(PropertyCode::MessageExpiryInterval, u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX))?;
-        }
-        for (name, value) in user {
-            properties.push_string_pair(PropertyCode::UserProperty, name, value)?;
-        }
-        Ok(())
-    };
-    if let Err(error) = push() {
-        debug!("message property not set error={error}");
-    }
-    properties
-}
-
-fn session_expiry(expiry: Duration) -> Properties {
-    let mut properties = Properties::new();
-    // The largest number means for ever (MQTT 5, section 3.1.2.11.2).
-    let seconds = u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX);
-    if let Err(error) = properties.push_u32(PropertyCode::SessionExpiryInterval, seconds) {
-        debug!("session expiry not set error={error}");
-    }
-    properties
-}
-
-fn version(protocol: Protocol) -> MqttVersion {
-    match protocol {
-        Protocol::V311 => MqttVersion::V3_1_1,
-        Protocol::V5 => MqttVersion::V5,
-    }
-}
-
-fn qos(qos: Qos) -> QoS {
-    match qos {
-        Qos::AtMostOnce => QoS::AtMostOnce,
-        Qos::AtLeastOnce => QoS::AtLeastOnce,
-        Qos::ExactlyOnce => QoS::ExactlyOnce,
     }
 }

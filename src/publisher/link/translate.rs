@@ -1,0 +1,124 @@
+//! Between the MQTT library's words and ours.
+
+use super::event::{Connected, Limits, Lost};
+use crate::config::Protocol;
+use crate::message::Qos;
+use log::debug;
+use paho_mqtt::{ConnectReturnCode, MqttVersion, Properties, PropertyCode, QoS, ReasonCode};
+use std::time::Duration;
+
+/// What the broker said when it accepted the connection.
+pub fn connected(response: &paho_mqtt::ServerResponse) -> Connected {
+    let number = |code| response.properties().get_int(code);
+    let receive_maximum = number(PropertyCode::ReceiveMaximum).and_then(|maximum| u16::try_from(maximum).ok());
+    let packet_size = number(PropertyCode::MaximumPacketSize);
+    let qos = number(PropertyCode::MaximumQos).and_then(|qos| u8::try_from(qos).ok());
+    Connected {
+        session_present: response.connect_response().is_some_and(|response| response.session_present),
+        limits: Limits {
+            receive_maximum: receive_maximum.filter(|maximum| *maximum > 0).unwrap_or(u16::MAX),
+            // The library reads four bytes as a signed number.
+            packet_size: packet_size.map_or(usize::MAX, |size| size.cast_unsigned() as usize),
+            qos: qos.and_then(|qos| Qos::try_from(qos).ok()).unwrap_or(Qos::ExactlyOnce),
+            retain: number(PropertyCode::RetainAvailable) != Some(0),
+        },
+    }
+}
+
+/// Whether a DISCONNECT's reason is a packet that the broker got (MQTT 5, section 3.14.2.1).
+pub fn is_about_a_packet(reason: ReasonCode) -> bool {
+    matches!(
+        reason,
+        ReasonCode::MalformedPacket
+            | ReasonCode::ProtocolError
+            | ReasonCode::NotAuthorized
+            | ReasonCode::TopicNameInvalid
+            | ReasonCode::PacketTooLarge
+            | ReasonCode::PayloadFormatInvalid
+            | ReasonCode::RetainNotSupported
+            | ReasonCode::QosNotSupported
+    )
+}
+
+/// Why the broker did not accept the connection, and whether trying again can help.
+pub fn refusal(error: &paho_mqtt::Error) -> Lost {
+    use paho_mqtt::Error;
+    match error {
+        Error::ConnectReturn(code) => {
+            let reason = format!("the broker refused the connection: {code}");
+            match code {
+                ConnectReturnCode::UnacceptableProtocolVersion
+                | ConnectReturnCode::IdentifierRejected
+                | ConnectReturnCode::BadUserNameOrPassword
+                | ConnectReturnCode::NotAuthorized => Lost::Refused(reason),
+                ConnectReturnCode::Accepted | ConnectReturnCode::ServerUnavailable => Lost::Passing(reason),
+            }
+        }
+        Error::ReasonCode(code, _) => {
+            let reason = format!("the broker refused the connection: {}", reason_text(*code));
+            match code {
+                ReasonCode::UnsupportedProtocolVersion
+                | ReasonCode::ClientIdentifierNotValid
+                | ReasonCode::BadUserNameOrPassword
+                | ReasonCode::NotAuthorized
+                | ReasonCode::BadAuthenticationMethod
+                | ReasonCode::Banned => Lost::Refused(reason),
+                _ => Lost::Passing(reason),
+            }
+        }
+        other => Lost::Passing(format!("no connection: {other}")),
+    }
+}
+
+/// A reason code in words and as the number that the specification lists.
+pub fn reason_text(reason: ReasonCode) -> String {
+    format!("{reason} (0x{:02x})", reason as u8)
+}
+
+/// The properties of a publish.
+pub fn properties(content_type: &str, expiry: Option<Duration>, user: &[(&'static str, String)]) -> Properties {
+    let mut properties = Properties::new();
+    let mut push = || -> paho_mqtt::Result<()> {
+        properties.push_string(PropertyCode::ContentType, content_type)?;
+        if let Some(expiry) = expiry {
+            properties
+                .push_u32(PropertyCode::MessageExpiryInterval, u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX))?;
+        }
+        for (name, value) in user {
+            properties.push_string_pair(PropertyCode::UserProperty, name, value)?;
+        }
+        Ok(())
+    };
+    if let Err(error) = push() {
+        debug!("message property not set error={error}");
+    }
+    properties
+}
+
+/// The property of a connect that says how long the broker keeps our session.
+pub fn session_expiry(expiry: Duration) -> Properties {
+    let mut properties = Properties::new();
+    // The largest number means for ever (MQTT 5, section 3.1.2.11.2).
+    let seconds = u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX);
+    if let Err(error) = properties.push_u32(PropertyCode::SessionExpiryInterval, seconds) {
+        debug!("session expiry not set error={error}");
+    }
+    properties
+}
+
+/// The protocol, for the library.
+pub fn version(protocol: Protocol) -> MqttVersion {
+    match protocol {
+        Protocol::V311 => MqttVersion::V3_1_1,
+        Protocol::V5 => MqttVersion::V5,
+    }
+}
+
+/// The quality of service, for the library.
+pub fn qos(qos: Qos) -> QoS {
+    match qos {
+        Qos::AtMostOnce => QoS::AtMostOnce,
+        Qos::AtLeastOnce => QoS::AtLeastOnce,
+        Qos::ExactlyOnce => QoS::ExactlyOnce,
+    }
+}

@@ -1,0 +1,153 @@
+//! What the publisher sends next: from the spool in order, and from memory what the spool does not take.
+
+use super::Publisher;
+use super::link::{NotPublished, Publish};
+use super::rate::Rate;
+use crate::clock::Clock;
+use crate::message::{Message, Seq};
+use crate::payload;
+use crate::status::Counter;
+use log::{info, log};
+use std::time::{Duration, Instant};
+
+impl Publisher {
+    pub(super) fn can_send(&self) -> bool {
+        self.may_send() && (self.window.has_room() || self.window.next_to_send().is_some())
+    }
+
+    /// Whether the connection and the broker take another publish.
+    fn may_send(&self) -> bool {
+        let in_flight = self.in_flight();
+        self.connection.limit().is_some_and(|limit| in_flight < limit)
+            && !self.window.is_resuming()
+            && self.caution.allows(in_flight, self.connection.lasting())
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.window.in_flight() + self.bypass.window().in_flight()
+    }
+
+    /// Publishes in order until the window is full, the spool is empty or the rate is reached.
+    pub(super) fn publish_waiting(&mut self) {
+        self.rate_due = None;
+        while self.can_send() {
+            let now = Instant::now();
+            if self.window.next_to_send().is_none() && !self.read_on(now) {
+                return;
+            }
+            let Some(message) = self.window.next_to_send() else { return };
+            let (seq, waited) = (message.seq, waited(&self.clock, message));
+            if let Some(counter) = self.outdated(message, waited) {
+                counter.add(1);
+                self.drop_outdated(seq, waited);
+                continue;
+            }
+            self.rate_due = self.rate.as_ref().and_then(Rate::next).filter(|next| now < *next);
+            if self.rate_due.is_some() {
+                return;
+            }
+            let outgoing = payload::outgoing(message, waited);
+            match self.connection.publish(Publish::Message(seq), outgoing) {
+                Ok(()) => self.window.sent(now),
+                Err(NotPublished::TooLarge(reason)) => {
+                    if self.set_aside(seq, &reason) {
+                        continue;
+                    }
+                    return;
+                }
+                Err(NotPublished::Lost(lost)) => {
+                    self.lost(lost);
+                    return;
+                }
+            }
+            self.counters.published.add(1);
+            if let Some(dropped) = self.outdated.ended() {
+                info!("messages dropped, too old count={dropped}");
+            }
+            if let Some(rate) = &mut self.rate {
+                rate.published(now);
+            }
+        }
+    }
+
+    /// Publishes what the spool does not take, when everything else has left: the disk that fails must not keep a
+    /// message from a broker that is there.
+    pub(super) fn publish_from_memory(&mut self) {
+        if !self.intake.is_failing() {
+            self.bypass.ended();
+        }
+        while self.may_send() && self.rate_due.is_none() {
+            let now = Instant::now();
+            if self.bypass.window().next_to_send().is_none() {
+                let only_way = self.intake.is_failing() && self.window.next_to_send().is_none();
+                let Some(sample) = only_way.then(|| self.intake.take_oldest()).flatten() else { return };
+                self.bypass.push(sample);
+            }
+            let Some(message) = self.bypass.window().next_to_send() else { return };
+            let (seq, waited) = (message.seq, waited(&self.clock, message));
+            match self.connection.publish(Publish::Bypass(seq), payload::outgoing(message, waited)) {
+                Ok(()) => self.bypass.window_mut().sent(now),
+                Err(NotPublished::TooLarge(reason)) => {
+                    self.bypass.window_mut().sent(now);
+                    self.bypass_refused(seq, &reason);
+                    continue;
+                }
+                Err(NotPublished::Lost(lost)) => {
+                    self.lost(lost);
+                    return;
+                }
+            }
+            self.counters.published.add(1);
+            self.counters.from_memory.add(1);
+            self.rate.iter_mut().for_each(|rate| rate.published(now));
+            self.rate_due = self.rate.as_ref().and_then(Rate::next).filter(|next| now < *next);
+        }
+    }
+
+    /// Moves the next message from the spool into the window; whether there was one.
+    pub(super) fn read_on(&mut self, now: Instant) -> bool {
+        if !self.reading.is_due(now) {
+            return false;
+        }
+        let counters = &self.counters;
+        let next = self.spool.next(|range| counters.damaged.add(range.end().0 - range.start().0 + 1));
+        match next {
+            Ok(message) => {
+                self.reading.worked();
+                let found = message.is_some();
+                message.into_iter().for_each(|message| self.window.push(message));
+                found
+            }
+            Err(error) => {
+                self.reading.failed(now, &error);
+                false
+            }
+        }
+    }
+
+    fn drop_outdated(&mut self, seq: Seq, waited: Duration) {
+        let level = self.outdated.failed();
+        log!(level, "message dropped, too old seq={seq} waited={}", humantime::format_duration(waited));
+        self.window.drop_waiting(&(seq..=seq));
+        self.spool.finish(seq);
+    }
+
+    /// The counter of the rule by which a message is too old; `None`: it is not.
+    fn outdated(&self, message: &Message, waited: Duration) -> Option<&Counter> {
+        if message.sample.route.expiry.is_some_and(|expiry| waited >= expiry) {
+            return Some(&self.counters.dropped_expired);
+        }
+        self.config.spool.max_age.is_some_and(|age| waited >= age).then_some(&self.counters.dropped_max_age)
+    }
+}
+
+/// How long ago a message was sampled. Within one boot the boot clock knows, whatever the wall clock did.
+pub(super) fn waited(clock: &Clock, message: &Message) -> Duration {
+    let (now, taken) = (clock.now(), message.sample.taken);
+    let milliseconds = if now.boot_id == taken.boot_id {
+        now.boot.saturating_sub(taken.boot)
+    } else {
+        u64::try_from(now.wall.saturating_sub(taken.wall)).unwrap_or(0)
+    };
+    Duration::from_millis(milliseconds)
+}
