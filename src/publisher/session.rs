@@ -117,9 +117,7 @@ impl Session {
 
     /// Whether a message is on its way and the broker has not confirmed that it has it.
     pub fn is_unconfirmed(&self, seq: Seq) -> bool {
-        let shared = self.lock();
-        let mut under_way = shared.exchanges.under_way();
-        under_way.any(|(_, exchange)| exchange.seq == seq && exchange.stage == Stage::Published)
+        self.lock().exchanges.stage_of(seq) == Some(Stage::Published)
     }
 
     /// Notes that a message's exchange is over.
