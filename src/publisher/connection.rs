@@ -7,7 +7,7 @@ use super::network::Network;
 use super::session::Session;
 use crate::burst::Burst;
 use crate::config::Config;
-use crate::message::{Seq, StreamId};
+use crate::message::{Qos, Seq, StreamId};
 use crate::payload::Outgoing;
 use crate::spool::{Backlog, Spool};
 use crossbeam_channel::Receiver;
@@ -262,6 +262,12 @@ impl Connection {
             self.link.close();
             self.link.session().into_iter().for_each(Session::flush);
         }
+    }
+
+    /// Whether an acknowledgement at this quality of service says that the broker has the message: at QoS 0 it only says
+    /// that the message was written.
+    pub fn is_confirmed(&self, qos: Qos) -> bool {
+        qos.min(self.link.highest_qos()) > Qos::AtMostOnce
     }
 
     /// The session in which messages are published at QoS 2.

@@ -95,9 +95,15 @@ impl Intake {
     ///
     /// # Errors
     /// What the disk says. Trying again is right.
-    pub fn save_rest(&mut self, spool: &mut Spool, counters: &Counters) -> Result<(), String> {
+    pub fn save_rest(
+        &mut self,
+        spool: &mut Spool,
+        in_flight: Option<RangeInclusive<Seq>>,
+        counters: &Counters,
+    ) -> Result<(), String> {
         self.waiting.extend(self.samples.try_iter());
-        self.append(spool, None, counters);
+        // What is dropped to make room is not sent any more: nothing is sent but what is in flight.
+        self.append(spool, in_flight, counters);
         let committed = self.commit(spool, counters);
         if !self.waiting.is_empty() {
             return Err(format!("{} samples not taken", self.waiting.len()));

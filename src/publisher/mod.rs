@@ -24,7 +24,7 @@ mod window;
 use crate::burst::Burst;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::message::{Sample, Seq, Stamp};
+use crate::message::{Qos, Sample, Seq, Stamp};
 use crate::payload;
 use crate::spool::Spool;
 use crate::status::{self, Counters};
@@ -71,6 +71,7 @@ pub struct Publisher {
     rate_due: Option<Instant>,
     reading: Access,
     journal: Access,
+    aside: Access,
     /// Messages dropped because they are too old, without one in between that is not.
     outdated: Burst,
     caution: Caution,
@@ -114,6 +115,7 @@ impl Publisher {
             rate_due: None,
             reading: Access::new("read the spool"),
             journal: Access::new("write the journal"),
+            aside: Access::new("set messages aside"),
             outdated: Burst::default(),
             caution: Caution::default(),
             status_refusals: Burst::default(),
@@ -175,7 +177,8 @@ impl Publisher {
             self.rate_due,
             self.ack_deadline(),
             self.caution.until(self.connection.lasting()),
-            self.reading.retry_at().filter(|_| self.can_send()),
+            self.reading.retry_at().filter(|_| self.can_send() && self.window.next_to_send().is_none()),
+            self.aside.retry_at().filter(|_| self.can_send()),
             self.journal.retry_at(),
         ]
         .into_iter()
@@ -252,20 +255,25 @@ impl Publisher {
     }
 
     fn acknowledged(&mut self, seq: Seq) {
-        self.connection.carries(Instant::now());
-        if self.window.remove(seq).is_some() {
+        let Some(message) = self.window.remove(seq) else { return };
+        self.confirmed(message.sample.route.qos);
+        self.counters.acknowledged.add(1);
+        self.finish(seq);
+    }
+
+    /// The broker has confirmed a message of this quality of service.
+    fn confirmed(&mut self, qos: Qos) {
+        if self.connection.is_confirmed(qos) {
+            self.connection.carries(Instant::now());
             self.caution.acknowledged();
-            self.counters.acknowledged.add(1);
-            self.finish(seq);
         }
     }
 
     /// The broker has taken a message from memory.
     fn bypassed(&mut self, seq: Seq) {
-        self.connection.carries(Instant::now());
-        if self.bypass.window_mut().remove(seq).is_some() {
-            self.counters.acknowledged.add(1);
-        }
+        let Some(message) = self.bypass.window_mut().remove(seq) else { return };
+        self.confirmed(message.sample.route.qos);
+        self.counters.acknowledged.add(1);
     }
 
     /// The broker will not take a message from memory, and there is no disk to set it aside on.
@@ -293,9 +301,12 @@ impl Publisher {
         // Only now that nothing more is sent over the former connection it is certain what is on its way.
         let session = self.connection.session();
         self.window.connection_lost(|seq| session.is_some_and(|session| session.contains(seq)));
-        self.bypass.window_mut().connection_lost(|_| false);
         if let Some(suspicion) = suspicion {
             self.suspect(suspicion);
+        }
+        self.bypass.window_mut().connection_lost(|_| false);
+        if !self.intake.is_failing() {
+            self.intake.give_back(self.bypass.give_back());
         }
         if let Some(end) = end {
             self.end = end;

@@ -68,7 +68,7 @@ impl Caution {
 /// A message that a connection may have ended over.
 #[derive(Debug)]
 pub struct Suspicion {
-    seq: Seq,
+    suspect: Publish,
     reason: String,
     level: Level,
     /// How many strikes are too many; `None`: this is none yet, for others were in flight as well.
@@ -99,7 +99,9 @@ impl Publisher {
         self.connection.carries(Instant::now());
         self.caution.acknowledged();
         self.window.resumed(seq);
-        self.forget_exchange(seq);
+        if let Some(session) = self.connection.session() {
+            session.abandon(seq);
+        }
         if let Some(reason) = reason {
             let Some(strikes) = self.window.refused(seq) else { return };
             if strikes >= STRIKES {
@@ -133,38 +135,64 @@ impl Publisher {
         let session = self.connection.session();
         let is_confirmed =
             |seq: &Seq| session.is_some_and(|session| session.contains(*seq) && !session.is_unconfirmed(*seq));
-        let seq = self.window.flying().find(|seq| !is_confirmed(seq))?;
+        let suspect = match self.window.flying().find(|seq| !is_confirmed(seq)) {
+            Some(seq) => Publish::Message(seq),
+            None => Publish::Bypass(self.bypass.window().flying().next()?),
+        };
         let allowed = match level {
             Level::AloneAndLater if self.window.is_resuming() => Some(STRIKES_RESUMING),
-            Level::AloneAndLater => (self.caution.level == level).then_some(STRIKES),
+            Level::AloneAndLater => (self.caution.level == level && self.in_flight() == 1).then_some(STRIKES),
             // The broker reads what is resumed in order.
-            Level::Alone | Level::None => {
-                (self.window.is_resuming() || self.window.in_flight() == 1).then_some(STRIKES)
-            }
+            Level::Alone | Level::None => (self.window.is_resuming() || self.in_flight() == 1).then_some(STRIKES),
         };
-        Some(Suspicion { seq, reason: reason.clone(), level, allowed })
+        Some(Suspicion { suspect, reason: reason.clone(), level, allowed })
     }
 
     /// Acts on a suspicion, once the connection is closed.
     pub(super) fn suspect(&mut self, suspicion: Suspicion) {
-        let Suspicion { seq, reason, level, allowed } = suspicion;
+        let Suspicion { suspect, reason, level, allowed } = suspicion;
         self.caution.level = level;
         let Some(allowed) = allowed else { return };
-        let strikes = self.window.refused(seq).unwrap_or(0);
-        debug!("connection ended over a message, maybe seq={seq} times={strikes} allowed={allowed}");
-        if strikes >= allowed {
-            self.forget_exchange(seq);
-            self.set_aside(seq, &reason);
-            self.caution.level = Level::None;
+        let strikes = match suspect {
+            Publish::Message(seq) => self.window.refused(seq),
+            Publish::Bypass(seq) => self.bypass.window_mut().refused(seq),
+            Publish::Status => None,
+        };
+        let strikes = strikes.unwrap_or(0);
+        debug!("connection ended over a message, maybe {suspect:?} times={strikes} allowed={allowed}");
+        if strikes < allowed {
+            return;
+        }
+        self.caution.level = Level::None;
+        match suspect {
+            Publish::Message(seq) => self.set_aside_under_way(seq, &reason),
+            Publish::Bypass(seq) => self.bypass_refused(seq, &reason),
+            Publish::Status => {}
+        }
+    }
+
+    /// Sets a message aside that may be on its way in the session. Its packet identifier must not be used again while
+    /// the broker may hold it: the session ends with it.
+    fn set_aside_under_way(&mut self, seq: Seq, reason: &str) {
+        let is_under_way = self.connection.session().is_some_and(|session| session.contains(seq));
+        if self.set_aside(seq, reason)
+            && is_under_way
+            && let Some(session) = self.connection.session()
+        {
+            session.forget();
+            let released = self.window.release();
+            warn!("beginning a new session without the message; others in flight are published again count={released}");
         }
     }
 
     /// Keeps a message out of the way in `rejected/`; whether that worked. If not, it stays where it is.
     pub(super) fn set_aside(&mut self, seq: Seq, reason: &str) -> bool {
-        let Some(message) = self.window.get(seq) else { return false };
+        let now = Instant::now();
+        let Some(message) = self.window.get(seq).filter(|_| self.aside.is_due(now)) else { return false };
         let topic = &message.sample.route.topic;
         match self.spool.set_aside(message, reason) {
             Ok(file) => {
+                self.aside.worked();
                 warn!("message refused; set aside seq={seq} topic={topic} reason={reason} file={}", file.display());
                 self.counters.rejected.add(1);
                 if self.window.remove(seq).is_none() {
@@ -175,7 +203,8 @@ impl Publisher {
             }
             Err(error) => {
                 // Nothing accepted is lost: it is tried again.
-                warn!("message refused, and not set aside seq={seq} topic={topic} reason={reason} error={error}");
+                debug!("message refused, and not set aside seq={seq} topic={topic} reason={reason}");
+                self.aside.failed(now, &error);
                 false
             }
         }
@@ -188,13 +217,5 @@ impl Publisher {
             "status message refused topic={:?} reason={reason}",
             self.config.status.topic
         );
-    }
-
-    /// A message's exchange is over, and it may be sent in another one.
-    fn forget_exchange(&mut self, seq: Seq) {
-        if let Some(session) = self.connection.session() {
-            session.end(seq);
-            session.clear();
-        }
     }
 }

@@ -13,12 +13,18 @@ use crate::burst::Burst;
 use crate::config::Protocol;
 use crate::message::Seq;
 use crate::payload::Outgoing;
-use crate::spool::{Exchanges, Stage};
+use crate::spool::{Exchange, Exchanges, Stage};
 use log::{error, log, warn};
 use paho_mqtt::ClientPersistence;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Flags of a PUBLISH packet's first byte (MQTT 5, section 3.3.1).
+const DUP: u8 = 1 << 3;
+const QOS: u8 = 3 << 1;
+const QOS_2: u8 = 2 << 1;
+const RETAIN: u8 = 1;
 
 /// Our end of the session.
 #[derive(Clone)]
@@ -38,16 +44,31 @@ struct Shared {
     commands: HashMap<String, Vec<u8>>,
     /// Whether the library's client is made, and has read what it goes on with.
     live: bool,
+    /// A note could not be written: the file must not be gone on with, and neither must the broker's session.
+    failed: bool,
     disk: Burst,
 }
 
-/// How an exchange ended that a former connection had begun.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// The broker has the message.
+/// What the session has to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// The broker has a message that a former connection had begun to send.
     Completed(Seq),
-    /// The broker refused the message.
+    /// The broker refused such a message.
     Refused(Seq),
+    /// What is on its way cannot be noted: the connection must be given up.
+    NotNoted(String),
+}
+
+/// How a connection begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beginning {
+    /// It goes on with the broker's session.
+    Resume,
+    /// It begins a session that the broker is to keep.
+    Anew,
+    /// It has a session of its own, for nothing can be noted.
+    Without,
 }
 
 impl Session {
@@ -59,33 +80,43 @@ impl Session {
             resumed: HashMap::new(),
             commands: HashMap::new(),
             live: false,
+            failed: false,
             disk: Burst::default(),
         };
         Self { protocol, shared: Arc::new(Mutex::new(shared)) }
     }
 
-    /// Gets ready for a connection; whether it goes on with a session at the broker. `render` gives what a message is
-    /// published as.
-    pub fn prepare(&self, render: impl Fn(Seq) -> Option<Outgoing>) -> bool {
+    /// Gets ready for a connection; how it begins. `render` gives what a message is published as.
+    pub fn prepare(&self, render: impl Fn(Seq) -> Option<Outgoing>) -> Beginning {
         let mut shared = self.lock();
+        if shared.failed {
+            shared.failed = false;
+            shared.note(Exchanges::forget);
+        }
         shared.live = false;
         shared.unnumbered.clear();
         shared.commands.clear();
-        let packet = |seq, id| packet::publish(&render(seq)?, id, self.protocol);
+        let packet = |id, exchange: Exchange| {
+            let outgoing = Outgoing { retain: exchange.retain, ..render(exchange.seq)? };
+            packet::publish(&outgoing, id, self.protocol)
+        };
         let under_way = shared.exchanges.under_way();
-        let resumed: Option<_> = under_way.map(|(id, exchange)| Some((id, packet(exchange.seq, id)?))).collect();
+        let resumed: Option<_> = under_way.map(|(id, exchange)| Some((id, packet(id, exchange)?))).collect();
         shared.resumed = resumed.unwrap_or_else(|| {
             warn!("messages in flight cannot be read back; beginning a new session, which may repeat messages");
             shared.note(Exchanges::forget);
             HashMap::new()
         });
-        shared.exchanges.is_established()
+        match (shared.failed, shared.exchanges.is_established()) {
+            (true, _) => Beginning::Without,
+            (false, true) => Beginning::Resume,
+            (false, false) => Beginning::Anew,
+        }
     }
 
-    /// The store for the client of a connection that was prepared; `ended` is told of exchanges that a former
-    /// connection had begun.
-    pub fn store(&self, ended: impl Fn(Ended) + Send + 'static) -> Store {
-        Store { session: self.clone(), ended: Box::new(ended) }
+    /// The store for the client of a connection that was prepared.
+    pub fn store(&self, tell: impl Fn(News) + Send + 'static) -> Store {
+        Store { session: self.clone(), tell: Box::new(tell) }
     }
 
     /// Notes that the client is made.
@@ -93,11 +124,22 @@ impl Session {
         self.lock().live = true;
     }
 
-    /// Notes that the broker has begun a new session.
-    pub fn establish(&self) {
+    /// Notes that the broker has begun a new session; whether that could be noted.
+    pub fn establish(&self) -> bool {
         let mut shared = self.lock();
         shared.resumed.clear();
         shared.note(Exchanges::establish);
+        !shared.failed
+    }
+
+    /// Forgets the session: the next connection begins a new one.
+    pub fn forget(&self) {
+        self.lock().note(Exchanges::forget);
+    }
+
+    /// Notes that a message's exchange is over, and that the message may be sent in another one.
+    pub fn abandon(&self, seq: Seq) {
+        self.lock().note(|exchanges| exchanges.abandon(seq));
     }
 
     /// Notes what is about to be handed to the library at QoS 1, or a message at QoS 2. Packets leave in this order.
@@ -127,7 +169,10 @@ impl Session {
 
     /// Forgets on disk what is over. Must not come before the journal has it.
     pub fn clear(&self) {
-        self.lock().note(Exchanges::clear);
+        let mut shared = self.lock();
+        if shared.exchanges.is_to_clear() {
+            shared.note(Exchanges::clear);
+        }
     }
 
     /// Makes what is under way durable, for an orderly end.
@@ -142,39 +187,43 @@ impl Session {
 }
 
 impl Shared {
-    /// Changes the exchanges. A disk that fails keeps no message from being sent; a `kill -9` may repeat it then.
+    /// Changes the exchanges. After a failure the file is behind, and a process that went on with it could have the
+    /// broker take a new message for one that it has: the session is given up.
     fn note(&mut self, change: impl FnOnce(&mut Exchanges) -> io::Result<()>) {
         match change(&mut self.exchanges) {
             Ok(()) => {
                 self.disk.ended();
             }
             Err(error) => {
-                log!(self.disk.failed(), "cannot note messages in flight; a kill may repeat them error={error}");
+                self.failed = true;
+                log!(self.disk.failed(), "cannot note messages in flight; QoS 2 may repeat some error={error}");
             }
         }
     }
 
     /// The PUBLISH with this packet identifier is about to leave.
     fn published(&mut self, id: u16, packet: &[&[u8]]) {
-        if self.resumed.contains_key(&id) {
+        let head = packet.first().and_then(|head| head.first()).copied().unwrap_or_default();
+        if head & DUP != 0 {
+            // The library sends again what was noted before.
             return;
         }
         let expected = self.unnumbered.pop_front();
-        let at_qos_2 = packet.first().and_then(|head| head.first()).is_some_and(|head| head >> 1 & 3 == 2);
+        let at_qos_2 = head & QOS == QOS_2;
         match expected {
-            Some(Some(seq)) if at_qos_2 => self.note(|exchanges| exchanges.published(id, seq)),
+            Some(Some(seq)) if at_qos_2 => self.note(|exchanges| exchanges.published(id, seq, head & RETAIN != 0)),
             Some(None) if !at_qos_2 => {}
             expected => error!("the library sends what it was not given packet={id} expected={expected:?}"),
         }
     }
 
     /// The exchange of this packet identifier has ended; how, where a former connection had begun it.
-    fn removed(&mut self, id: u16) -> Option<Ended> {
+    fn removed(&mut self, id: u16) -> Option<News> {
         self.resumed.remove(&id)?;
         let exchange = self.exchanges.get(id)?;
         Some(match exchange.stage {
-            Stage::Published => Ended::Refused(exchange.seq),
-            Stage::Received => Ended::Completed(exchange.seq),
+            Stage::Published => News::Refused(exchange.seq),
+            Stage::Received => News::Completed(exchange.seq),
         })
     }
 }
@@ -182,7 +231,7 @@ impl Shared {
 /// What the library calls.
 pub struct Store {
     session: Session,
-    ended: Box<dyn Fn(Ended) + Send>,
+    tell: Box<dyn Fn(News) + Send>,
 }
 
 /// What a key of the library's names.
@@ -215,12 +264,17 @@ impl ClientPersistence for Store {
     }
 
     fn put(&mut self, key: &str, buffers: Vec<&[u8]>) -> paho_mqtt::Result<()> {
+        let mut shared = self.session.lock();
+        let failed_before = shared.failed;
         match Key::parse(key) {
-            Key::Publish(id) => self.session.lock().published(id, &buffers),
-            Key::Pubrel(id) => self.session.lock().note(|exchanges| exchanges.received(id)),
+            Key::Publish(id) => shared.published(id, &buffers),
+            Key::Pubrel(id) => shared.note(|exchanges| exchanges.received(id)),
             Key::Command => {
-                self.session.lock().commands.insert(key.to_owned(), buffers.concat());
+                shared.commands.insert(key.to_owned(), buffers.concat());
             }
+        }
+        if shared.failed && !failed_before {
+            (self.tell)(News::NotNoted("messages in flight cannot be noted".to_owned()));
         }
         Ok(())
     }
@@ -239,8 +293,8 @@ impl ClientPersistence for Store {
     fn remove(&mut self, key: &str) -> paho_mqtt::Result<()> {
         match Key::parse(key) {
             Key::Publish(id) => {
-                let ended = self.session.lock().removed(id);
-                ended.into_iter().for_each(&self.ended);
+                let news = self.session.lock().removed(id);
+                news.into_iter().for_each(&self.tell);
             }
             Key::Pubrel(_) => {}
             Key::Command => {

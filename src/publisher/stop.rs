@@ -14,7 +14,7 @@ impl Publisher {
     pub(super) fn stop(&mut self) {
         let deadline = Instant::now() + self.config.shutdown_timeout;
         // First of all, for whoever stops us may lose patience. What fails here is tried again below.
-        let _ = self.intake.save_rest(&mut self.spool, &self.counters);
+        let _ = self.intake.save_rest(&mut self.spool, self.window.range_in_flight(), &self.counters);
         info!("stopping in_flight={} backlog={}", self.in_flight(), self.spool.backlog().messages);
         self.wait_until(deadline, |publisher| {
             publisher.in_flight() == 0 && publisher.connection.awaited_status().is_none()
@@ -45,7 +45,7 @@ impl Publisher {
     /// Puts everything on the medium; why that did not work until the deadline.
     fn save(&mut self, deadline: Instant) -> Result<(), String> {
         loop {
-            match self.intake.save_rest(&mut self.spool, &self.counters) {
+            match self.intake.save_rest(&mut self.spool, self.window.range_in_flight(), &self.counters) {
                 Err(_) if Instant::now() < deadline => std::thread::sleep(LAST_TRIES / 5),
                 result => return result,
             }

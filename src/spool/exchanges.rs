@@ -9,13 +9,14 @@
 //!
 //! `docs/spool-format.md` has the layout.
 
+use super::medium;
 use super::record::{u32_at, u64_at};
 use super::segment::sync_directory;
 use crate::message::{Seq, StreamId};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -53,6 +54,8 @@ pub enum Stage {
 pub struct Exchange {
     pub seq: Seq,
     pub stage: Stage,
+    /// Whether it was published to be retained, which the broker may not have allowed: it must be sent again as it was.
+    pub retain: bool,
 }
 
 /// All exchanges of one session.
@@ -77,12 +80,13 @@ impl Exchanges {
     /// The medium's.
     pub fn open(directory: &Path, party: Party) -> io::Result<Exchanges> {
         let path = path(directory);
-        let mut bytes = Vec::new();
-        match File::open(&path) {
-            Ok(file) => file.take(SIZE as u64 + 1).read_to_end(&mut bytes).map(|_| ())?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        let bytes = match medium::read(&path, SIZE as u64 + 1) {
+            // Where some of it cannot be read, nothing of it can be trusted: it is written anew, which mends it.
+            Ok(medium::Content { bytes, bad_blocks: 0 }) => bytes,
+            Ok(_) => Vec::new(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error),
-        }
+        };
         let file = File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
         if bytes.len() != SIZE {
             file.set_len(0)?;
@@ -172,8 +176,13 @@ impl Exchanges {
     ///
     /// # Errors
     /// The medium's.
-    pub fn published(&mut self, id: u16, seq: Seq) -> io::Result<()> {
-        self.under_way.insert(id, Exchange { seq, stage: Stage::Published });
+    pub fn published(&mut self, id: u16, seq: Seq, retain: bool) -> io::Result<()> {
+        // The library may use an identifier again before we know that its exchange has ended.
+        if let Some(former) = self.under_way.insert(id, Exchange { seq, stage: Stage::Published, retain })
+            && former.seq != seq
+        {
+            self.ids.remove(&former.seq);
+        }
         self.ids.insert(seq, id);
         self.over.retain(|over| *over != id);
         self.write_slot(id)
@@ -198,6 +207,25 @@ impl Exchanges {
             self.under_way.remove(&id);
             self.over.push(id);
         }
+    }
+
+    /// A message's exchange is over without the message being finished: it may be sent in another one.
+    ///
+    /// # Errors
+    /// The medium's; the next [`Exchanges::clear`] tries again.
+    pub fn abandon(&mut self, seq: Seq) -> io::Result<()> {
+        let Some(id) = self.ids.remove(&seq) else { return Ok(()) };
+        self.under_way.remove(&id);
+        let written = self.write_slot(id);
+        if written.is_err() {
+            self.over.push(id);
+        }
+        written
+    }
+
+    /// Whether exchanges that are over stand in the file.
+    pub fn is_to_clear(&self) -> bool {
+        !self.over.is_empty()
     }
 
     /// Removes exchanges that are over from the file.
@@ -248,9 +276,10 @@ impl Exchanges {
     /// Writes what is under way under a packet identifier: nothing, as zeros, where there is none.
     fn write_slot(&self, id: u16) -> io::Result<()> {
         let mut bytes = [0; SLOT];
-        if let Some(Exchange { seq, stage }) = self.under_way.get(&id) {
+        if let Some(Exchange { seq, stage, retain }) = self.under_way.get(&id) {
             bytes[..8].copy_from_slice(&seq.0.to_le_bytes());
             bytes[8] = *stage as u8;
+            bytes[9] = u8::from(*retain);
             let sum = slot_sum(self.generation, id, &bytes[..12]);
             bytes[12..].copy_from_slice(&sum.to_le_bytes());
         }
@@ -291,7 +320,7 @@ fn recover(bytes: &[u8], party: Party) -> Option<(u64, BTreeMap<u16, Exchange>)>
         };
         // What does not fit is a slot of a former generation.
         if slot_sum(generation, id, &slot[..12]) == u32_at(slot, 12) {
-            under_way.insert(id, Exchange { seq: Seq(u64_at(slot, 0)), stage });
+            under_way.insert(id, Exchange { seq: Seq(u64_at(slot, 0)), stage, retain: slot[9] != 0 });
         }
     }
     Some((generation, under_way))
@@ -305,7 +334,7 @@ mod tests {
     const PARTY: Party = Party { stream: StreamId(0x3f9a_1c02), session: 7, boot_id: 1 };
 
     fn listed(exchanges: &Exchanges) -> Vec<(u16, u64, Stage)> {
-        exchanges.under_way().map(|(id, Exchange { seq, stage })| (id, seq.0, stage)).collect()
+        exchanges.under_way().map(|(id, Exchange { seq, stage, .. })| (id, seq.0, stage)).collect()
     }
 
     fn established(directory: &Path) -> Exchanges {
@@ -346,7 +375,7 @@ mod tests {
                 match step {
                     Step::Publish(id) if !model.contains_key(&id) => {
                         next += 1;
-                        exchanges.published(id, Seq(next)).unwrap();
+                        exchanges.published(id, Seq(next), false).unwrap();
                         model.insert(id, (next, Stage::Published));
                     }
                     Step::Receive(index) if !ids.is_empty() => {
@@ -376,7 +405,7 @@ mod tests {
     fn an_exchange_that_is_over_stands_in_the_file_until_it_is_cleared() {
         let folder = tempfile::tempdir().unwrap();
         let mut exchanges = established(folder.path());
-        exchanges.published(5, Seq(100)).unwrap();
+        exchanges.published(5, Seq(100), false).unwrap();
         exchanges.received(5).unwrap();
 
         exchanges.end(Seq(100));
@@ -392,13 +421,41 @@ mod tests {
     fn a_packet_identifier_that_is_used_again_is_not_cleared() {
         let folder = tempfile::tempdir().unwrap();
         let mut exchanges = established(folder.path());
-        exchanges.published(5, Seq(100)).unwrap();
+        exchanges.published(5, Seq(100), false).unwrap();
 
         exchanges.end(Seq(100));
-        exchanges.published(5, Seq(101)).unwrap();
+        exchanges.published(5, Seq(101), false).unwrap();
         exchanges.clear().unwrap();
 
         assert_eq!(listed(&Exchanges::open(folder.path(), PARTY).unwrap()), [(5, 101, Stage::Published)]);
+    }
+
+    #[test]
+    fn the_end_of_a_message_leaves_another_one_with_its_identifier_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut exchanges = established(folder.path());
+        exchanges.published(1, Seq(100), false).unwrap();
+
+        exchanges.published(1, Seq(101), true).unwrap();
+        exchanges.end(Seq(100));
+        exchanges.clear().unwrap();
+
+        assert!(exchanges.contains(Seq(101)) && !exchanges.contains(Seq(100)));
+        let reopened = Exchanges::open(folder.path(), PARTY).unwrap();
+        assert_eq!(reopened.get(1), Some(Exchange { seq: Seq(101), stage: Stage::Published, retain: true }));
+    }
+
+    #[test]
+    fn abandoning_one_exchange_leaves_others_that_are_over_in_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut exchanges = established(folder.path());
+        exchanges.published(1, Seq(100), false).unwrap();
+        exchanges.published(2, Seq(101), false).unwrap();
+
+        exchanges.end(Seq(100));
+        exchanges.abandon(Seq(101)).unwrap();
+
+        assert_eq!(listed(&Exchanges::open(folder.path(), PARTY).unwrap()), [(1, 100, Stage::Published)]);
     }
 
     #[test]
@@ -406,7 +463,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let rebooted = Party { boot_id: 2, ..PARTY };
         let mut exchanges = established(folder.path());
-        exchanges.published(5, Seq(100)).unwrap();
+        exchanges.published(5, Seq(100), false).unwrap();
 
         exchanges.flush().unwrap();
         let orderly = Exchanges::open(folder.path(), rebooted).unwrap();
@@ -423,7 +480,7 @@ mod tests {
     fn another_session_is_not_gone_on_with() {
         for other in [Party { session: 8, ..PARTY }, Party { stream: StreamId(1), ..PARTY }] {
             let folder = tempfile::tempdir().unwrap();
-            established(folder.path()).published(5, Seq(100)).unwrap();
+            established(folder.path()).published(5, Seq(100), false).unwrap();
 
             let exchanges = Exchanges::open(folder.path(), other).unwrap();
 
@@ -436,7 +493,7 @@ mod tests {
     fn a_forgotten_session_leaves_nothing_behind() {
         let folder = tempfile::tempdir().unwrap();
         let mut exchanges = established(folder.path());
-        exchanges.published(5, Seq(100)).unwrap();
+        exchanges.published(5, Seq(100), false).unwrap();
 
         exchanges.forget().unwrap();
         let forgotten = Exchanges::open(folder.path(), PARTY).unwrap().is_established();

@@ -38,7 +38,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use writer::Writer;
 
-pub use exchanges::{Exchanges, Stage};
+pub use exchanges::{Exchange, Exchanges, Stage};
 
 /// The largest segment, in bytes: what a drop at `max_size` costs at most.
 const SEGMENT: u64 = 1024 * 1024;

@@ -3,7 +3,7 @@
 use super::segment::sync_directory;
 use crate::message::Message;
 use crate::payload;
-use log::warn;
+use log::{debug, warn};
 use serde_json::json;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -32,19 +32,50 @@ pub fn set_aside(directory: &Path, message: &Message, reason: &str) -> io::Resul
     writeln!(file, "{text}")?;
     file.sync_all()?;
     sync_directory(&directory)?;
-    prune(&directory)?;
+    if let Err(error) = prune(&directory, &name) {
+        // The message is safe; the next one tries again.
+        debug!("rejected messages not pruned error={error}");
+    }
     Ok(name)
 }
 
-/// Removes the oldest files beyond the number to keep.
-fn prune(directory: &Path) -> io::Result<()> {
-    let mut files = fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
-    if files.len() > KEPT {
+/// Removes the oldest files beyond the number to keep, never the newest.
+fn prune(directory: &Path, newest: &Path) -> io::Result<()> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let (entry, path) = entry.map(|entry| (entry.metadata(), entry.path()))?;
+        let metadata = entry?;
+        if metadata.is_file() && path != newest {
+            files.push((metadata.modified()?, path));
+        }
+    }
+    if files.len() >= KEPT {
         files.sort();
-        for file in &files[..files.len() - KEPT] {
+        for (_, file) in &files[..=files.len() - KEPT] {
             warn!("rejected messages are too many; the oldest is removed file={}", file.display());
             fs::remove_file(file)?;
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_stays_whatever_its_name_is_and_what_is_no_file_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        for number in 0..KEPT {
+            fs::write(folder.path().join(format!("f{number:04}.json")), "").unwrap();
+        }
+        fs::create_dir(folder.path().join("0")).unwrap();
+        let newest = folder.path().join("a.json");
+        fs::write(&newest, "").unwrap();
+
+        prune(folder.path(), &newest).unwrap();
+
+        assert!(newest.exists() && folder.path().join("0").exists());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), KEPT + 1);
+    }
 }

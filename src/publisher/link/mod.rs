@@ -9,7 +9,7 @@ mod event;
 mod translate;
 
 use super::packet;
-use super::session::{Ended, Session};
+use super::session::{Beginning, News, Session};
 use crate::config::{Broker, Protocol};
 use crate::message::{Qos, Seq};
 use crate::payload::Outgoing;
@@ -40,8 +40,8 @@ enum About {
     Connect,
     Publish(Publish),
     Disconnect,
-    /// An exchange ended that a former connection had begun.
-    Resumed(Ended),
+    /// The session has something to say.
+    Session(News),
     /// The connection has ended, and not by our doing.
     Lost(Lost),
 }
@@ -64,8 +64,8 @@ pub struct Link {
     session: Option<Session>,
     /// Whether the broker keeps a session of ours that must not be gone on with.
     stale: bool,
-    /// Whether the present connection goes on with a session.
-    goes_on: bool,
+    /// How the present connection begins.
+    beginning: Beginning,
     /// What the broker of the present connection takes.
     limits: Limits,
     rings: Sender<Ring>,
@@ -97,7 +97,7 @@ impl Link {
             will,
             session,
             stale: false,
-            goes_on: false,
+            beginning: Beginning::Without,
             limits: Limits::NONE,
             rings,
             connection: 0,
@@ -117,7 +117,7 @@ impl Link {
     /// [`Lost`] when the attempt failed before it began, as with a password file that cannot be read.
     pub fn connect(&mut self, render: impl Fn(Seq) -> Option<Outgoing>) -> Result<(), Lost> {
         self.close();
-        self.goes_on = self.session.as_ref().is_some_and(|session| session.prepare(render));
+        self.beginning = self.session.as_ref().map_or(Beginning::Without, |session| session.prepare(render));
         let options = self.connect_options()?;
         let client = self.create_client().map_err(|error| Lost::Passing(format!("no MQTT client: {error}")))?;
         if let Some(session) = &self.session {
@@ -145,6 +145,16 @@ impl Link {
         }
     }
 
+    /// The highest quality of service that the broker of the present connection takes.
+    pub fn highest_qos(&self) -> Qos {
+        self.limits.qos
+    }
+
+    /// The session, where the present connection keeps one.
+    fn kept_session(&self) -> Option<&Session> {
+        self.session.as_ref().filter(|_| self.beginning != Beginning::Without)
+    }
+
     /// The session in which messages are published at QoS 2.
     pub fn session(&self) -> Option<&Session> {
         self.session.as_ref()
@@ -165,7 +175,7 @@ impl Link {
         }
         outgoing.qos = outgoing.qos.min(self.limits.qos);
         outgoing.retain &= self.limits.retain;
-        if let Some(session) = &self.session {
+        if let Some(session) = self.kept_session() {
             match (outgoing.qos, what) {
                 (Qos::AtMostOnce, _) => {}
                 (Qos::ExactlyOnce, Publish::Message(seq)) => session.expect(Some(seq)),
@@ -209,8 +219,9 @@ impl Link {
                 Err(error) => Event::Lost(Lost::Ended(format!("connection lost: {error}"))),
             }),
             About::Disconnect => Some(Event::Disconnected),
-            About::Resumed(Ended::Completed(seq)) => Some(Event::Acknowledged(Publish::Message(seq))),
-            About::Resumed(Ended::Refused(seq)) => Some(Event::Refused(Publish::Message(seq), Refusal::Unsaid)),
+            About::Session(News::Completed(seq)) => Some(Event::Acknowledged(Publish::Message(seq))),
+            About::Session(News::Refused(seq)) => Some(Event::Refused(Publish::Message(seq), Refusal::Unsaid)),
+            About::Session(News::NotNoted(reason)) => Some(Event::Lost(Lost::Passing(reason))),
             About::Lost(lost) => Some(Event::Lost(lost)),
         }
     }
@@ -218,13 +229,15 @@ impl Link {
     /// The broker accepted the connection; whether its session is the one that we want.
     fn connected(&mut self, connected: Connected) -> Event {
         self.limits = connected.limits;
-        let Some(session) = &self.session else { return Event::Connected(connected) };
+        let Some(session) = self.kept_session().cloned() else { return Event::Connected(connected) };
         if std::mem::take(&mut self.stale) {
             return Event::Lost(Lost::Passing("ended a session that cannot be gone on with".to_owned()));
         }
         if !connected.session_present {
-            session.establish();
-        } else if !self.goes_on {
+            if !session.establish() {
+                return Event::Lost(Lost::Passing("the new session cannot be noted".to_owned()));
+            }
+        } else if self.beginning != Beginning::Resume {
             self.stale = true;
             let reason = "the broker keeps a session that cannot be gone on with";
             return Event::Lost(Lost::Passing(reason.to_owned()));
@@ -237,11 +250,11 @@ impl Link {
             self.keeper = Some(CreateOptionsBuilder::new().persistence(PersistenceType::None).create_client()?);
         }
         let (rings, connection) = (self.rings.clone(), self.connection);
-        let store = self.session.as_ref().map(|session| {
+        let store = self.kept_session().map(|session| {
             let rings = rings.clone();
-            let store = session.store(move |ended| {
+            let store = session.store(move |news| {
                 // Nobody listens any more once the publisher is gone.
-                let _ = rings.send(Ring { connection, about: About::Resumed(ended) });
+                let _ = rings.send(Ring { connection, about: About::Session(news) });
             });
             PersistenceType::User(Box::new(Box::new(store)))
         });
@@ -271,14 +284,14 @@ impl Link {
         let mut options = ConnectOptionsBuilder::with_mqtt_version(version(self.broker.protocol));
         match self.broker.protocol {
             Protocol::V5 => {
-                options.clean_start(!self.goes_on);
-                if self.session.is_some() {
+                options.clean_start(self.beginning != Beginning::Resume);
+                if self.beginning != Beginning::Without {
                     options.properties(session_expiry(self.broker.session_expiry));
                 }
             }
             // In 3.1.1 one flag says both: forget the former session, and forget this one at its end.
             Protocol::V311 => {
-                options.clean_session(self.session.is_none() || self.stale);
+                options.clean_session(self.beginning == Beginning::Without || self.stale);
             }
         }
         options
