@@ -2,7 +2,7 @@
 
 PACKAGES := cmake gcc libc6-dev make pkg-config libssl-dev mosquitto mosquitto-clients iproute2 faketime fiu-utils
 
-.PHONY: help demo test soak lint bench deps build
+.PHONY: help demo test soak lint bench bench-flash deps build
 
 help: ## Says what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -27,6 +27,9 @@ lint: deps ## Checks formatting, lints and documentation
 
 bench: deps ## Measures the drain of a backlog beside the bare MQTT library
 	cargo bench --bench drain
+
+bench-flash: deps ## Measures what a durable message costs the medium, beside SQLite and redb; needs root
+	cargo bench --bench flash
 
 build: deps ## Builds the release binary, target/release/packhorse
 	cargo build --release
