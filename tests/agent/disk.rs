@@ -27,7 +27,14 @@ fn gateway_on(disk: &SmallDisk, url: &str, qos: u8) -> Gateway {
 }
 
 /// The disk fails and works again while messages flow: both streams are complete, and the log says so once.
-fn survives(broker: &Broker, gateway: &Gateway, agent: Agent, fail: impl Fn(&Agent), mend: impl Fn(&Agent)) {
+fn survives(
+    broker: &Broker,
+    gateway: &Gateway,
+    agent: Agent,
+    fail: impl Fn(&Agent),
+    mend: impl Fn(&Agent),
+    allowed_duplicates: usize,
+) {
     let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
     subscriber.wait_for_count(100);
     let (spool, first) = subscriber.arrivals()[0].identity();
@@ -53,7 +60,8 @@ fn survives(broker: &Broker, gateway: &Gateway, agent: Agent, fail: impl Fn(&Age
         println!("stream {stream}, from {expected}");
         let last = *judgement.seqs.last().unwrap();
         assert!((expected..=last).all(|seq| judgement.seqs.contains(&seq)), "a gap in {stream}");
-        assert_eq!((judgement.duplicates, judgement.disorder.len()), (0, 0), "{:?}", judgement.disorder);
+        assert!(judgement.disorder.is_empty(), "{:?}", judgement.disorder);
+        assert!(judgement.duplicates <= allowed_duplicates, "{} duplicates", judgement.duplicates);
     }
     let info = log_files(&gateway.logs(), "info.log.").concat();
     assert_eq!(info.matches("cannot write the spool").count(), 1, "one warning for the row: {info}");
@@ -64,7 +72,7 @@ fn a_full_disk(qos: u8) {
     let broker = Broker::start();
     let gateway = gateway_on(&disk, &broker.url(), qos);
     let agent = gateway.start();
-    survives(&broker, &gateway, agent, |_| disk.fill(), |_| disk.free());
+    survives(&broker, &gateway, agent, |_| disk.fill(), |_| disk.free(), 0);
 }
 
 #[test]
@@ -94,24 +102,30 @@ fn control(fifo: &Path, agent: &Agent, command: &str) {
     assert!(output.status.success(), "{output:?}");
 }
 
-fn a_disk_whose_calls_fail(calls: &str) {
+fn a_disk_whose_calls_fail(calls: &str, qos: u8, allowed_duplicates: usize) {
     let Some(preload) = preload() else { return };
     let broker = Broker::start();
-    let gateway = Gateway::new(&broker.url(), &Settings { interval: "2ms", ..Settings::default() });
+    let gateway = Gateway::new(&broker.url(), &Settings { qos, interval: "2ms", ..Settings::default() });
     let fifo = gateway.logs().with_extension("fiu");
     let agent = gateway.start_with(&[("LD_PRELOAD", preload), ("FIU_CTRL_FIFO", fifo.to_str().unwrap())]);
     // 5 is EIO.
     let fail = |agent: &Agent| control(&fifo, agent, &format!("enable name={calls},failinfo=5"));
     let mend = |agent: &Agent| control(&fifo, agent, &format!("disable name={calls}"));
-    survives(&broker, &gateway, agent, fail, mend);
+    survives(&broker, &gateway, agent, fail, mend, allowed_duplicates);
 }
 
 #[test]
 fn a_disk_that_cannot_flush() {
-    a_disk_whose_calls_fail("posix/io/sync/fdatasync");
+    a_disk_whose_calls_fail("posix/io/sync/fdatasync", 1, 0);
 }
 
 #[test]
 fn a_disk_that_cannot_write() {
-    a_disk_whose_calls_fail("posix/io/rw/pwrite");
+    a_disk_whose_calls_fail("posix/io/rw/pwrite", 1, 0);
+}
+
+#[test]
+fn a_disk_that_cannot_note_what_is_in_flight_at_qos_2() {
+    // What is in flight when the session has to be given up may be repeated: at most a window.
+    a_disk_whose_calls_fail("posix/io/rw/pwrite", 2, 20);
 }

@@ -231,3 +231,16 @@ fn a_quota_that_is_exceeded_is_waited_out() {
         assert_eq!(rejected(&gateway), Vec::<PathBuf>::new());
     }
 }
+
+#[test]
+fn messages_at_qos_0_do_not_hide_the_one_that_the_broker_ends_the_connection_over() {
+    let broker = Scripted::start(Script::default().react(is_poison, Response::Close, ALWAYS));
+    let gateway = with_poison(&broker, "3.1.1", 0, "poison");
+    gateway.edit("interval: 500ms}", "interval: 500ms, qos: 1}");
+
+    let agent = gateway.start();
+    wait_until("two messages are set aside", || rejected(&gateway).len() >= 2);
+    wait_for_more(&broker, 50);
+
+    agent.kill();
+}
