@@ -195,6 +195,11 @@ impl OpenSegment {
             };
             let end = self.at + frame.length;
             return Ok(Some(match frame.content {
+                Content::Padding => {
+                    self.at = end;
+                    wanted = super::record::FRAME;
+                    continue;
+                }
                 Content::Route(id, route) => {
                     self.at = end;
                     Record::Route(id, route)

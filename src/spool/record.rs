@@ -4,7 +4,7 @@
 //! offset size
 //!  0     2    check of the six bytes below: where a record begins and how long it is can be trusted although its
 //!             body is damaged
-//!  2     1    kind: 1 route, 2 message
+//!  2     1    kind: 1 route, 2 message, 3 padding
 //!  3     1    flags: bit 0 "settled", see [`Frame::settled`]
 //!  4     4    length of the body in bytes
 //!  8     4    CRC32C over the eight bytes above and the body
@@ -14,7 +14,8 @@
 //! All numbers are little-endian. Both checksums are seeded with the segment's first seq, so a record of another
 //! segment is never taken for one of this. A route's body: id (4), qos (1), retain (1), format (1), zero (1), expiry in
 //! seconds (4, zero: none), then device, source and topic, each with its length (2) before it. A message's body: seq
-//! (8), wall clock (8), boot clock (8), boot id (4), route id (4), data.
+//! (8), wall clock (8), boot clock (8), boot id (4), route id (4), data. Padding's body means
+//! nothing.
 //!
 //! A message names its route by number. The number is made from the route's content and each segment repeats the
 //! routes that it uses, so a damaged route can be learned from any other segment.
@@ -29,6 +30,9 @@ pub const FRAME: usize = 12;
 const MESSAGE: usize = 32;
 const KIND_ROUTE: u8 = 1;
 const KIND_MESSAGE: u8 = 2;
+const KIND_PADDING: u8 = 3;
+/// What padding's body consists of: no record ends with a zero byte.
+const PADDING: u8 = 0xff;
 const FLAG_SETTLED: u8 = 1;
 
 /// Names a route inside the spool.
@@ -76,6 +80,7 @@ pub struct StoredMessage<'a> {
 pub enum Content<'a> {
     Route(RouteId, Arc<Route>),
     Message(StoredMessage<'a>),
+    Padding,
 }
 
 /// A record whose checksum held.
@@ -130,6 +135,13 @@ pub fn encode_route(out: &mut Vec<u8>, seed: Seed, settled: Settled, id: RouteId
     finish(out, seed, start);
 }
 
+/// Appends a record of `length` bytes, at least [`FRAME`] and one, that says nothing.
+pub fn encode_padding(out: &mut Vec<u8>, seed: Seed, settled: Settled, length: usize) {
+    let start = begin(out, KIND_PADDING, settled);
+    out.resize(start + length, PADDING);
+    finish(out, seed, start);
+}
+
 /// Reads the record at the start of `bytes`. Never panics, whatever they are.
 pub fn decode(bytes: &[u8], seed: Seed) -> Decoded<'_> {
     let Some(head) = bytes.get(..FRAME) else {
@@ -150,6 +162,7 @@ pub fn decode(bytes: &[u8], seed: Seed) -> Decoded<'_> {
     let content = match head[2] {
         KIND_ROUTE => get_route(body).map(|(id, route)| Content::Route(id, Arc::new(route))),
         KIND_MESSAGE => get_message(body).map(Content::Message),
+        KIND_PADDING => Some(Content::Padding),
         _ => None,
     };
     let settled = if head[3] & FLAG_SETTLED == 0 { Settled::No } else { Settled::Yes };
@@ -162,6 +175,11 @@ pub fn length_of(bytes: &[u8], seed: Seed) -> Option<usize> {
     let head = bytes.get(..FRAME)?;
     let check = u16::from_le_bytes([head[0], head[1]]);
     (check == head_check(seed, &head[2..8])).then(|| FRAME.saturating_add(u32_at(head, 4) as usize))
+}
+
+/// Whether the record at the start of `bytes` is padding, as far as its head can be trusted, whatever its body is.
+pub fn is_padding(bytes: &[u8], seed: Seed) -> bool {
+    length_of(bytes, seed).is_some() && bytes[2] == KIND_PADDING
 }
 
 fn begin(out: &mut Vec<u8>, kind: u8, settled: Settled) -> usize {
@@ -304,6 +322,18 @@ mod tests {
             prop_assert_eq!(bytes.len(), route_length(&route));
             let content = Content::Route(id, Arc::new(route));
             prop_assert_eq!(decoded, Decoded::Record(Frame { content, length: bytes.len(), settled: Settled::No }));
+        }
+
+        #[test]
+        fn padding_has_the_length_that_was_asked_for(length in FRAME + 1..4096) {
+            let seed = Seed::of(Seq(7));
+            let mut bytes = Vec::new();
+
+            encode_padding(&mut bytes, seed, Settled::No, length);
+
+            prop_assert!(is_padding(&bytes, seed) && bytes.last() != Some(&0));
+            let expected = Frame { content: Content::Padding, length, settled: Settled::No };
+            prop_assert_eq!(decode(&bytes, seed), Decoded::Record(expected));
         }
 
         #[test]

@@ -13,7 +13,7 @@
 //! 28     4    CRC32C over the 28 bytes above
 //! ```
 
-use super::record::{Content, Decoded, FRAME, Frame, Seed, Settled, decode, length_of, u32_at, u64_at};
+use super::record::{Content, Decoded, FRAME, Frame, Seed, Settled, decode, is_padding, length_of, u32_at, u64_at};
 use crate::message::{Seq, StreamId};
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -175,7 +175,8 @@ pub fn find_tail(bytes: &[u8], first: Seq) -> Tail {
             _ => match behind_damage(bytes, offset, seed, next) {
                 Some(found) => offset = found,
                 None => {
-                    let next = if is_torn(bytes, offset, seed, size) { next } else { next.next() };
+                    let holds_none = is_padding(&bytes[offset..], seed) || is_torn(bytes, offset, seed, size);
+                    let next = if holds_none { next } else { next.next() };
                     return Tail { next, offset, state: TailState::Broken };
                 }
             },
@@ -197,7 +198,8 @@ fn behind_damage(bytes: &[u8], offset: usize, seed: Seed, next: Seq) -> Option<u
     if is_torn(bytes, offset, seed, bytes.len()) { None } else { Some(found) }
 }
 
-/// The first good record at `from` or behind it whose seq is not below `next`.
+/// The first good record at `from` or behind it whose seq is not below `next`. Padding is none: it does not tell how
+/// many messages are missing before it.
 pub fn resync(bytes: &[u8], from: usize, seed: Seed, next: Seq) -> Option<usize> {
     let mut at = from;
     while at < bytes.len() {
@@ -205,7 +207,9 @@ pub fn resync(bytes: &[u8], from: usize, seed: Seed, next: Seq) -> Option<usize>
         let kind = at + 2 + bytes.get(at + 2..)?.iter().position(|byte| *byte != 0)?;
         at = kind - 2;
         if length_of(&bytes[at..], seed).is_some()
-            && matches!(decode(&bytes[at..], seed), Decoded::Record(frame) if follows(&frame, next))
+            && let Decoded::Record(frame) = decode(&bytes[at..], seed)
+            && frame.content != Content::Padding
+            && follows(&frame, next)
         {
             return Some(at);
         }
@@ -216,14 +220,14 @@ pub fn resync(bytes: &[u8], from: usize, seed: Seed, next: Seq) -> Option<usize>
 
 fn follows(frame: &Frame<'_>, next: Seq) -> bool {
     match &frame.content {
-        Content::Route(..) => true,
+        Content::Route(..) | Content::Padding => true,
         Content::Message(message) => message.seq >= next,
     }
 }
 
 fn after(frame: &Frame<'_>, next: Seq) -> Seq {
     match &frame.content {
-        Content::Route(..) => next,
+        Content::Route(..) | Content::Padding => next,
         Content::Message(message) => message.seq.next(),
     }
 }

@@ -348,6 +348,98 @@ fn a_flipped_byte_costs_at_most_one_message() {
     }
 }
 
+/// A spool with one message of about 200 bytes in each commit, so that pages are padded; the last thing in it is padding.
+fn padded(directory: &Path) -> (Spool, u64) {
+    let mut spool = open(&config(directory)).unwrap();
+    for number in 1.. {
+        let mut sample = samples([number]);
+        sample[0].data = format!("{{\"text\":\"{}\"}}", "x".repeat(200)).into_bytes();
+        append(&mut spool, &sample);
+        if number > 40 && spool.writer.committed_offset().is_multiple_of(4096) {
+            return (spool, number);
+        }
+    }
+    unreachable!("every seventeenth message or so ends a page")
+}
+
+#[test]
+fn a_record_that_a_page_has_no_room_for_begins_the_next_one() {
+    let folder = folder();
+    let (spool, count) = padded(folder.path());
+    let end = spool.writer.committed_offset();
+    drop(spool);
+
+    let mut spool = open(&config(folder.path())).unwrap();
+    let (messages, lost) = drain(&mut spool);
+    let next = append(&mut spool, &samples([count + 1]));
+    let behind = drain(&mut spool).0;
+
+    assert_eq!(seqs(&messages), (1..=count).collect::<Vec<_>>());
+    assert!(lost.is_empty());
+    assert_eq!(next, Seq(count + 1)..=Seq(count + 1));
+    assert_eq!(seqs(&behind), [count + 1]);
+    assert!(spool.writer.committed_offset() > end && spool.segments.len() == 1, "appending goes on behind the padding");
+}
+
+#[test]
+fn a_flipped_byte_before_or_in_padding_costs_at_most_one_message() {
+    let folder = folder();
+    let (spool, count) = padded(folder.path());
+    let end = usize::try_from(spool.writer.committed_offset()).unwrap();
+    drop(spool);
+    let name = newest(folder.path());
+    let whole = fs::read(&name).unwrap();
+
+    for at in (end - 4096 - 500..end - 4096 + 300).chain(end - 500..end) {
+        let copy = self::folder();
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x41;
+        fs::write(copy.path().join(name.file_name().unwrap()), bytes).unwrap();
+
+        let mut spool = open(&config(copy.path())).unwrap();
+        let next = *append(&mut spool, &samples([count + 1])).end();
+        let (messages, lost) = drain(&mut spool);
+
+        assert!((count + 1..=count + 2).contains(&next.0), "byte {at}: a seq was given out twice");
+        let present: BTreeSet<u64> = seqs(&messages).into_iter().collect();
+        assert!(present.is_disjoint(&lost) && (present.len() + lost.len()) as u64 == next.0, "byte {at}: {lost:?}");
+        assert!(lost.len() <= 1, "byte {at}: {lost:?}");
+    }
+}
+
+#[test]
+fn a_write_torn_before_or_in_padding_gives_its_number_again() {
+    let folder = folder();
+    let (spool, count) = padded(folder.path());
+    let end = usize::try_from(spool.writer.committed_offset()).unwrap();
+    drop(spool);
+    let name = newest(folder.path());
+    let whole = fs::read(&name).unwrap();
+    let seed = record::Seed::of(Seq(1));
+    let begin = (segment::HEADER..end)
+        .rev()
+        .find(|at| segment::resync(&whole[..end], *at, seed, Seq(count)) == Some(*at))
+        .expect("the last message's record");
+
+    for missing in begin / 512..end / 512 {
+        for rest_too in [false, true] {
+            let copy = self::folder();
+            let mut bytes = whole.clone();
+            let sector = missing * 512;
+            bytes[sector.max(begin)..if rest_too { end } else { sector + 512 }].fill(0);
+            fs::write(copy.path().join(name.file_name().unwrap()), bytes).unwrap();
+
+            let mut spool = open(&config(copy.path())).unwrap();
+            let next = append(&mut spool, &samples([0])).start().0;
+            let (messages, lost) = drain(&mut spool);
+
+            assert!((count..=count + 1).contains(&next), "sector {missing}: {next}");
+            assert_eq!(seqs(&messages), (1..=next).collect::<Vec<_>>(), "sector {missing}");
+            assert!(lost.is_empty(), "sector {missing}");
+        }
+    }
+}
+
 #[test]
 fn a_lost_segment_and_foreign_files_cost_nothing_else() {
     let folder = folder();

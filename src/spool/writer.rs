@@ -1,7 +1,7 @@
 //! Writes the newest segment: samples become records, records become durable.
 
 use super::medium;
-use super::record::{self, Content, Decoded, RouteId, Seed, Settled, decode, message_length, route_length};
+use super::record::{self, Content, Decoded, FRAME, RouteId, Seed, Settled, decode, message_length, route_length};
 use super::segment::{self, HEADER, Header, Tail, TailState};
 use crate::message::{Route, Sample, Seq, StreamId};
 use log::warn;
@@ -12,6 +12,11 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
+
+/// What file systems write at least, and flash too.
+const PAGE: u64 = 4096;
+/// The most that padding takes from a page: it must not cost the spool much of its room.
+const MOST_PADDING: u64 = 512;
 
 /// The segment being written, and the messages in it that are not on the medium yet.
 #[derive(Debug)]
@@ -201,6 +206,7 @@ impl Writer {
         if self.uncommitted.is_empty() {
             return Ok(());
         }
+        self.pad();
         if let Err(error) = self.write().and_then(|()| self.file.sync_data()) {
             self.written = 0;
             return Err(error);
@@ -226,6 +232,20 @@ impl Writer {
         self.committed_offset = HEADER as u64;
         self.explained.clear();
         Ok(())
+    }
+
+    /// Fills the last page up when another commit like this one would touch one page less from the next one on: every
+    /// page that a commit touches is written whole.
+    fn pad(&mut self) {
+        let committing = self.uncommitted.len() as u64;
+        let end = self.committed_offset + committing;
+        let rest = end.next_multiple_of(PAGE) - end;
+        let pages = |offset: u64| (offset % PAGE + committing).div_ceil(PAGE);
+        if (FRAME as u64 + 1..=MOST_PADDING).contains(&rest) && end + rest <= self.size && pages(end) > pages(0) {
+            let settled = self.settled();
+            let length = usize::try_from(rest).expect("less than a page");
+            record::encode_padding(&mut self.uncommitted, self.seed, settled, length);
+        }
     }
 
     fn settled(&self) -> Settled {
