@@ -2,7 +2,7 @@
 
 PACKAGES := cmake gcc libc6-dev make pkg-config libssl-dev mosquitto mosquitto-clients iproute2 faketime fiu-utils
 
-.PHONY: help demo test soak lint bench bench-flash deps build
+.PHONY: help demo test soak lint bench bench-flash bench-scale deps build
 
 help: ## Says what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -30,6 +30,9 @@ bench: deps ## Measures the drain of a backlog beside the bare MQTT library
 
 bench-flash: deps ## Measures what a durable message costs the medium, beside SQLite and redb; needs root
 	cargo bench --bench flash
+
+bench-scale: deps ## Measures start, memory and drain as the backlog grows to a million messages
+	cargo bench --bench scale
 
 build: deps ## Builds the release binary, target/release/packhorse
 	cargo build --release

@@ -8,23 +8,17 @@
 #[path = "../tests/agent/support/mod.rs"]
 mod support;
 
-use packhorse::clock::Clock;
-use packhorse::config::{self, Sync, WhenFull};
-use packhorse::message::{Format, Message, Qos, Route, Sample, Seq, StreamId};
+mod load;
+
+use load::{MARKS, PAYLOAD, agent, fill, median as middle, peak, samples, seconds};
+use packhorse::message::{Message, Sample, Seq, StreamId};
 use packhorse::payload;
-use packhorse::spool::Spool;
 use std::collections::VecDeque;
-use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::{Broker, Subscriber, wait_for};
 
-/// Bytes of a payload.
-const PAYLOAD: usize = 200;
-/// The kernel's unit of CPU time in /proc/PID/stat (proc(5); 100 on all Linux systems that run this).
-const TICKS_PER_SECOND: f64 = 100.0;
 const ROUNDS: usize = 3;
 
 /// What one process did.
@@ -70,91 +64,34 @@ fn main() {
 fn measure(count: u64, window: u16, start: fn(&str, &Path, u64, u16) -> Child) -> Figures {
     let broker = Broker::with(&format!("allow_anonymous true\nmax_inflight_messages {window}"));
     // Sees the first and the last message alone, so that it costs nothing.
-    let edges = Subscriber::start(&broker.url(), "edge/+");
+    let edges = Subscriber::start(&broker.url(), MARKS);
     let folder = tempfile::tempdir().unwrap();
     let mut child = start(&broker.url(), folder.path(), count, window);
     edges.wait_for_count(1);
     let begin = Instant::now();
     edges.wait_for_count(2);
     let elapsed = begin.elapsed();
-    let (ticks, kibibytes) = usage(child.id());
+    let (seconds, kibibytes) = (seconds(child.id()), peak(child.id()));
     child.kill().unwrap();
     child.wait().unwrap();
     #[allow(clippy::cast_precision_loss, reason = "counts are small")]
     let count = count as f64;
-    Figures { rate: count / elapsed.as_secs_f64(), microseconds: ticks / TICKS_PER_SECOND / count * 1e6, kibibytes }
-}
-
-/// CPU ticks and peak memory in KiB of a process.
-fn usage(id: u32) -> (f64, f64) {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    let ticks = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
-    let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    (ticks, peak.trim().trim_end_matches(" kB").parse().unwrap())
+    Figures { rate: count / elapsed.as_secs_f64(), microseconds: seconds / count * 1e6, kibibytes }
 }
 
 fn median(figures: &[Figures]) -> Figures {
-    let of = |value: fn(&Figures) -> f64| {
-        let mut values: Vec<f64> = figures.iter().map(value).collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
+    let of = |value: fn(&Figures) -> f64| middle(figures.iter().map(value).collect());
     Figures { rate: of(|f| f.rate), microseconds: of(|f| f.microseconds), kibibytes: of(|f| f.kibibytes) }
 }
 
-fn route(topic: &str) -> Arc<Route> {
-    Arc::new(Route {
-        device: "gateway-7".to_owned(),
-        source: "wind".to_owned(),
-        topic: topic.to_owned(),
-        qos: Qos::AtLeastOnce,
-        retain: false,
-        format: Format::Json,
-        expiry: None,
-    })
-}
-
-/// The samples from the first to the last, whose payloads have the wanted size; the edges go to topics of their own.
-fn samples(count: u64) -> impl Iterator<Item = Sample> {
-    let routes = [route("edge/first"), route("telemetry/gateway-7/wind"), route("edge/last")];
-    let taken = Clock::new().now();
-    let empty = Sample { route: Arc::clone(&routes[1]), taken, data: Vec::new() };
-    let frame = payload::outgoing(&Message { stream: StreamId(0), seq: Seq(10_000), sample: empty }, Duration::ZERO);
-    let data = format!("{{\"text\":\"{}\"}}", "x".repeat(PAYLOAD - frame.payload.len() - 11)).into_bytes();
-    (1..=count).map(move |number| {
-        let route = Arc::clone(&routes[usize::from(number > 1) + usize::from(number == count)]);
-        Sample { route, taken, data: data.clone() }
-    })
-}
-
 fn start_agent(url: &str, folder: &Path, count: u64, window: u16) -> Child {
-    let directory = folder.join("spool");
-    let config = config::Spool {
-        directory,
-        max_size: 1 << 30,
-        max_age: None,
-        when_full: WhenFull::DropOldest,
-        sync: Sync::Always,
-    };
-    let mut spool = Spool::open(&config, &[]).unwrap();
-    let samples: Vec<Sample> = samples(count).collect();
-    for batch in samples.chunks(1000) {
-        assert_eq!(spool.append(batch, None).taken, batch.len());
-        spool.commit().unwrap();
-    }
-    drop(spool);
-    let path = folder.display();
-    let text = format!(
-        "broker: {{url: \"{url}\", client_id: drain}}\ntelemetry: {{interval: 1h, sources: [{{name: w, type: simulated}}]}}\n\
-         spool: {{directory: {path}/spool, max_size: 1GiB}}\ndelivery: {{window: {window}}}\n\
-         logging: {{directory: {path}/log}}\nstatus: {{topic: ~}}\n"
-    );
-    fs::write(folder.join("config.yaml"), text).unwrap();
-    let config = folder.join("config.yaml");
-    let agent = Command::new(env!("CARGO_BIN_EXE_packhorse")).arg("--config").arg(config).stdout(Stdio::null()).spawn();
-    agent.unwrap()
+    fill(folder, count, edges(count));
+    agent(url, folder, window).stdout(Stdio::null()).spawn().unwrap()
+}
+
+/// The first and the last message are marked.
+fn edges(count: u64) -> impl Iterator<Item = Sample> {
+    samples(move |number| number == 1 || number == count)
 }
 
 fn start_bare(url: &str, _folder: &Path, count: u64, window: u16) -> Child {
@@ -179,7 +116,7 @@ fn publish_bare(url: &str, count: u64, window: usize) {
     let window_option = i32::try_from(window).unwrap();
     client.connect(paho_mqtt::ConnectOptionsBuilder::new_v5().max_inflight(window_option).finalize()).wait().unwrap();
     let mut tokens: VecDeque<paho_mqtt::DeliveryToken> = VecDeque::new();
-    for (seq, sample) in (1..).zip(samples(count)) {
+    for (seq, sample) in (1..=count).zip(edges(count)) {
         if tokens.len() == window {
             tokens.pop_front().unwrap().wait().unwrap();
         }
