@@ -1,6 +1,6 @@
 # What building, testing and trying out packhorse needs. Everything beyond Rust itself comes from Debian's packages.
 
-PACKAGES := cmake gcc libc6-dev make pkg-config libssl-dev mosquitto mosquitto-clients iproute2 faketime fiu-utils
+PACKAGES := cmake gcc libc6-dev make pkg-config libssl-dev mosquitto mosquitto-clients iproute2 faketime fiu-utils libsqlite3-dev
 
 .PHONY: help demo test soak lint bench bench-flash bench-scale deps build
 
