@@ -112,6 +112,8 @@ impl Spool {
         fs::create_dir_all(&directory).map_err(fail("create the folder"))?;
         let lock = lock(&directory)?;
         let mut segments = list(&directory).map_err(fail("list the folder"))?;
+        // A process that was killed may have left names that the system holds and the medium does not.
+        segment::sync_directory(&directory).map_err(fail("flush the folder"))?;
         let recovered = Journal::read(&directory).map_err(fail("read the journal"))?;
         let segment_size = (config.max_size / SEGMENTS).clamp(64 * 1024, SEGMENT);
 

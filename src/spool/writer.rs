@@ -61,13 +61,16 @@ impl Writer {
             return Self::create_first(directory, stream, at_least, size, segments);
         };
         let name = segment::path(directory, first);
+        let file = File::options().read(true).write(true).open(&name)?;
+        // A process that was killed may have left records that the system holds and the medium does not. They count as
+        // accepted from here on.
+        file.sync_data()?;
         let medium::Content { bytes, bad_blocks } = medium::read(&name, u64::MAX)?;
         let tail = segment::find_tail(&bytes, first);
         // What cannot be read may have been accepted: no seq is given out that may stand there.
         let unreadable = bad_blocks * (medium::BLOCK / message_length(0) + 1) as u64;
         let next = Seq(tail.next.0 + unreadable).max(at_least);
         if tail.state == TailState::Clean && next == tail.next {
-            let file = File::options().read(true).write(true).open(&name)?;
             return Ok(Self::resume(file, first, bytes.len() as u64, &bytes, tail));
         }
         warn!("newest segment does not end cleanly; going on in a new one file={} next_seq={next}", name.display());
