@@ -91,7 +91,7 @@ impl Exchanges {
         if bytes.len() != SIZE {
             file.set_len(0)?;
             file.write_all_at(&vec![0; SIZE], 0)?;
-            file.sync_all()?;
+            medium::sync_all(&file)?;
             sync_directory(directory)?;
         }
         let mut exchanges = Exchanges {
@@ -114,7 +114,7 @@ impl Exchanges {
         }
         exchanges.write_header(0)?;
         // From here on slots change without a flush: a mark of an orderly end must be gone before that.
-        exchanges.file.sync_data()?;
+        medium::sync_data(&exchanges.file)?;
         Ok(exchanges)
     }
 
@@ -246,9 +246,9 @@ impl Exchanges {
     /// The medium's.
     pub fn flush(&mut self) -> io::Result<()> {
         self.clear()?;
-        self.file.sync_data()?;
+        medium::sync_data(&self.file)?;
         self.write_header(FLAG_FLUSHED)?;
-        self.file.sync_data()
+        medium::sync_data(&self.file)
     }
 
     fn begin(&mut self, established: bool) -> io::Result<()> {

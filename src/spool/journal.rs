@@ -96,7 +96,7 @@ impl Journal {
         file.write_all_at(&vec![0; 2 * HALF], 0)?;
         let mut journal = Journal { file, stream, finished, generation: 0, offset: 0, pending: Vec::new() };
         journal.switch()?;
-        journal.file.sync_all()?;
+        medium::sync_all(&journal.file)?;
         fs::rename(&begun, directory.join("journal"))?;
         sync_directory(directory)?;
         Ok(journal)
@@ -148,7 +148,7 @@ impl Journal {
     /// The medium's.
     pub fn sync(&mut self) -> io::Result<()> {
         self.write()?;
-        self.file.sync_data()
+        medium::sync_data(&self.file)
     }
 
     /// Begins the other half with a snapshot of everything, noted entries included, and makes it durable, for the
@@ -158,7 +158,7 @@ impl Journal {
         let snapshot = encode_snapshot(self.stream, generation, &self.finished);
         let start = half_of(generation) * HALF;
         self.file.write_all_at(&snapshot, start as u64)?;
-        self.file.sync_data()?;
+        medium::sync_data(&self.file)?;
         self.generation = generation;
         self.offset = start + snapshot.len();
         self.pending.clear();

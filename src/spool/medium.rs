@@ -1,5 +1,8 @@
-//! Reading from a medium that has bad places: a sector that cannot be read is damage like any other, and reads as
-//! zeros, so that what is around it is found.
+//! What a medium does that a file system does not hide.
+//!
+//! It has bad places: a sector that cannot be read is damage like any other, and reads as zeros, so that what is around
+//! it is found. And it holds what was flushed, no more: every flush of the spool goes through here, where the tests
+//! see it.
 
 use log::warn;
 use std::fs::File;
@@ -11,6 +14,26 @@ use std::path::Path;
 pub const BLOCK: usize = 4096;
 /// The device could not read (errno-base.h).
 const EIO: i32 = 5;
+
+/// Waits until a file's content is on the medium.
+///
+/// # Errors
+/// The medium's.
+pub fn sync_data(file: &File) -> io::Result<()> {
+    #[cfg(test)]
+    super::power_cut::flushing(file);
+    file.sync_data()
+}
+
+/// Waits until a file, or the names in a folder, is on the medium with all that the system knows about it.
+///
+/// # Errors
+/// The medium's.
+pub fn sync_all(file: &File) -> io::Result<()> {
+    #[cfg(test)]
+    super::power_cut::flushing(file);
+    file.sync_all()
+}
 
 /// Reads like `read_at`, with zeros for what cannot be read. May read less than the buffer holds; zero is the end.
 ///

@@ -14,6 +14,8 @@ mod exchanges;
 mod finished;
 mod journal;
 mod medium;
+#[cfg(test)]
+mod power_cut;
 mod reader;
 mod record;
 mod rejected;

@@ -1,5 +1,6 @@
 //! Messages that the broker will never take, kept out of the way: one JSON file each, for whoever wants to look.
 
+use super::medium;
 use super::segment::sync_directory;
 use crate::message::Message;
 use crate::payload;
@@ -30,7 +31,7 @@ pub fn set_aside(directory: &Path, message: &Message, reason: &str) -> io::Resul
     let name = directory.join(format!("{}-{:020}.json", message.stream, message.seq.0));
     let mut file = File::create(&name)?;
     writeln!(file, "{text}")?;
-    file.sync_all()?;
+    medium::sync_all(&file)?;
     sync_directory(&directory)?;
     if let Err(error) = prune(&directory, &name) {
         // The message is safe; the next one tries again.

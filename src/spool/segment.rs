@@ -13,6 +13,7 @@
 //! 28     4    CRC32C over the 28 bytes above
 //! ```
 
+use super::medium;
 use super::record::{Content, Decoded, FRAME, Frame, Seed, Settled, decode, is_padding, length_of, u32_at, u64_at};
 use crate::message::{Seq, StreamId};
 use std::ffi::OsStr;
@@ -121,7 +122,7 @@ fn write_zeros(name: &Path, header: Header) -> io::Result<File> {
         left -= part;
     }
     file.write_all_at(&header.encode(), 0)?;
-    file.sync_all()?;
+    medium::sync_all(&file)?;
     Ok(file)
 }
 
@@ -130,7 +131,7 @@ fn write_zeros(name: &Path, header: Header) -> io::Result<File> {
 /// # Errors
 /// The medium's.
 pub fn sync_directory(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
+    medium::sync_all(&File::open(directory)?)
 }
 
 /// How the newest segment ends.

@@ -6,12 +6,12 @@ use crate::message::{Format, Qos, Stamp};
 use std::collections::BTreeSet;
 use tempfile::TempDir;
 
-fn folder() -> TempDir {
+pub(super) fn folder() -> TempDir {
     // Memory-backed where there is such a place: these tests open spools thousands of times.
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
-fn config(directory: &Path) -> config::Spool {
+pub(super) fn config(directory: &Path) -> config::Spool {
     config::Spool {
         directory: directory.to_owned(),
         max_size: 16 * 1024 * 1024,
@@ -33,7 +33,7 @@ fn route(source: &str) -> Arc<Route> {
     })
 }
 
-fn samples(numbers: impl IntoIterator<Item = u64>) -> Vec<Sample> {
+pub(super) fn samples(numbers: impl IntoIterator<Item = u64>) -> Vec<Sample> {
     let routes = [route("board"), route("wind")];
     numbers
         .into_iter()
@@ -45,7 +45,7 @@ fn samples(numbers: impl IntoIterator<Item = u64>) -> Vec<Sample> {
         .collect()
 }
 
-fn open(config: &config::Spool) -> Result<Spool, OpenError> {
+pub(super) fn open(config: &config::Spool) -> Result<Spool, OpenError> {
     Spool::open(config, &[])
 }
 

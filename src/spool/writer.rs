@@ -64,7 +64,7 @@ impl Writer {
         let file = File::options().read(true).write(true).open(&name)?;
         // A process that was killed may have left records that the system holds and the medium does not. They count as
         // accepted from here on.
-        file.sync_data()?;
+        medium::sync_data(&file)?;
         let medium::Content { bytes, bad_blocks } = medium::read(&name, u64::MAX)?;
         let tail = segment::find_tail(&bytes, first);
         // What cannot be read may have been accepted: no seq is given out that may stand there.
@@ -210,7 +210,7 @@ impl Writer {
             return Ok(());
         }
         self.pad();
-        if let Err(error) = self.write().and_then(|()| self.file.sync_data()) {
+        if let Err(error) = self.write().and_then(|()| medium::sync_data(&self.file)) {
             self.written = 0;
             return Err(error);
         }
