@@ -111,7 +111,13 @@ impl Spool {
             let directory = directory.clone();
             move |source| OpenError::Io { directory, action, source }
         };
-        fs::create_dir_all(&directory).map_err(fail("create the folder"))?;
+        if !directory.exists() {
+            fs::create_dir_all(&directory).map_err(fail("create the folder"))?;
+            if let Some(parent) = directory.canonicalize().ok().as_deref().and_then(Path::parent) {
+                // A parent that cannot be flushed is no reason not to start.
+                let _ = segment::sync_directory(parent);
+            }
+        }
         let lock = lock(&directory)?;
         let mut segments = list(&directory).map_err(fail("list the folder"))?;
         // A process that was killed may have left names that the system holds and the medium does not.

@@ -19,8 +19,12 @@ const KEPT: usize = 1000;
 /// # Errors
 /// The medium's.
 pub fn set_aside(directory: &Path, message: &Message, reason: &str) -> io::Result<PathBuf> {
-    let directory = directory.join("rejected");
-    fs::create_dir_all(&directory)?;
+    let spool = directory;
+    let directory = spool.join("rejected");
+    if !directory.exists() {
+        fs::create_dir_all(&directory)?;
+        sync_directory(spool)?;
+    }
     let outgoing = payload::outgoing(message, Duration::ZERO);
     let text = json!({
         "reason": reason,
