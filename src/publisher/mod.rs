@@ -178,7 +178,8 @@ impl Publisher {
             self.ack_deadline(),
             self.caution.until(self.connection.lasting()),
             self.reading.retry_at().filter(|_| self.can_send() && self.window.next_to_send().is_none()),
-            self.aside.retry_at().filter(|_| self.can_send()),
+            // Not when it has passed: it may be that nothing is to be set aside any more.
+            self.aside.retry_at().filter(|at| *at > Instant::now()),
             self.journal.retry_at(),
         ]
         .into_iter()

@@ -11,6 +11,7 @@ use log::{info, log};
 use std::time::{Duration, Instant};
 
 impl Publisher {
+    /// Whether a message of the spool may be published, if there is one.
     pub(super) fn can_send(&self) -> bool {
         self.may_send() && (self.window.has_room() || self.window.next_to_send().is_some())
     }
@@ -23,6 +24,7 @@ impl Publisher {
             && self.caution.allows(in_flight, self.connection.lasting())
     }
 
+    /// How many messages are in flight, from the spool and from memory.
     pub(super) fn in_flight(&self) -> usize {
         self.window.in_flight() + self.bypass.window().in_flight()
     }
