@@ -15,6 +15,7 @@ mod logs;
 mod network;
 mod outage;
 mod panics;
+mod refusals;
 mod scripted_support;
 mod stop;
 mod support;
