@@ -1,8 +1,10 @@
 # What building, testing and trying out packhorse needs. Everything beyond Rust itself comes from Debian's packages.
 
-PACKAGES := cmake gcc libc6-dev make pkg-config libssl-dev mosquitto mosquitto-clients iproute2 faketime fiu-utils libsqlite3-dev
+PACKAGES := cmake gcc libc6-dev make pkg-config libssl-dev mosquitto mosquitto-clients
+# What the tests and benchmarks need beside: networks, clocks and disks that fail, and a store to compare with.
+TEST_PACKAGES := iproute2 faketime fiu-utils libsqlite3-dev
 
-.PHONY: help demo test soak lint bench bench-flash bench-scale deps build
+.PHONY: help demo test soak lint bench bench-flash bench-scale deps test-deps build
 
 help: ## Says what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -12,30 +14,33 @@ demo: deps ## Runs the agent against a broker of its own and shows what arrives;
 	cargo build
 	@scripts/demo.sh target/debug/packhorse
 
-test: deps build ## Runs all tests, those that kill the agent on the release binary too
+test: test-deps build ## Runs all tests, those that kill the agent on the release binary too
 	cargo test
 	PACKHORSE_BINARY=$(CURDIR)/target/release/packhorse cargo test --test agent kills::
 
-soak: deps build ## Runs the fault tests at length, on the release binary; PACKHORSE_SEED=... replays a run
+soak: test-deps build ## Runs the fault tests at length, on the release binary; PACKHORSE_SEED=... replays a run
 	PACKHORSE_SOAK=1 PACKHORSE_BINARY=$(CURDIR)/target/release/packhorse \
 		cargo test --test agent -- --nocapture --test-threads 2 kills:: faults:: hostile::
 
-lint: deps ## Checks formatting, lints and documentation
+lint: test-deps ## Checks formatting, lints and documentation
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
 
-bench: deps ## Measures the drain of a backlog beside the bare MQTT library
+bench: test-deps ## Measures the drain of a backlog beside the bare MQTT library
 	cargo bench --bench drain
 
-bench-flash: deps ## Measures what a durable message costs the medium, beside SQLite and redb; needs root
+bench-flash: test-deps ## Measures what a durable message costs the medium, beside SQLite and redb; needs root
 	cargo bench --bench flash
 
-bench-scale: deps ## Measures start, memory and drain as the backlog grows to a million messages
+bench-scale: test-deps ## Measures start, memory and drain as the backlog grows to a million messages
 	cargo bench --bench scale
 
 build: deps ## Builds the release binary, target/release/packhorse
 	cargo build --release
 
-deps: ## Installs what is missing
+deps: ## Installs what building and the demo need and is missing
 	@scripts/install-deps.sh $(PACKAGES)
+
+test-deps: ## Installs what the tests need and is missing
+	@scripts/install-deps.sh $(PACKAGES) $(TEST_PACKAGES)
