@@ -7,6 +7,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
+/// What the system calls say (errno-base.h).
+const EIO: i32 = 5;
+const EROFS: i32 = 30;
+
 /// What arrived, by stream: the spool's, and that of what came from memory.
 fn by_stream(arrivals: &[Arrival]) -> BTreeMap<String, Vec<Arrival>> {
     let mut streams: BTreeMap<String, Vec<Arrival>> = BTreeMap::new();
@@ -102,30 +106,34 @@ fn control(fifo: &Path, agent: &Agent, command: &str) {
     assert!(output.status.success(), "{output:?}");
 }
 
-fn a_disk_whose_calls_fail(calls: &str, qos: u8, allowed_duplicates: usize) {
+fn a_disk_whose_calls_fail(calls: &str, error: i32, qos: u8, allowed_duplicates: usize) {
     let Some(preload) = preload() else { return };
     let broker = Broker::start();
     let gateway = Gateway::new(&broker.url(), &Settings { qos, interval: "2ms", ..Settings::default() });
     let fifo = gateway.logs().with_extension("fiu");
     let agent = gateway.start_with(&[("LD_PRELOAD", preload), ("FIU_CTRL_FIFO", fifo.to_str().unwrap())]);
-    // 5 is EIO.
-    let fail = |agent: &Agent| control(&fifo, agent, &format!("enable name={calls},failinfo=5"));
+    let fail = |agent: &Agent| control(&fifo, agent, &format!("enable name={calls},failinfo={error}"));
     let mend = |agent: &Agent| control(&fifo, agent, &format!("disable name={calls}"));
     survives(&broker, &gateway, agent, fail, mend, allowed_duplicates);
 }
 
 #[test]
 fn a_disk_that_cannot_flush() {
-    a_disk_whose_calls_fail("posix/io/sync/fdatasync", 1, 0);
+    a_disk_whose_calls_fail("posix/io/sync/fdatasync", EIO, 1, 0);
 }
 
 #[test]
 fn a_disk_that_cannot_write() {
-    a_disk_whose_calls_fail("posix/io/rw/pwrite", 1, 0);
+    a_disk_whose_calls_fail("posix/io/rw/pwrite", EIO, 1, 0);
+}
+
+#[test]
+fn a_disk_that_has_become_read_only() {
+    a_disk_whose_calls_fail("posix/io/rw/pwrite", EROFS, 1, 0);
 }
 
 #[test]
 fn a_disk_that_cannot_note_what_is_in_flight_at_qos_2() {
     // What is in flight when the session has to be given up may be repeated: at most a window.
-    a_disk_whose_calls_fail("posix/io/rw/pwrite", 2, 20);
+    a_disk_whose_calls_fail("posix/io/rw/pwrite", EIO, 2, 20);
 }
