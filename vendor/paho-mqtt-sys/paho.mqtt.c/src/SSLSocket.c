@@ -80,6 +80,45 @@ static ssl_mutex_type sslCoreMutex;
 /* Used to store MQTTClient_SSLOptions for TLS-PSK callback */
 static int tls_ex_index_ssl_opts;
 
+/* packhorse: why the last TLS operation failed, see SSLSocket_takeFailure */
+static pthread_mutex_t failure_mutex = PTHREAD_MUTEX_INITIALIZER;
+static SSLSocket_failure failure = { SSLSOCKET_FAILURE_NONE, 0, "" };
+
+static void SSLSocket_setFailure(int kind, long code, const char* text)
+{
+	pthread_mutex_lock(&failure_mutex);
+	failure.kind = kind;
+	failure.code = code;
+	strncpy(failure.text, text ? text : "unknown reason", sizeof(failure.text) - 1);
+	failure.text[sizeof(failure.text) - 1] = '\0';
+	pthread_mutex_unlock(&failure_mutex);
+}
+
+void SSLSocket_takeFailure(SSLSocket_failure* taken)
+{
+	pthread_mutex_lock(&failure_mutex);
+	*taken = failure;
+	failure.kind = SSLSOCKET_FAILURE_NONE;
+	pthread_mutex_unlock(&failure_mutex);
+}
+
+/* Notes the oldest error in OpenSSL's queue of this thread, which is the cause of the others. The queue stays. */
+static void SSLSocket_noteFailure(SSL* ssl)
+{
+	unsigned long error = ERR_peek_error();
+	long verified = ssl ? SSL_get_verify_result(ssl) : X509_V_OK;
+
+	if (ssl && verified != X509_V_OK && SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE)
+		SSLSocket_setFailure(SSLSOCKET_FAILURE_CERTIFICATE, verified, X509_verify_cert_error_string(verified));
+	else if (error == 0)
+		return; /* nothing of TLS's: the socket failed */
+	else if (ERR_GET_LIB(error) == ERR_LIB_SSL && ERR_GET_REASON(error) > SSL_AD_REASON_OFFSET)
+		SSLSocket_setFailure(SSLSOCKET_FAILURE_ALERT, ERR_GET_REASON(error) - SSL_AD_REASON_OFFSET,
+				ERR_reason_error_string(error));
+	else
+		SSLSocket_setFailure(SSLSOCKET_FAILURE_OTHER, (long)error, ERR_reason_error_string(error));
+}
+
 #if defined(_WIN32)
 #define iov_len len
 #define iov_base buf
@@ -101,9 +140,16 @@ static int SSLSocket_error(char* aString, SSL* ssl, SOCKET sock, int rc, int (*c
 
     FUNC_ENTRY;
     if (ssl)
+    {
         error = SSL_get_error(ssl, rc);
+        if (error == SSL_ERROR_SSL)
+            SSLSocket_noteFailure(ssl);
+    }
     else
+    {
+        SSLSocket_noteFailure(NULL);
         error = ERR_get_error();
+    }
     if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)
     {
 		Log(TRACE_MIN, -1, "SSLSocket error WANT_READ/WANT_WRITE");
@@ -834,8 +880,17 @@ int SSLSocket_connect(SSL* ssl, SOCKET sock, const char* hostname, int verify, i
 				/* cannot use = strndup(hostname, hostname_len); here because of custom Heap */
 				if (ip_addr)
 				{
-					strncpy(ip_addr, hostname, hostname_len);
-					ip_addr[hostname_len] = '\0';
+					/* packhorse: an IPv6 address stands in brackets in an address, and not in a certificate */
+					if (hostname_len > 2 && hostname[0] == '[' && hostname[hostname_len - 1] == ']')
+					{
+						strncpy(ip_addr, hostname + 1, hostname_len - 2);
+						ip_addr[hostname_len - 2] = '\0';
+					}
+					else
+					{
+						strncpy(ip_addr, hostname, hostname_len);
+						ip_addr[hostname_len] = '\0';
+					}
 
 					rc = X509_check_ip_asc(cert, ip_addr, 0);
 					Log(TRACE_MIN, -1, "rc from X509_check_ip_asc is %d", rc);
@@ -844,7 +899,10 @@ int SSLSocket_connect(SSL* ssl, SOCKET sock, const char* hostname, int verify, i
 				}
 
 				if (rc == 0 || rc == -1 || rc == -2)
+				{
 					rc = SSL_FATAL;
+					SSLSocket_setFailure(SSLSOCKET_FAILURE_NAME, 0, "the certificate is for another name");
+				}
 			}
 
 			if (cert)
@@ -884,7 +942,12 @@ int SSLSocket_getch(SSL* ssl, SOCKET socket, char* c)
 		}
 	}
 	else if (rc == 0)
+	{
+		/* packhorse: or when it has sent an alert */
+		if (SSL_get_error(ssl, rc) == SSL_ERROR_SSL)
+			SSLSocket_noteFailure(ssl);
 		rc = SOCKET_ERROR; 	/* The return value from recv is 0 when the peer has performed an orderly shutdown. */
+	}
 	else if (rc == 1)
 	{
 		SocketBuffer_queueChar(socket, *c);
@@ -933,6 +996,9 @@ char *SSLSocket_getdata(SSL* ssl, SOCKET socket, size_t bytes, size_t* actual_le
 		}
 		else if (*rc == 0) /* rc 0 means the other end closed the socket */
 		{
+			/* packhorse: or has sent an alert */
+			if (SSL_get_error(ssl, *rc) == SSL_ERROR_SSL)
+				SSLSocket_noteFailure(ssl);
 			buf = NULL;
 			goto exit;
 		}
