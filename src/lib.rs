@@ -12,6 +12,7 @@ pub mod config;
 pub mod logging;
 pub mod message;
 pub mod payload;
+pub mod pem;
 pub mod publisher;
 pub mod sampler;
 pub mod schedule;

@@ -103,7 +103,7 @@ fn every_broken_file_is_refused_with_line_key_and_what_is_allowed() {
         ),
         (
             "broker:\n  url: mqtts://h\n  tls: {ca_file: /ca.pem}\n",
-            &[":4: broker.url: `mqtts://` is not supported yet", ":5: broker.tls.ca_file: is not supported yet"],
+            &[":5: broker.tls.ca_file: `/ca.pem` cannot be read: No such file"],
         ),
         (
             "broker: {url: mqtt://h}\nretry:\n  factor: fast\n  max_delay: 1 fortnight\nchannel: {capacity: 0}\n",

@@ -4,6 +4,7 @@
 
 use super::{Code, Failure};
 use crate::config::{self, NamedFile, Problem, Problems, Role};
+use crate::pem::{self, Content};
 use rustix::fs::{Access, AtFlags, CWD};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -62,6 +63,9 @@ enum Finding {
 fn look_at(file: &NamedFile) -> Finding {
     let found = match file.role {
         Role::PasswordFile => password_file(&file.path),
+        Role::Certificates => pem::check(&file.path, Content::Certificates).map(|()| Finding::Fine),
+        Role::Key => key_file(&file.path, Content::Key),
+        Role::CertificateAndKey => key_file(&file.path, Content::Both),
         Role::SourceFile => source_file(&file.path),
         Role::SpoolDirectory => folder(&file.path).and_then(|()| spool_files(&file.path)).map(|()| Finding::Fine),
         Role::LogDirectory => folder(&file.path).map(|()| Finding::Fine),
@@ -77,11 +81,22 @@ fn password_file(path: &Path) -> Result<Finding, String> {
     if bytes.len() as u64 > READ_MAX {
         return Err(format!("is too large; a password has at most {READ_MAX} bytes"));
     }
+    Ok(secret(path, mode))
+}
+
+fn key_file(path: &Path, content: Content) -> Result<Finding, String> {
+    pem::check(path, content)?;
+    let mode = path.metadata().map_err(|error| format!("cannot be looked at: {error}"))?.permissions().mode();
+    Ok(secret(path, mode))
+}
+
+/// What there is to say about the permissions of a file that nobody else should read.
+fn secret(path: &Path, mode: u32) -> Finding {
     if mode & 0o004 != 0 {
         let path = path.display();
-        return Ok(Finding::Warning(format!("every user of this machine can read `{path}`; `chmod o-r` ends that")));
+        return Finding::Warning(format!("every user of this machine can read `{path}`; `chmod o-r` ends that"));
     }
-    Ok(Finding::Fine)
+    Finding::Fine
 }
 
 fn source_file(path: &Path) -> Result<Finding, String> {

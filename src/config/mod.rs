@@ -4,6 +4,7 @@
 //! file into them and tells all that is wrong with it at once; [`Config::to_yaml`] writes them back. Nothing outside this
 //! module knows which crates read and write the YAML.
 
+mod address;
 mod load;
 mod problem;
 mod read;
@@ -16,6 +17,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use address::{Address, Scheme};
 pub use load::{Inspection, NotFound, inspect, keys, load, locate, parse};
 pub use problem::{Problem, Problems};
 pub use section::{NamedFile, Role};
@@ -52,8 +54,8 @@ pub enum Protocol {
 /// The connection to the broker.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Broker {
-    /// `mqtt://HOST:PORT`, the port always present.
-    pub url: String,
+    /// At least one. They are tried in order.
+    pub addresses: Vec<Address>,
     /// `{device}` replaced; `{stream}` may still be in it, for only the spool knows that.
     pub client_id: String,
     pub protocol: Protocol,
@@ -63,6 +65,23 @@ pub struct Broker {
     pub username: Option<String>,
     /// Resolved: a bare name is taken from `$CREDENTIALS_DIRECTORY` when that is set. Read at every connection attempt.
     pub password_file: Option<PathBuf>,
+    pub tls: Tls,
+}
+
+/// What TLS goes by, for the addresses that use it. The files are read at every connection attempt; bare names are
+/// taken from `$CREDENTIALS_DIRECTORY` when that is set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// Certificates of the authorities to trust, in PEM; `None`: the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Our own certificate and those that lead to its authority, in PEM.
+    pub cert_file: Option<PathBuf>,
+    /// Its key in PEM; `None`: it is in the certificate's file.
+    pub key_file: Option<PathBuf>,
+    /// Whether the broker must prove who it is.
+    pub verify: bool,
+    /// The application protocol to ask for (ALPN, RFC 7301).
+    pub alpn: Option<String>,
 }
 
 /// The geometric back-off between connection attempts.

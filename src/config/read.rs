@@ -5,11 +5,12 @@
 //!
 //! Pure but for the text: what the host contributes is an argument.
 
+use super::address::{Address, address};
 use super::section::{Findings, NamedFile, Role, Section};
 use super::sources::{Inherited, sources};
 use super::value::{self, LONGEST, Reading, Refusal};
 use super::{AtMax, Broker, Channel, Config, Delivery, Logging, Problem, Protocol, Retry, Spool, Status, Sync};
-use super::{Telemetry, WhenFull, tree};
+use super::{Telemetry, Tls, WhenFull, tree};
 use crate::message::{Format, Qos};
 use bytesize::ByteSize;
 use log::LevelFilter;
@@ -113,11 +114,7 @@ fn device(top: &mut Section<'_>, host: &Host) -> String {
 }
 
 fn broker(section: &mut Section<'_>, host: &Host, device: &str) -> Broker {
-    let url = section.value("url", value::url);
-    section.not_yet("urls");
-    if !section.has("urls") {
-        section.missing("url", "give the broker's address, such as `mqtt://localhost:1883`");
-    }
+    let addresses = addresses(section);
     let client_id = section.value("client_id", |node| {
         let client_id = value::text(node)?;
         // `{stream}` stays: only the spool knows it.
@@ -134,21 +131,16 @@ fn broker(section: &mut Section<'_>, host: &Host, device: &str) -> Broker {
         let username = value::text(node)?;
         value::mqtt_text(&username).map(|()| username)
     });
-    let password_file = section.optional("password_file", value::path).map(|path| match &host.credentials {
-        Some(folder) if !path.as_os_str().as_encoded_bytes().contains(&b'/') => folder.join(path),
-        _ => path,
-    });
-    if let Some(path) = &password_file {
-        section.names("password_file", Role::PasswordFile, path);
-        if protocol == Protocol::V311 && !section.has("username") {
-            let message = "needs `broker.username` with protocol 3.1.1, which knows no password without a user name";
-            section.problem("password_file", message);
-        }
+    let password_file = credential(section, host, "password_file", Role::PasswordFile);
+    if password_file.is_some() && protocol == Protocol::V311 && !section.has("username") {
+        let message = "needs `broker.username` with protocol 3.1.1, which knows no password without a user name";
+        section.problem("password_file", message);
     }
-    section.section("tls", tls);
+    let encrypted = addresses.iter().any(|address| address.scheme.is_tls());
+    let tls = section.section("tls", |section| tls(section, host, encrypted || addresses.is_empty()));
     section.not_yet("azure_iot_hub");
     Broker {
-        url: url.unwrap_or_default(),
+        addresses,
         client_id: client_id.unwrap_or_else(|| device.to_owned()),
         protocol,
         keep_alive: keep_alive.unwrap_or(Duration::from_secs(30)),
@@ -156,16 +148,62 @@ fn broker(section: &mut Section<'_>, host: &Host, device: &str) -> Broker {
         session_expiry: session_expiry.unwrap_or(DAY),
         username,
         password_file,
+        tls,
     }
 }
 
-fn tls(section: &mut Section<'_>) {
-    section.not_yet("ca_file");
-    section.not_yet("cert_file");
-    section.not_yet("key_file");
-    if section.value("verify", value::truth) == Some(false) {
-        section.problem("verify", "`false` is not supported yet; allowed: `true`");
+/// The one address, or the list of them. Empty after a problem.
+fn addresses(section: &mut Section<'_>) -> Vec<Address> {
+    let several = section.items("urls", address);
+    let one = if section.has("urls") { section.optional("url", address) } else { section.value("url", address) };
+    match (section.has("url"), section.has("urls")) {
+        (true, true) => section.problem("urls", "is given beside `broker.url`; give one of the two"),
+        (false, true) if several.as_ref().is_some_and(Vec::is_empty) => {
+            section.problem("urls", "is an empty list; give at least one address");
+        }
+        (false, false) => section.missing("url", "give the broker's address, such as `mqtt://localhost:1883`"),
+        _ => {}
     }
+    one.map(|one| vec![one]).or(several).unwrap_or_default()
+}
+
+/// A file that may be one of the service manager's credentials.
+fn credential(section: &mut Section<'_>, host: &Host, key: &'static str, role: Role) -> Option<PathBuf> {
+    let path = section.optional(key, value::path).map(|path| match &host.credentials {
+        Some(folder) if !path.as_os_str().as_encoded_bytes().contains(&b'/') => folder.join(path),
+        _ => path,
+    });
+    if let Some(path) = &path {
+        section.names(key, role, path);
+    }
+    path
+}
+
+/// `applies`: whether an address uses TLS.
+fn tls(section: &mut Section<'_>, host: &Host, applies: bool) -> Tls {
+    let ca_file = credential(section, host, "ca_file", Role::Certificates);
+    let key_file = section.has("key_file");
+    let role = if key_file { Role::Certificates } else { Role::CertificateAndKey };
+    let cert_file = credential(section, host, "cert_file", role);
+    let key_file = credential(section, host, "key_file", Role::Key);
+    let verify = section.value("verify", value::truth);
+    let alpn = section.optional("alpn", |node| {
+        let protocol = value::text(node)?;
+        // The protocol's name has one byte for its length (RFC 7301, section 3.1).
+        if protocol.len() > 255 || !protocol.is_ascii() {
+            return value::allowed("a protocol's name, such as `x-amzn-mqtt-ca`");
+        }
+        Ok(protocol)
+    });
+    if key_file.is_some() && !section.has("cert_file") {
+        section.problem("key_file", "needs `broker.tls.cert_file`, the certificate that the key is for");
+    }
+    for key in ["ca_file", "cert_file", "key_file", "alpn"] {
+        if !applies && section.has(key) {
+            section.problem(key, "is for encrypted connections, and no address begins with `mqtts://` or `wss://`");
+        }
+    }
+    Tls { ca_file, cert_file, key_file, verify: verify.unwrap_or(true), alpn }
 }
 
 fn retry(section: &mut Section<'_>) -> Retry {

@@ -33,6 +33,12 @@ pub struct NamedFile {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     PasswordFile,
+    /// Certificates in PEM.
+    Certificates,
+    /// A private key in PEM.
+    Key,
+    /// Both in one.
+    CertificateAndKey,
     SpoolDirectory,
     LogDirectory,
     SourceFile,
@@ -202,6 +208,31 @@ impl<'a> Section<'a> {
             Section::read(self.findings, format!("{path}[{index}]"), node.line, Some(node), &mut read)
         };
         Some(items.iter().enumerate().map(item).collect())
+    }
+
+    /// Reads the values of the list under `key`, which may be set to `~`; `None` when the file leaves the key out, or
+    /// when it is no list, which then has been reported. What is a problem is left out.
+    pub fn items<T>(&mut self, key: &'static str, read: impl Fn(&Node) -> Reading<T>) -> Option<Vec<T>> {
+        let entry = *self.ask(key).filter(|entry| !entry.node.is_nothing())?;
+        let Content::List(items) = &entry.node.content else {
+            self.problem(key, format!("found {}; allowed: a list, each item behind a `-`", entry.node.found()));
+            return None;
+        };
+        let mut values = Vec::new();
+        for (index, node) in items.iter().enumerate() {
+            let message = match read(node) {
+                _ if node.tagged => "carries a YAML tag (`!...`); write the value without".to_owned(),
+                Ok(value) => {
+                    values.push(value);
+                    continue;
+                }
+                Err(Refusal::Because(sentence)) => sentence,
+                Err(Refusal::Allowed(what)) => format!("found {}; allowed: {what}", node.found()),
+            };
+            let key = self.dotted(&format!("{key}[{index}]"));
+            self.report(node.line, key, message);
+        }
+        Some(values)
     }
 
     fn ask(&mut self, key: &'static str) -> Option<&&'a Entry> {

@@ -5,7 +5,6 @@
 use super::tree::{Content, Node, Scalar, echo, printable};
 use bytesize::ByteSize;
 use log::LevelFilter;
-use std::net::Ipv6Addr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,11 +26,11 @@ pub(super) const LONGEST: Duration = Duration::from_secs(u32::MAX as u64);
 /// The longest string that MQTT carries (section 1.5.4), in bytes.
 const MQTT_STRING_MAX: usize = 65_535;
 
-fn allowed<T>(what: impl Into<String>) -> Reading<T> {
+pub(super) fn allowed<T>(what: impl Into<String>) -> Reading<T> {
     Err(Refusal::Allowed(what.into()))
 }
 
-fn because<T>(sentence: impl Into<String>) -> Reading<T> {
+pub(super) fn because<T>(sentence: impl Into<String>) -> Reading<T> {
     Err(Refusal::Because(sentence.into()))
 }
 
@@ -258,60 +257,4 @@ pub(super) fn replace(template: &str, values: &[(&str, &str)]) -> Reading<String
     }
     replaced.push_str(rest);
     Ok(replaced)
-}
-
-/// The broker's address as `mqtt://HOST:PORT`. What stands before an `@` is never repeated: it may be a password.
-pub(super) fn url(node: &Node) -> Reading<String> {
-    const FORM: &str = "allowed is `mqtt://HOST` or `mqtt://HOST:PORT`";
-    let Content::Scalar { text, value: Scalar::Text } = &node.content else {
-        return allowed("an address such as `mqtt://localhost:1883`");
-    };
-    let shown = match text.rfind('@') {
-        Some(at) => echo(&format!("...{}", &text[at..])),
-        None => echo(text),
-    };
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return because(format!("{shown} has no scheme; {FORM}"));
-    };
-    match scheme {
-        "mqtt" => {}
-        "mqtts" | "ws" | "wss" => return because(format!("`{scheme}://` is not supported yet; {FORM}")),
-        _ => return because(format!("{shown} has an unknown scheme; {FORM}")),
-    }
-    if rest.contains('@') {
-        return because("holds a user name or a password; give these as `broker.username` and `broker.password_file`");
-    }
-    let authority = rest.strip_suffix('/').unwrap_or(rest);
-    if authority.contains(['/', '?']) || authority.contains('#') {
-        return because(format!("{shown} has a path behind the host; {FORM}"));
-    }
-    let (host, port) = split_port(authority).map_err(|why| Refusal::Because(format!("{shown} {why}; {FORM}")))?;
-    Ok(format!("mqtt://{host}:{port}"))
-}
-
-/// Takes `HOST:PORT` apart. The error is the rest of a sentence about the address.
-fn split_port(authority: &str) -> Result<(&str, u16), &'static str> {
-    /// IANA's port for MQTT without TLS.
-    const PORT: u16 = 1883;
-    let (host, port) = match authority.find(']') {
-        Some(end) if authority.starts_with('[') => (&authority[..=end], &authority[end + 1..]),
-        _ => authority.split_at(authority.find(':').unwrap_or(authority.len())),
-    };
-    if let Some(address) = host.strip_prefix('[') {
-        let address = address.strip_suffix(']').ok_or("has a bracket without its other half")?;
-        address.parse::<Ipv6Addr>().map_err(|_| "has no IPv6 address between its brackets")?;
-    } else if authority.parse::<Ipv6Addr>().is_ok() {
-        return Err("is an IPv6 address without brackets around it");
-    } else if host.is_empty() {
-        return Err("names no host");
-    } else if !host.chars().all(|character| character.is_ascii_alphanumeric() || "-._".contains(character)) {
-        return Err("holds a character that no host name has");
-    }
-    let port = match port.strip_prefix(':') {
-        None if port.is_empty() => return Ok((host, PORT)),
-        // `parse` alone would take a sign.
-        Some(digits) if digits.chars().all(|digit| digit.is_ascii_digit()) => digits.parse().unwrap_or(0),
-        _ => 0,
-    };
-    if port == 0 { Err("has no valid port, which is a number from 1 to 65535") } else { Ok((host, port)) }
 }

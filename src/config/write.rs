@@ -34,9 +34,13 @@ impl Config {
 }
 
 fn broker(broker: &Broker) -> Value {
+    let (url, urls) = match broker.addresses.as_slice() {
+        [one] => (one.to_string().into(), Value::Null),
+        several => (Value::Null, Value::Sequence(several.iter().map(|one| one.to_string().into()).collect())),
+    };
     mapping([
-        ("url", broker.url.as_str().into()),
-        ("urls", Value::Null),
+        ("url", url),
+        ("urls", urls),
         ("client_id", broker.client_id.as_str().into()),
         (
             "protocol",
@@ -53,10 +57,11 @@ fn broker(broker: &Broker) -> Value {
         (
             "tls",
             mapping([
-                ("ca_file", Value::Null),
-                ("cert_file", Value::Null),
-                ("key_file", Value::Null),
-                ("verify", true.into()),
+                ("ca_file", broker.tls.ca_file.as_deref().map(path).into_value()),
+                ("cert_file", broker.tls.cert_file.as_deref().map(path).into_value()),
+                ("key_file", broker.tls.key_file.as_deref().map(path).into_value()),
+                ("verify", broker.tls.verify.into()),
+                ("alpn", broker.tls.alpn.as_deref().into_value()),
             ]),
         ),
         ("azure_iot_hub", Value::Null),

@@ -2,22 +2,31 @@
 
 use super::End;
 use super::backoff::{Backoff, Next};
-use super::link::{Connected, Event, Link, Lost, NotPublished, Publish, Ring};
+use super::link::{Connected, Event, Link, Lost, NotPublished, Publish, Ring, session_name};
+use super::members::{Members, Turn};
 use super::network::Network;
 use super::session::Session;
 use crate::burst::Burst;
-use crate::config::Config;
+use crate::config::{Config, Protocol};
 use crate::message::{Qos, Seq, StreamId};
 use crate::payload::Outgoing;
 use crate::spool::{Backlog, Spool};
 use crossbeam_channel::Receiver;
 use log::{Level, debug, info, log, warn};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// On top of `connect_timeout`, which the library keeps by itself. It does not while a name server makes it wait, and
 /// then it would make us wait as well if we touched it.
 const GRACE: Duration = Duration::from_secs(60);
+
+/// How many different reasons of failures are warned of in a row; a broker's own words may never end.
+const REASONS: usize = 16;
+
+/// MQTT 3.1.1 brokers do not say how many publishes they take at a time, and at QoS 2 they end the connection over one
+/// more: this many is what mosquitto takes (`max_inflight_messages` in mosquitto.conf(5)).
+const UNTOLD: u16 = 20;
 
 /// Where the connection stands.
 #[derive(Debug)]
@@ -64,15 +73,22 @@ pub struct Connection {
     state: State,
     backoff: Backoff,
     window: u16,
+    protocol: Protocol,
     keep_alive: Duration,
     connect_timeout: Duration,
     /// A connection that carries messages has to last this long, lest two clients with the same id push each other
     /// out as fast as they can.
     settling: Duration,
-    url: String,
+    members: Members,
+    /// The names of our sessions at the brokers, in the order of the members.
+    sessions: Vec<u32>,
+    /// The member of the last connection.
+    connected: Option<usize>,
     /// When the status message was published that is not acknowledged yet.
     awaited_status: Option<Instant>,
     failures: Burst,
+    /// Why the connection failed since it last held, without digits: what is new among them is news.
+    reasons: BTreeSet<String>,
     /// Attempts that led to a connection which did not last.
     unproved: Burst,
 }
@@ -82,20 +98,30 @@ impl Connection {
     /// present boot.
     pub fn new(config: &Config, spool: &Spool, will: Option<Outgoing>, boot_id: u32) -> (Self, Receiver<Ring>) {
         let client_id = client_id(config, spool.stream());
-        let session = session(config, &client_id, spool, boot_id);
+        let name = |address| session_name(&config.broker, &client_id, address);
+        let sessions: Vec<u32> = config.broker.addresses.iter().map(name).collect();
+        let session = session(config, &sessions, spool, boot_id);
         let window = config.delivery.window;
         let (link, rings) = Link::new(config.broker.clone(), client_id, window, will, session);
+        let first = first(&link, &sessions);
+        if !config.broker.tls.verify && config.broker.addresses.iter().any(|address| address.scheme.is_tls()) {
+            warn!("broker.tls.verify is false: whoever answers is taken for the broker, and gets what is meant for it");
+        }
         let connection = Self {
+            members: Members::new(config.broker.addresses.clone(), first),
+            sessions,
             link,
             state: State::waiting(Duration::ZERO),
             backoff: Backoff::new(config.retry.clone()),
             window,
+            protocol: config.broker.protocol,
             keep_alive: config.broker.keep_alive,
             connect_timeout: config.broker.connect_timeout,
             settling: config.retry.initial_delay,
-            url: config.broker.url.clone(),
+            connected: None,
             awaited_status: None,
             failures: Burst::default(),
+            reasons: BTreeSet::new(),
             unproved: Burst::default(),
         };
         (connection, rings)
@@ -132,9 +158,10 @@ impl Connection {
                     info!("the network has changed ({come}); connecting at once");
                     self.backoff.succeed();
                 }
-                debug!("connecting to {} (attempt {})", self.url, self.backoff.failures() + 1);
+                let address = self.members.present();
+                debug!("connecting to {address} (attempt {})", self.backoff.failures() + 1);
                 self.state = State::Connecting { deadline: now + self.connect_timeout + GRACE };
-                self.link.connect(render).err()
+                self.link.connect(address, render).err()
             }
             State::Connecting { .. } => {
                 let timeout = humantime::format_duration(self.connect_timeout);
@@ -161,13 +188,15 @@ impl Connection {
 
     /// Notes that the broker accepted the connection.
     pub fn connected(&mut self, connected: Connected, now: Instant, backlog: Backlog) {
-        let limit = self.window.min(connected.limits.receive_maximum);
-        // Where connections come and do not last, the first one says it all.
-        let level = if self.unproved.failed() == Level::Warn { Level::Info } else { Level::Debug };
+        let untold = self.protocol == Protocol::V311 && self.session().is_some();
+        let limit = self.window.min(connected.limits.receive_maximum).min(if untold { UNTOLD } else { u16::MAX });
+        // Where connections come and do not last, the first one to a broker says it all.
+        let elsewhere = self.connected.replace(self.members.index()) != Some(self.members.index());
+        let level = if self.unproved.failed() == Level::Warn || elsewhere { Level::Info } else { Level::Debug };
         log!(
             level,
             "connected to {} session_present={} window={limit} backlog={} attempts={}",
-            self.url,
+            self.members.present(),
             connected.session_present,
             backlog.messages,
             self.backoff.failures() + 1
@@ -202,9 +231,10 @@ impl Connection {
         }
         *proof = Proof::Given;
         self.backoff.succeed();
+        self.reasons.clear();
         let failures = self.failures.ended().unwrap_or(0);
         if self.unproved.ended().is_some_and(|connections| connections > 1) {
-            info!("connection to {} holds again after {failures} failures", self.url);
+            info!("connection to {} holds again after {failures} failures", self.members.present());
         }
     }
 
@@ -212,33 +242,44 @@ impl Connection {
     /// publisher ends, when there will be none.
     pub fn lost(&mut self, lost: Lost, backlog: Backlog) -> Option<End> {
         let was_over = matches!(self.state, State::Over | State::Disconnecting);
+        let held = matches!(self.state, State::Connected { proof: Proof::Given, .. });
         self.state = State::Over;
         self.link.close();
         self.awaited_status = None;
         if was_over {
             return None;
         }
-        let reason = match lost {
-            Lost::Refused(reason) => return Some(End::Refused(reason)),
-            Lost::Passing(reason) | Lost::Ended(reason) | Lost::Blamed(reason) => reason,
+        let first = first(&self.link, &self.sessions);
+        let former = self.members.index();
+        let delay = match self.members.lost(&lost, held, first) {
+            Turn::Refused => return Some(End::Refused(lost.to_string())),
+            Turn::Next => Duration::ZERO,
+            Turn::Round => match self.backoff.fail(fastrand::f64()) {
+                Next::Wait(delay) => delay,
+                Next::GiveUp => {
+                    warn!("{lost}; giving up after {} attempts", self.backoff.failures());
+                    return Some(End::GaveUp(lost.to_string()));
+                }
+            },
         };
-        match self.backoff.fail(fastrand::f64()) {
-            Next::GiveUp => {
-                warn!("{reason}; giving up after {} attempts", self.backoff.failures());
-                Some(End::GaveUp(reason))
-            }
-            Next::Wait(delay) => {
-                log!(
-                    self.failures.failed(),
-                    "{reason}; retrying in {:.1} s (attempt {}, backlog {})",
-                    delay.as_secs_f64(),
-                    self.backoff.failures() + 1,
-                    backlog.messages
-                );
-                self.state = State::waiting(delay);
-                None
-            }
-        }
+        let elsewhere =
+            if self.members.index() == former { String::new() } else { format!("{} ", self.members.present()) };
+        log!(
+            self.level_of(&lost.to_string()),
+            "{lost}; retrying {elsewhere}in {:.1} s (attempt {}, backlog {})",
+            delay.as_secs_f64(),
+            self.backoff.failures() + 1,
+            backlog.messages
+        );
+        self.state = State::waiting(delay);
+        None
+    }
+
+    /// How loud a failure is: a reason that was not there before may be another trouble behind the first one.
+    fn level_of(&mut self, reason: &str) -> Level {
+        let level = self.failures.failed();
+        let words: String = reason.chars().filter(|character| !character.is_ascii_digit()).collect();
+        if self.reasons.len() < REASONS && self.reasons.insert(words) { Level::Warn } else { level }
     }
 
     /// Publishes over the present connection.
@@ -297,13 +338,17 @@ fn client_id(config: &Config, stream: StreamId) -> String {
     config.broker.client_id.replace("{stream}", &stream.to_string())
 }
 
+/// The member that a round begins with: the first one, unless messages are in flight at another one at QoS 2. Only there
+/// they can be finished without a repetition.
+fn first(link: &Link, sessions: &[u32]) -> usize {
+    let busy = link.session().and_then(Session::busy_with);
+    busy.and_then(|busy| sessions.iter().position(|session| *session == busy)).unwrap_or(0)
+}
+
 /// The session that outlives connections, where messages are published at QoS 2.
-fn session(config: &Config, client_id: &str, spool: &Spool, boot_id: u32) -> Option<Session> {
-    let protocol = config.broker.protocol;
-    let parts = [config.broker.url.as_bytes(), client_id.as_bytes(), &[protocol as u8]];
-    let name = parts.iter().fold(0, |sum, part| crc32c::crc32c_append(crc32c::crc32c_append(sum, &[0]), part));
-    match spool.exchanges(name, boot_id) {
-        Ok(exchanges) => exchanges.map(|exchanges| Session::new(exchanges, protocol)),
+fn session(config: &Config, names: &[u32], spool: &Spool, boot_id: u32) -> Option<Session> {
+    match spool.exchanges(names, boot_id) {
+        Ok(exchanges) => exchanges.map(|exchanges| Session::new(exchanges, config.broker.protocol)),
         Err(error) => {
             warn!("messages in flight cannot be noted; QoS 2 may repeat some after a reconnect error={error}");
             None

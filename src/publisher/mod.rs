@@ -12,6 +12,7 @@ mod connection;
 mod disk;
 mod intake;
 mod link;
+mod members;
 mod network;
 mod packet;
 mod rate;

@@ -126,7 +126,7 @@ impl Publisher {
         let (reason, level) = match lost {
             Lost::Blamed(reason) => (reason, Level::Alone),
             Lost::Ended(reason) => (reason, Level::AloneAndLater),
-            Lost::Passing(_) | Lost::Refused(_) => return None,
+            Lost::Passing(_) | Lost::Again(_) | Lost::Moved(_) | Lost::Refused(_) => return None,
         };
         if self.caution.acknowledged {
             return None;

@@ -86,9 +86,14 @@ impl Session {
         Self { protocol, shared: Arc::new(Mutex::new(shared)) }
     }
 
-    /// Gets ready for a connection; how it begins. `render` gives what a message is published as.
-    pub fn prepare(&self, render: impl Fn(Seq) -> Option<Outgoing>) -> Beginning {
+    /// Gets ready for a connection; how it begins. `name` is that of the session at the broker that it goes to. `render`
+    /// gives what a message is published as.
+    pub fn prepare(&self, name: u32, render: impl Fn(Seq) -> Option<Outgoing>) -> Beginning {
         let mut shared = self.lock();
+        if shared.exchanges.session() != name {
+            // What is under way at another broker means nothing to this one.
+            shared.note(|exchanges| exchanges.turn_to(name));
+        }
         if shared.failed {
             shared.failed = false;
             shared.note(Exchanges::forget);
@@ -145,6 +150,12 @@ impl Session {
     /// Notes what is about to be handed to the library at QoS 1, or a message at QoS 2. Packets leave in this order.
     pub fn expect(&self, seq: Option<Seq>) {
         self.lock().unnumbered.push_back(seq);
+    }
+
+    /// The name of the session in which messages are on their way, where some are.
+    pub fn busy_with(&self) -> Option<u32> {
+        let shared = self.lock();
+        shared.exchanges.under_way().next().map(|_| shared.exchanges.session())
     }
 
     /// Whether a message is on its way.

@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
+use std::iter;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -74,11 +75,12 @@ pub struct Exchanges {
 
 impl Exchanges {
     /// Opens the file in `directory`, or creates it. There is no established session when the file is another
-    /// party's, is damaged, or cannot be trusted after a reboot.
+    /// party's, is damaged, or cannot be trusted after a reboot. Sessions of `others` may be gone on with as well as the
+    /// party's own: the same client's at other brokers.
     ///
     /// # Errors
     /// The medium's.
-    pub fn open(directory: &Path, party: Party) -> io::Result<Exchanges> {
+    pub fn open(directory: &Path, party: Party, others: &[u32]) -> io::Result<Exchanges> {
         let path = path(directory);
         let bytes = match medium::read(&path, SIZE as u64 + 1) {
             // Where some of it cannot be read, nothing of it can be trusted: it is written anew, which mends it.
@@ -103,8 +105,11 @@ impl Exchanges {
             ids: HashMap::new(),
             over: Vec::new(),
         };
-        match recover(&bytes, party) {
-            Some((generation, under_way)) => {
+        let session = |session| recover(&bytes, Party { session, ..party });
+        let recovered = iter::once(&party.session).chain(others).find_map(|name| Some((*name, session(*name)?)));
+        match recovered {
+            Some((name, (generation, under_way))) => {
+                exchanges.party.session = name;
                 exchanges.generation = generation;
                 exchanges.established = true;
                 exchanges.ids = under_way.iter().map(|(id, exchange)| (exchange.seq, *id)).collect();
@@ -129,6 +134,20 @@ impl Exchanges {
     /// The medium's.
     pub fn remove(directory: &Path) -> io::Result<()> {
         fs::remove_file(path(directory))
+    }
+
+    /// The name of the session.
+    pub fn session(&self) -> u32 {
+        self.party.session
+    }
+
+    /// Turns to another session, of which nothing is known: it is begun anew.
+    ///
+    /// # Errors
+    /// The medium's; everything is forgotten all the same.
+    pub fn turn_to(&mut self, session: u32) -> io::Result<()> {
+        self.party.session = session;
+        self.forget()
     }
 
     /// Whether the broker is to go on with the former session.
@@ -338,7 +357,7 @@ mod tests {
     }
 
     fn established(directory: &Path) -> Exchanges {
-        let mut exchanges = Exchanges::open(directory, PARTY).unwrap();
+        let mut exchanges = Exchanges::open(directory, PARTY, &[]).unwrap();
         exchanges.establish().unwrap();
         exchanges
     }
@@ -391,7 +410,7 @@ mod tests {
                     Step::Clear => exchanges.clear().unwrap(),
                     Step::Reopen => {
                         exchanges.clear().unwrap();
-                        exchanges = Exchanges::open(folder.path(), PARTY).unwrap();
+                        exchanges = Exchanges::open(folder.path(), PARTY, &[]).unwrap();
                     }
                     Step::Publish(_) | Step::Receive(_) | Step::End(_) => {}
                 }
@@ -409,9 +428,9 @@ mod tests {
         exchanges.received(5).unwrap();
 
         exchanges.end(Seq(100));
-        let before = listed(&Exchanges::open(folder.path(), PARTY).unwrap());
+        let before = listed(&Exchanges::open(folder.path(), PARTY, &[]).unwrap());
         exchanges.clear().unwrap();
-        let after = listed(&Exchanges::open(folder.path(), PARTY).unwrap());
+        let after = listed(&Exchanges::open(folder.path(), PARTY, &[]).unwrap());
 
         assert_eq!(before, [(5, 100, Stage::Received)]);
         assert_eq!(after, []);
@@ -427,7 +446,7 @@ mod tests {
         exchanges.published(5, Seq(101), false).unwrap();
         exchanges.clear().unwrap();
 
-        assert_eq!(listed(&Exchanges::open(folder.path(), PARTY).unwrap()), [(5, 101, Stage::Published)]);
+        assert_eq!(listed(&Exchanges::open(folder.path(), PARTY, &[]).unwrap()), [(5, 101, Stage::Published)]);
     }
 
     #[test]
@@ -441,7 +460,7 @@ mod tests {
         exchanges.clear().unwrap();
 
         assert!(exchanges.contains(Seq(101)) && !exchanges.contains(Seq(100)));
-        let reopened = Exchanges::open(folder.path(), PARTY).unwrap();
+        let reopened = Exchanges::open(folder.path(), PARTY, &[]).unwrap();
         assert_eq!(reopened.get(1), Some(Exchange { seq: Seq(101), stage: Stage::Published, retain: true }));
     }
 
@@ -455,7 +474,7 @@ mod tests {
         exchanges.end(Seq(100));
         exchanges.abandon(Seq(101)).unwrap();
 
-        assert_eq!(listed(&Exchanges::open(folder.path(), PARTY).unwrap()), [(1, 100, Stage::Published)]);
+        assert_eq!(listed(&Exchanges::open(folder.path(), PARTY, &[]).unwrap()), [(1, 100, Stage::Published)]);
     }
 
     #[test]
@@ -466,8 +485,8 @@ mod tests {
         exchanges.published(5, Seq(100), false).unwrap();
 
         exchanges.flush().unwrap();
-        let orderly = Exchanges::open(folder.path(), rebooted).unwrap();
-        let again = Exchanges::open(folder.path(), PARTY).unwrap();
+        let orderly = Exchanges::open(folder.path(), rebooted, &[]).unwrap();
+        let again = Exchanges::open(folder.path(), PARTY, &[]).unwrap();
 
         assert!(orderly.is_established());
         assert_eq!(listed(&orderly), [(5, 100, Stage::Published)]);
@@ -482,7 +501,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             established(folder.path()).published(5, Seq(100), false).unwrap();
 
-            let exchanges = Exchanges::open(folder.path(), other).unwrap();
+            let exchanges = Exchanges::open(folder.path(), other, &[]).unwrap();
 
             assert!(!exchanges.is_established());
             assert_eq!(listed(&exchanges), []);
@@ -496,9 +515,9 @@ mod tests {
         exchanges.published(5, Seq(100), false).unwrap();
 
         exchanges.forget().unwrap();
-        let forgotten = Exchanges::open(folder.path(), PARTY).unwrap().is_established();
+        let forgotten = Exchanges::open(folder.path(), PARTY, &[]).unwrap().is_established();
         exchanges.establish().unwrap();
-        let exchanges = Exchanges::open(folder.path(), PARTY).unwrap();
+        let exchanges = Exchanges::open(folder.path(), PARTY, &[]).unwrap();
 
         assert!(!forgotten);
         assert!(exchanges.is_established());
@@ -511,7 +530,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             fs::write(path(folder.path()), vec![0xff; length]).unwrap();
 
-            let exchanges = Exchanges::open(folder.path(), PARTY).unwrap();
+            let exchanges = Exchanges::open(folder.path(), PARTY, &[]).unwrap();
 
             assert!(!exchanges.is_established());
             assert_eq!(fs::metadata(path(folder.path())).unwrap().len(), SIZE as u64);

@@ -177,16 +177,18 @@ impl Spool {
 
     /// The exchanges at QoS 2 that are under way; `None` where no message is published at QoS 2.
     ///
-    /// `session` is a checksum of what makes the session at the broker, `boot_id` names the present boot.
+    /// `sessions` are checksums of what makes the session at each broker, at least one; `boot_id` names the present boot.
     ///
     /// # Errors
     /// The medium's.
-    pub fn exchanges(&self, session: u32, boot_id: u32) -> io::Result<Option<Exchanges>> {
+    pub fn exchanges(&self, sessions: &[u32], boot_id: u32) -> io::Result<Option<Exchanges>> {
         let at_qos_2 = self.writer.routes().values().any(|route| route.qos == Qos::ExactlyOnce);
         if !at_qos_2 && !Exchanges::exist(&self.directory) {
             return Ok(None);
         }
-        let exchanges = Exchanges::open(&self.directory, Party { stream: self.stream, session, boot_id })?;
+        let [session, others @ ..] = sessions else { return Ok(None) };
+        let party = Party { stream: self.stream, session: *session, boot_id };
+        let exchanges = Exchanges::open(&self.directory, party, others)?;
         if !at_qos_2 && exchanges.under_way().next().is_none() {
             Exchanges::remove(&self.directory)?;
             return Ok(None);

@@ -2,8 +2,8 @@
 
 use super::super::load::inspect_text;
 use super::super::{
-    AtMax, Broker, Channel, Config, Delivery, Logging, Protocol, Retry, Source, SourceKind, Spool, Status, Sync,
-    Telemetry, WhenFull,
+    Address, AtMax, Broker, Channel, Config, Delivery, Logging, Protocol, Retry, Scheme, Source, SourceKind, Spool,
+    Status, Sync, Telemetry, Tls, WhenFull,
 };
 use super::{SHIPPED, host, outcome};
 use crate::message::{Format, Qos};
@@ -142,20 +142,52 @@ fn qos() -> impl Strategy<Value = Qos> {
     prop::sample::select(vec![Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce])
 }
 
+fn address() -> impl Strategy<Value = Address> {
+    let scheme = prop::sample::select(vec![Scheme::Mqtt, Scheme::Mqtts, Scheme::Ws, Scheme::Wss]);
+    let host = prop_oneof!["[a-z]{1,9}", Just("[2001:db8::1]".to_owned())];
+    (scheme, host, 1..=u16::MAX, "/[a-z?=$]{1,9}").prop_map(|(scheme, host, port, path)| {
+        let path = if matches!(scheme, Scheme::Ws | Scheme::Wss) { path } else { String::new() };
+        Address { scheme, host, port, path }
+    })
+}
+
+fn tls() -> impl Strategy<Value = Tls> {
+    let certificate = option::of((path(), option::of(path())));
+    (option::of(path()), certificate, any::<bool>(), option::of("[a-z0-9-]{1,9}")).prop_map(
+        |(ca_file, certificate, verify, alpn)| {
+            let (cert_file, key_file) = certificate.map_or((None, None), |(cert, key)| (Some(cert), key));
+            Tls { ca_file, cert_file, key_file, verify, alpn }
+        },
+    )
+}
+
 fn broker() -> impl Strategy<Value = Broker> {
     (
-        (prop_oneof!["[a-z]{1,9}", Just("[2001:db8::1]".to_owned())], 1..=u16::MAX),
+        prop::collection::vec(address(), 1..4),
         prop_oneof![name(), Just("{stream}".to_owned())],
         prop::sample::select(vec![Protocol::V5, Protocol::V311]),
         seconds(1, 65_535),
         duration(1),
         seconds(0, u64::from(u32::MAX)),
         option::of((name(), option::of(path()))),
+        tls(),
     )
-        .prop_map(|((host, port), client_id, protocol, keep_alive, connect_timeout, session_expiry, login)| {
+        .prop_map(|(addresses, client_id, protocol, keep_alive, connect_timeout, session_expiry, login, tls)| {
             let (username, password_file) = login.map_or((None, None), |(name, file)| (Some(name), file));
-            let url = format!("mqtt://{host}:{port}");
-            Broker { url, client_id, protocol, keep_alive, connect_timeout, session_expiry, username, password_file }
+            let encrypted = addresses.iter().any(|address| address.scheme.is_tls());
+            let plain = Tls { ca_file: None, cert_file: None, key_file: None, alpn: None, ..tls.clone() };
+            let tls = if encrypted { tls } else { plain };
+            Broker {
+                addresses,
+                client_id,
+                protocol,
+                keep_alive,
+                connect_timeout,
+                session_expiry,
+                username,
+                password_file,
+                tls,
+            }
         })
 }
 

@@ -141,8 +141,8 @@ fn problems_of_the_broker_name_their_key() {
         ("azure_iot_hub: {connection_string_file: /a}", "azure_iot_hub"),
         ("tls: {ca_file: /a}", "tls.ca_file"),
         ("tls: {cert_file: /a}", "tls.cert_file"),
-        ("tls: {key_file: /a}", "tls.key_file"),
-        ("tls: {verify: false}", "tls.verify"),
+        ("tls: {alpn: mqtt}", "tls.alpn"),
+        ("tls: {verify: maybe}", "tls.verify"),
     ] {
         let problems = problems(&format!("broker:\n  {{url: mqtt://localhost,\n  {bad}}}\n"));
 
@@ -155,13 +155,45 @@ fn problems_of_the_broker_name_their_key() {
 fn an_address_gets_the_default_port() {
     for (url, effective) in [
         ("mqtt://broker", "mqtt://broker:1883"),
+        ("mqtts://broker", "mqtts://broker:8883"),
+        ("ws://broker", "ws://broker:80/mqtt"),
+        ("wss://broker/", "wss://broker:443/mqtt"),
+        ("wss://broker:9001/$iothub/websocket?a=b", "wss://broker:9001/$iothub/websocket?a=b"),
         ("mqtt://broker/", "mqtt://broker:1883"),
         ("mqtt://10.0.0.1:8883", "mqtt://10.0.0.1:8883"),
         ("mqtt://[2001:db8::1]", "mqtt://[2001:db8::1]:1883"),
         ("mqtt://[::1]:65535", "mqtt://[::1]:65535"),
     ] {
-        assert_eq!(config(&format!("broker: {{url: '{url}'}}")).broker.url, effective);
+        assert_eq!(config(&format!("broker: {{url: '{url}'}}")).broker.addresses[0].to_string(), effective);
     }
+}
+
+#[test]
+fn several_addresses_are_a_list_in_order() {
+    let several = config("broker: {urls: [mqtts://a, 'mqtt://b:1']}").broker.addresses;
+
+    assert_eq!(several.iter().map(ToString::to_string).collect::<Vec<_>>(), ["mqtts://a:8883", "mqtt://b:1"]);
+}
+
+#[test]
+fn a_wrong_list_of_addresses_says_why() {
+    for (broker, problem) in [
+        ("urls: []", "1: broker.urls: is an empty list; give at least one address"),
+        ("urls: mqtt://a", "1: broker.urls: found `mqtt://a`; allowed: a list, each item behind a `-`"),
+        ("urls: [mqtt://a, 7]", "1: broker.urls[1]: found `7`; allowed: an address such as `mqtt://localhost:1883`"),
+        ("url: ~", "1: broker.url: found nothing; allowed: an address such as `mqtt://localhost:1883`"),
+        ("url: mqtt://a, urls: [mqtt://a]", "1: broker.urls: is given beside `broker.url`; give one of the two"),
+    ] {
+        assert_eq!(problems(&format!("broker: {{{broker}}}")), [problem]);
+    }
+}
+
+#[test]
+fn a_key_needs_its_certificate() {
+    let text = "broker: {url: mqtts://h, tls: {key_file: /a}}";
+
+    let problem = "1: broker.tls.key_file: needs `broker.tls.cert_file`, the certificate that the key is for";
+    assert_eq!(problems(text), [problem]);
 }
 
 #[test]
@@ -169,9 +201,9 @@ fn a_wrong_address_says_why() {
     for (url, why) in [
         ("broker", "has no scheme"),
         ("tcp://broker", "unknown scheme"),
-        ("mqtts://broker", "`mqtts://` is not supported yet"),
-        ("ws://broker", "`ws://` is not supported yet"),
-        ("wss://broker", "`wss://` is not supported yet"),
+        ("mqtts://broker/path", "only `ws` and `wss` have"),
+        ("ws://broker/a b", "a character that no path has"),
+        ("wss://broker/a#b", "a character that no path has"),
         ("mqtt://", "names no host"),
         ("mqtt://:1883", "names no host"),
         ("mqtt://broker:0", "valid port"),
@@ -315,7 +347,7 @@ fn wrong_sources_name_their_key() {
 
 #[test]
 fn all_problems_are_told_at_once_in_the_order_of_the_lines() {
-    let text = "retry:\n  factor: 0\nbroker:\n  url: mqtts://h\n  keep_alive: x\nstatus: {intervall: 1s}\nchannel: {capacity: 0}\n";
+    let text = "retry:\n  factor: 0\nbroker:\n  url: http://h\n  keep_alive: x\nstatus: {intervall: 1s}\nchannel: {capacity: 0}\n";
 
     let lines: Vec<_> = outcome(text).unwrap_err().iter().map(|problem| problem.line).collect();
 

@@ -106,7 +106,7 @@ fn a_byte_order_mark_and_windows_line_ends_do_no_harm() {
 
     let config = super::super::load(&path).unwrap();
 
-    assert_eq!(config.broker.url, "mqtt://localhost:1883");
+    assert_eq!(config.broker.addresses[0].to_string(), "mqtt://localhost:1883");
 }
 
 #[test]

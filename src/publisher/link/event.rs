@@ -78,6 +78,10 @@ pub enum NotPublished {
 pub enum Lost {
     /// Trying again may help.
     Passing(String),
+    /// Trying again at this broker will help, for it had a session of ours to end first.
+    Again(String),
+    /// The broker says that another one is to be used. Trying again may help, elsewhere sooner than here.
+    Moved(String),
     /// The other side, or something between, ended it. Trying again may help, unless it was because of a message.
     Ended(String),
     /// The broker ended it because of a packet that it got.
@@ -89,9 +93,12 @@ pub enum Lost {
 impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Lost::Passing(reason) | Lost::Ended(reason) | Lost::Blamed(reason) | Lost::Refused(reason) => {
-                f.write_str(reason)
-            }
+            Lost::Passing(reason)
+            | Lost::Again(reason)
+            | Lost::Moved(reason)
+            | Lost::Ended(reason)
+            | Lost::Blamed(reason)
+            | Lost::Refused(reason) => f.write_str(reason),
         }
     }
 }

@@ -6,17 +6,20 @@
 //! carries the number of the connection that it belongs to.
 
 mod event;
+mod options;
+mod tls;
 mod translate;
 
 use super::packet;
 use super::session::{Beginning, News, Session};
-use crate::config::{Broker, Protocol};
+use crate::config::{Address, Broker, Protocol};
 use crate::message::{Qos, Seq};
 use crate::payload::Outgoing;
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use options::{Attempt, options};
 use paho_mqtt::{
-    AsyncClient, ConnectOptions, ConnectOptionsBuilder, CreateOptionsBuilder, DeliveryToken, DisconnectOptionsBuilder,
-    Message, MessageBuilder, PersistenceType, ReasonCode, Token,
+    AsyncClient, CreateOptionsBuilder, DeliveryToken, DisconnectOptionsBuilder, Message, MessageBuilder,
+    PersistenceType, ReasonCode, Token,
 };
 use std::collections::HashMap;
 use std::future::Future;
@@ -24,7 +27,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
-use translate::{connected, is_about_a_packet, properties, qos, reason_text, refusal, session_expiry, version};
+use translate::{connected, ended, properties, qos, reason_text, refusal, version};
 
 pub use event::{Connected, Event, Limits, Lost, NotPublished, Publish, Refusal};
 
@@ -52,9 +55,18 @@ enum Pending<F: Future> {
     Done(F::Output),
 }
 
+/// Names the session that a broker keeps for us: by what identifies it there, and by the broker.
+pub fn session_name(broker: &Broker, client_id: &str, address: &Address) -> u32 {
+    let address = address.to_string();
+    let parts = [address.as_bytes(), client_id.as_bytes(), &[broker.protocol as u8]];
+    parts.iter().fold(0, |sum, part| crc32c::crc32c_append(crc32c::crc32c_append(sum, &[0]), part))
+}
+
 /// Makes connections, one at a time, and publishes over the present one.
 pub struct Link {
     broker: Broker,
+    /// Where the present connection goes.
+    address: Address,
     client_id: String,
     /// Publishes that the library may hold at a time.
     window: u16,
@@ -91,6 +103,7 @@ impl Link {
         // As many rings as there are publishes in flight: the window bounds it.
         let (rings, receiver) = unbounded();
         let link = Link {
+            address: broker.addresses[0].clone(),
             broker,
             client_id,
             window,
@@ -110,15 +123,19 @@ impl Link {
         (link, receiver)
     }
 
-    /// Begins to connect; a ring tells the end of it. `render` gives what a message is published as, for those that
-    /// are on their way in the session.
+    /// Begins to connect to one of the brokers; a ring tells the end of it. `render` gives what a message is published
+    /// as, for those that are on their way in the session.
     ///
     /// # Errors
     /// [`Lost`] when the attempt failed before it began, as with a password file that cannot be read.
-    pub fn connect(&mut self, render: impl Fn(Seq) -> Option<Outgoing>) -> Result<(), Lost> {
+    pub fn connect(&mut self, address: &Address, render: impl Fn(Seq) -> Option<Outgoing>) -> Result<(), Lost> {
         self.close();
-        self.beginning = self.session.as_ref().map_or(Beginning::Without, |session| session.prepare(render));
-        let options = self.connect_options()?;
+        self.address = address.clone();
+        let name = session_name(&self.broker, &self.client_id, address);
+        self.beginning = self.session.as_ref().map_or(Beginning::Without, |session| session.prepare(name, render));
+        let will = self.will.clone().map(|will| self.message(will));
+        let (beginning, stale, window) = (self.beginning, self.stale, self.window);
+        let options = options(&self.broker, Attempt { address, beginning, stale, window, will })?;
         let client = self.create_client().map_err(|error| Lost::Passing(format!("no MQTT client: {error}")))?;
         if let Some(session) = &self.session {
             session.go_live();
@@ -206,7 +223,7 @@ impl Link {
         match ring.about {
             About::Connect => Some(match self.connecting.take()?.result()? {
                 Ok(response) => self.connected(connected(&response)),
-                Err(error) => Event::Lost(refusal(&error)),
+                Err(error) => Event::Lost(refusal(&error, || tls::failure(&self.broker.tls, &self.address))),
             }),
             About::Publish(what) => Some(match self.deliveries.remove(&what)?.result()? {
                 Ok(()) => Event::Acknowledged(what),
@@ -231,7 +248,7 @@ impl Link {
         self.limits = connected.limits;
         let Some(session) = self.kept_session().cloned() else { return Event::Connected(connected) };
         if std::mem::take(&mut self.stale) {
-            return Event::Lost(Lost::Passing("ended a session that cannot be gone on with".to_owned()));
+            return Event::Lost(Lost::Again("ended a session that cannot be gone on with".to_owned()));
         }
         if !connected.session_present {
             if !session.establish() {
@@ -240,7 +257,7 @@ impl Link {
         } else if self.beginning != Beginning::Resume {
             self.stale = true;
             let reason = "the broker keeps a session that cannot be gone on with";
-            return Event::Lost(Lost::Passing(reason.to_owned()));
+            return Event::Lost(Lost::Again(reason.to_owned()));
         }
         Event::Connected(connected)
     }
@@ -259,7 +276,7 @@ impl Link {
             PersistenceType::User(Box::new(Box::new(store)))
         });
         let client = CreateOptionsBuilder::new()
-            .server_uri(&self.broker.url)
+            .server_uri(self.address.to_string())
             .client_id(&self.client_id)
             .mqtt_version(version(self.broker.protocol))
             .persistence(store.unwrap_or(PersistenceType::None))
@@ -272,45 +289,11 @@ impl Link {
             let _ = rings.send(Ring { connection, about: About::Lost(lost) });
         });
         let rings = self.rings.clone();
-        client.set_disconnected_callback(move |_, _, reason| {
-            let text = format!("the broker ended the connection: {}", reason_text(reason));
-            let lost = if is_about_a_packet(reason) { Lost::Blamed(text) } else { Lost::Passing(text) };
+        client.set_disconnected_callback(move |_, properties, reason| {
+            let lost = ended(reason, &properties);
             let _ = rings.send(Ring { connection, about: About::Lost(lost) });
         });
         Ok(client)
-    }
-
-    fn connect_options(&self) -> Result<ConnectOptions, Lost> {
-        let mut options = ConnectOptionsBuilder::with_mqtt_version(version(self.broker.protocol));
-        match self.broker.protocol {
-            Protocol::V5 => {
-                options.clean_start(self.beginning != Beginning::Resume);
-                if self.beginning != Beginning::Without {
-                    options.properties(session_expiry(self.broker.session_expiry));
-                }
-            }
-            // In 3.1.1 one flag says both: forget the former session, and forget this one at its end.
-            Protocol::V311 => {
-                options.clean_session(self.beginning == Beginning::Without || self.stale);
-            }
-        }
-        options
-            .keep_alive_interval(self.broker.keep_alive)
-            .connect_timeout(self.broker.connect_timeout)
-            .max_inflight(i32::from(self.window) + 1);
-        if let Some(will) = &self.will {
-            options.will_message(self.message(will.clone()));
-        }
-        if let Some(username) = &self.broker.username {
-            options.user_name(username.as_str());
-        }
-        if let Some(file) = &self.broker.password_file {
-            let password = std::fs::read(file).map_err(|error| {
-                Lost::Passing(format!("broker.password_file: cannot read {}: {error}", file.display()))
-            })?;
-            options.password(password.trim_ascii_end());
-        }
-        Ok(options.finalize())
     }
 
     fn message(&self, outgoing: Outgoing) -> Message {

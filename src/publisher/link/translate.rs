@@ -25,23 +25,35 @@ pub fn connected(response: &paho_mqtt::ServerResponse) -> Connected {
     }
 }
 
-/// Whether a DISCONNECT's reason is a packet that the broker got (MQTT 5, section 3.14.2.1).
-pub fn is_about_a_packet(reason: ReasonCode) -> bool {
-    matches!(
-        reason,
+/// What a DISCONNECT of the broker means (MQTT 5, section 3.14.2.1).
+pub fn ended(reason: ReasonCode, properties: &Properties) -> Lost {
+    let text = format!("the broker ended the connection: {}{}", reason_text(reason), elsewhere(properties));
+    match reason {
         ReasonCode::MalformedPacket
-            | ReasonCode::ProtocolError
-            | ReasonCode::NotAuthorized
-            | ReasonCode::TopicNameInvalid
-            | ReasonCode::PacketTooLarge
-            | ReasonCode::PayloadFormatInvalid
-            | ReasonCode::RetainNotSupported
-            | ReasonCode::QosNotSupported
-    )
+        | ReasonCode::ProtocolError
+        | ReasonCode::NotAuthorized
+        | ReasonCode::TopicNameInvalid
+        | ReasonCode::PacketTooLarge
+        | ReasonCode::PayloadFormatInvalid
+        | ReasonCode::RetainNotSupported
+        | ReasonCode::QosNotSupported => Lost::Blamed(text),
+        ReasonCode::UseAnotherServer | ReasonCode::ServerMoved => Lost::Moved(text),
+        ReasonCode::SessionTakenOver => {
+            Lost::Passing(format!("{text}; another client has connected with our client id (`broker.client_id`)"))
+        }
+        _ => Lost::Passing(text),
+    }
 }
 
-/// Why the broker did not accept the connection, and whether trying again can help.
-pub fn refusal(error: &paho_mqtt::Error) -> Lost {
+/// Where the broker says that we should go. We do not: our credentials are for the brokers of the configuration.
+fn elsewhere(properties: &Properties) -> String {
+    let server = properties.get_string(PropertyCode::ServerReference);
+    server.map(|server| format!("; it names {server:?}, which can be given in `broker.urls`")).unwrap_or_default()
+}
+
+/// Why the broker did not accept the connection, and whether trying again can help. `tls` gives why TLS failed, where
+/// it did.
+pub fn refusal(error: &paho_mqtt::Error, tls: impl FnOnce() -> Option<String>) -> Lost {
     use paho_mqtt::Error;
     match error {
         Error::ConnectReturn(code) => {
@@ -54,19 +66,20 @@ pub fn refusal(error: &paho_mqtt::Error) -> Lost {
                 ConnectReturnCode::Accepted | ConnectReturnCode::ServerUnavailable => Lost::Passing(reason),
             }
         }
-        Error::ReasonCode(code, _) => {
-            let reason = format!("the broker refused the connection: {}", reason_text(*code));
+        Error::ReasonCode(code, properties) => {
+            let text = format!("the broker refused the connection: {}{}", reason_text(*code), elsewhere(properties));
             match code {
                 ReasonCode::UnsupportedProtocolVersion
                 | ReasonCode::ClientIdentifierNotValid
                 | ReasonCode::BadUserNameOrPassword
                 | ReasonCode::NotAuthorized
                 | ReasonCode::BadAuthenticationMethod
-                | ReasonCode::Banned => Lost::Refused(reason),
-                _ => Lost::Passing(reason),
+                | ReasonCode::Banned => Lost::Refused(text),
+                ReasonCode::UseAnotherServer | ReasonCode::ServerMoved => Lost::Moved(text),
+                _ => Lost::Passing(text),
             }
         }
-        other => Lost::Passing(format!("no connection: {other}")),
+        other => Lost::Passing(format!("no connection: {}", tls().unwrap_or_else(|| other.to_string()))),
     }
 }
 

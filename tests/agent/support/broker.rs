@@ -36,7 +36,7 @@ impl Broker {
 
     /// A broker that has an address but does not run yet.
     pub fn absent(settings: &str) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = Self::free_port();
         let folder = tempfile::tempdir().unwrap();
         Self { port, folder, settings: settings.to_owned(), child: None }
     }
@@ -47,6 +47,11 @@ impl Broker {
 
     pub fn url(&self) -> String {
         format!("mqtt://127.0.0.1:{}", self.port)
+    }
+
+    /// The port of a second listener, where settings have one.
+    pub fn free_port() -> u16 {
+        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
     }
 
     /// Starts the broker, or starts it again with what it kept.

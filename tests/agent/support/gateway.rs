@@ -40,6 +40,13 @@ pub struct Gateway {
 }
 
 impl Gateway {
+    /// A device with several brokers, in this order.
+    pub fn with_brokers(urls: &[String], settings: &Settings) -> Self {
+        let gateway = Self::new("mqtt://127.0.0.1:1", settings);
+        gateway.edit("url: \"mqtt://127.0.0.1:1\"", &format!("urls: [\"{}\"]", urls.join("\", \"")));
+        gateway
+    }
+
     /// A device whose broker is at `url`.
     pub fn new(url: &str, settings: &Settings) -> Self {
         let folder = tempfile::tempdir().unwrap();

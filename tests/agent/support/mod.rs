@@ -1,5 +1,6 @@
 //! What the tests start, and what they judge by.
 
+mod authority;
 mod broker;
 mod event_loop;
 mod gateway;
@@ -14,6 +15,7 @@ mod scripted;
 mod small_disk;
 mod subscriber;
 
+pub use authority::{Authority, Certificate};
 pub use broker::Broker;
 pub use gateway::{Agent, Gateway, Settings, log_files};
 pub use judge::Judgement;

@@ -1,0 +1,148 @@
+//! The address of a broker: how it is reached, and where.
+
+use super::tree::{Content, Node, Scalar, echo};
+use super::value::{Reading, Refusal, allowed, because};
+use std::fmt;
+use std::net::Ipv6Addr;
+
+const FORM: &str = "allowed is `SCHEME://HOST` or `SCHEME://HOST:PORT` with `mqtt`, `mqtts`, `ws` or `wss`";
+
+/// The WebSocket's path where none is given: what brokers listen on by custom, and the MQTT library's own default.
+const WEBSOCKET_PATH: &str = "/mqtt";
+
+/// How a broker is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    Mqtt,
+    /// Over TLS.
+    Mqtts,
+    /// Over a WebSocket.
+    Ws,
+    /// Over a WebSocket over TLS.
+    Wss,
+}
+
+/// Where a broker is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    pub scheme: Scheme,
+    /// A name, an IPv4 address, or an IPv6 address in brackets.
+    pub host: String,
+    pub port: u16,
+    /// Of the WebSocket, with its first slash; empty for the other schemes.
+    pub path: String,
+}
+
+impl Scheme {
+    fn parse(text: &str) -> Option<Scheme> {
+        [Scheme::Mqtt, Scheme::Mqtts, Scheme::Ws, Scheme::Wss].into_iter().find(|scheme| scheme.name() == text)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Scheme::Mqtt => "mqtt",
+            Scheme::Mqtts => "mqtts",
+            Scheme::Ws => "ws",
+            Scheme::Wss => "wss",
+        }
+    }
+
+    /// The port that IANA has for it.
+    fn port(self) -> u16 {
+        match self {
+            Scheme::Mqtt => 1883,
+            Scheme::Mqtts => 8883,
+            Scheme::Ws => 80,
+            Scheme::Wss => 443,
+        }
+    }
+
+    /// Whether it goes over TLS.
+    #[must_use]
+    pub fn is_tls(self) -> bool {
+        match self {
+            Scheme::Mqtts | Scheme::Wss => true,
+            Scheme::Mqtt | Scheme::Ws => false,
+        }
+    }
+
+    /// The path behind the host, where the scheme has one.
+    fn path(self, given: &str) -> Option<String> {
+        match (self, given) {
+            (Scheme::Mqtt | Scheme::Mqtts, "" | "/") => Some(String::new()),
+            (Scheme::Mqtt | Scheme::Mqtts, _) => None,
+            (Scheme::Ws | Scheme::Wss, "" | "/") => Some(WEBSOCKET_PATH.to_owned()),
+            (Scheme::Ws | Scheme::Wss, path) => Some(path.to_owned()),
+        }
+    }
+}
+
+impl Address {
+    /// Whether it is one of AWS IoT Core's endpoints, `ID.iot.REGION.amazonaws.com` ("AWS IoT Core endpoints and
+    /// quotas" in its reference).
+    #[must_use]
+    pub fn is_aws_iot(&self) -> bool {
+        let host = self.host.to_ascii_lowercase();
+        host.contains(".iot.") && (host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn"))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}:{}{}", self.scheme.name(), self.host, self.port, self.path)
+    }
+}
+
+/// Reads an address. What stands before an `@` is never repeated: it may be a password.
+pub(super) fn address(node: &Node) -> Reading<Address> {
+    let Content::Scalar { text, value: Scalar::Text } = &node.content else {
+        return allowed("an address such as `mqtt://localhost:1883`");
+    };
+    let shown = match text.rfind('@') {
+        Some(at) => echo(&format!("...{}", &text[at..])),
+        None => echo(text),
+    };
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return because(format!("{shown} has no scheme; {FORM}"));
+    };
+    let Some(scheme) = Scheme::parse(scheme) else {
+        return because(format!("{shown} has an unknown scheme; {FORM}"));
+    };
+    if rest.contains('@') {
+        return because("holds a user name or a password; give these as `broker.username` and `broker.password_file`");
+    }
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let Some(path) = scheme.path(path) else {
+        return because(format!("{shown} has a path behind the host, which only `ws` and `wss` have; {FORM}"));
+    };
+    if !path.chars().all(|character| character.is_ascii_graphic() && character != '#') {
+        return because(format!("{shown} has a path with a character that no path has; {FORM}"));
+    }
+    let (host, port) = split_port(authority).map_err(|why| Refusal::Because(format!("{shown} {why}; {FORM}")))?;
+    Ok(Address { scheme, host: host.to_owned(), port: port.unwrap_or(scheme.port()), path })
+}
+
+/// Takes `HOST:PORT` apart. The error is the rest of a sentence about the address.
+fn split_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
+    let (host, port) = match authority.find(']') {
+        Some(end) if authority.starts_with('[') => (&authority[..=end], &authority[end + 1..]),
+        _ => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+    };
+    if let Some(address) = host.strip_prefix('[') {
+        let address = address.strip_suffix(']').ok_or("has a bracket without its other half")?;
+        address.parse::<Ipv6Addr>().map_err(|_| "has no IPv6 address between its brackets")?;
+    } else if authority.parse::<Ipv6Addr>().is_ok() {
+        return Err("is an IPv6 address without brackets around it");
+    } else if host.is_empty() {
+        return Err("names no host");
+    } else if !host.chars().all(|character| character.is_ascii_alphanumeric() || "-._".contains(character)) {
+        return Err("holds a character that no host name has");
+    }
+    let port = match port.strip_prefix(':') {
+        None if port.is_empty() => return Ok((host, None)),
+        // `parse` alone would take a sign.
+        Some(digits) if digits.chars().all(|digit| digit.is_ascii_digit()) => digits.parse().unwrap_or(0),
+        _ => 0,
+    };
+    if port == 0 { Err("has no valid port, which is a number from 1 to 65535") } else { Ok((host, Some(port))) }
+}

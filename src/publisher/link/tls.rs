@@ -1,0 +1,133 @@
+//! TLS: what the library is told of it, and what it says when it fails, in words that say what to do.
+
+use super::event::Lost;
+use crate::clock::rfc3339;
+use crate::config::{Address, Tls};
+use crate::pem::{self, Content};
+use paho_mqtt::{SslOptions, SslOptionsBuilder};
+use paho_mqtt_sys::tls_failure::{self, TlsFailure};
+use std::path::Path;
+
+/// Where AWS IoT Core takes MQTT on the port for HTTPS, it wants to be asked for it by this name ("Device communication
+/// protocols" in its developer guide).
+const AWS_PROTOCOL: &str = "x-amzn-mqtt-ca";
+
+/// OpenSSL's numbers for what is wrong with a certificate (`x509_vfy.h`).
+mod certificate {
+    pub const NOT_YET_VALID: i64 = 9;
+    pub const EXPIRED: i64 = 10;
+}
+
+/// The numbers of alerts that are about our certificate (RFC 8446, section 6): bad, unsupported, revoked, expired,
+/// unknown, unknown authority, access denied, signed by no known key, required. Servers of TLS 1.2 have no better word than
+/// "handshake failure" for one that is required.
+const ABOUT_OUR_CERTIFICATE: [i64; 10] = [40, 42, 43, 44, 45, 46, 48, 49, 51, 116];
+
+/// What the library is told of TLS for an address that uses it. The files are looked at now, so that a certificate that
+/// was renewed is used at once.
+///
+/// # Errors
+/// [`Lost::Passing`]: a file cannot be read, or does not hold what it should.
+pub fn options(tls: &Tls, address: &Address) -> Result<SslOptions, Lost> {
+    let holds = |key: &str, path: &Path, content| {
+        pem::check(path, content)
+            .map_err(|why| Lost::Passing(format!("no connection: broker.tls.{key}: `{}` {why}", path.display())))
+    };
+    let mut options = SslOptionsBuilder::new();
+    options.verify(tls.verify).enable_server_cert_auth(tls.verify);
+    match &tls.ca_file {
+        Some(file) => {
+            holds("ca_file", file, Content::Certificates)?;
+            options.trust_store(file).map_err(|error| unusable("ca_file", &error))?;
+        }
+        None => trust_the_system(&mut options).map_err(|error| unusable("ca_file", &error))?,
+    }
+    if let Some(file) = &tls.cert_file {
+        let both = if tls.key_file.is_some() { Content::Certificates } else { Content::Both };
+        holds("cert_file", file, both)?;
+        options.key_store(file).map_err(|error| unusable("cert_file", &error))?;
+    }
+    if let Some(file) = &tls.key_file {
+        holds("key_file", file, Content::Key)?;
+        options.private_key(file).map_err(|error| unusable("key_file", &error))?;
+    }
+    if let Some(protocol) = alpn(tls, address) {
+        options.alpn_protos(&[protocol]);
+    }
+    Ok(options.finalize())
+}
+
+/// The library takes paths as text, and ours come from a file of text.
+fn unusable(key: &str, error: &paho_mqtt::Error) -> Lost {
+    Lost::Passing(format!("no connection: broker.tls.{key} cannot be used: {error}"))
+}
+
+fn alpn<'a>(tls: &'a Tls, address: &Address) -> Option<&'a str> {
+    tls.alpn.as_deref().or_else(|| (address.is_aws_iot() && address.port == 443).then_some(AWS_PROTOCOL))
+}
+
+/// The distribution's OpenSSL knows the distribution's certificates by itself.
+#[cfg(not(feature = "vendored-tls"))]
+#[expect(clippy::unnecessary_wraps, reason = "its twin can fail")]
+fn trust_the_system(_: &mut SslOptionsBuilder) -> paho_mqtt::Result<()> {
+    Ok(())
+}
+
+/// An OpenSSL of our own does not know where the distribution keeps its certificates.
+#[cfg(feature = "vendored-tls")]
+fn trust_the_system(options: &mut SslOptionsBuilder) -> paho_mqtt::Result<()> {
+    let found = openssl_probe::probe();
+    if let Some(file) = found.cert_file {
+        options.trust_store(file)?;
+    }
+    if let Some(folder) = found.cert_dir.first() {
+        options.ca_path(folder)?;
+    }
+    Ok(())
+}
+
+/// Why TLS failed, when it did since this was last asked.
+pub fn failure(tls: &Tls, address: &Address) -> Option<String> {
+    let now = rfc3339(chrono::Utc::now().timestamp_millis());
+    tls_failure::take().map(|failure| sentence(&failure, tls, address, &now))
+}
+
+fn sentence(failure: &TlsFailure, tls: &Tls, address: &Address, time: &str) -> String {
+    let host = &address.host;
+    match failure {
+        TlsFailure::Certificate(certificate::EXPIRED, _) => {
+            format!(
+                "the broker's certificate has expired; it needs a new one, unless this device's clock is wrong: {time}"
+            )
+        }
+        TlsFailure::Certificate(certificate::NOT_YET_VALID, _) => {
+            format!("the broker's certificate is not valid yet; this device's clock is probably wrong: {time}")
+        }
+        TlsFailure::Certificate(_, text) => {
+            let file = tls.ca_file.as_ref().map_or_else(
+                || "put the certificate of its authority into `broker.tls.ca_file`".to_owned(),
+                |file| format!("`broker.tls.ca_file` ({}) must hold its authority's", file.display()),
+            );
+            format!("the broker's certificate is not trusted ({text}); {file}")
+        }
+        TlsFailure::Name => {
+            format!(
+                "the broker's certificate is not for `{host}`; `broker.url` must name the host as the certificate does"
+            )
+        }
+        TlsFailure::Alert(number, text) if ABOUT_OUR_CERTIFICATE.contains(number) => match &tls.cert_file {
+            None => {
+                format!("the broker wants a certificate of ours ({text}); set `broker.tls.cert_file` and `key_file`")
+            }
+            Some(file) => {
+                let file = file.display();
+                format!("the broker refuses our certificate ({text}); look at `broker.tls.cert_file` ({file})")
+            }
+        },
+        TlsFailure::Alert(_, text) => format!("the broker ended TLS: {text}"),
+        TlsFailure::Other(text) if address.port == 1883 || text.contains("wrong version number") => {
+            format!("the broker does not speak TLS on port {} ({text})", address.port)
+        }
+        TlsFailure::Other(text) => format!("TLS failed: {text}"),
+    }
+}
