@@ -46,6 +46,10 @@ use window::Window;
 /// How long the loop sleeps when nothing at all is due.
 const IDLE: Duration = Duration::from_secs(3600);
 
+/// How long the library may take to tell why there is no connection any more, after it has let a publish fail: a
+/// callback in another thread, on a slow machine.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
 /// How the publisher ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
@@ -295,6 +299,19 @@ impl Publisher {
         }
     }
 
+    /// A publish failed, for there is no connection any more. What the broker said when it ended it may be on its way
+    /// here still.
+    fn not_published(&mut self, lost: Lost) {
+        let deadline = Instant::now() + LAST_WORDS;
+        let rings = self.rings.clone();
+        while let Ok(ring) = rings.recv_deadline(deadline) {
+            if let Some(lost) = self.last_word(ring) {
+                return self.lost(lost);
+            }
+        }
+        self.lost(lost);
+    }
+
     fn lost(&mut self, lost: Lost) {
         self.next_status = None;
         self.take_last_acknowledgements();
@@ -322,12 +339,19 @@ impl Publisher {
     fn take_last_acknowledgements(&mut self) {
         let rings = self.rings.clone();
         for ring in rings.try_iter() {
-            match self.connection.answer(ring) {
-                Some(Event::Acknowledged(Publish::Message(seq))) => self.acknowledged(seq),
-                Some(Event::Acknowledged(Publish::Bypass(seq))) => self.bypassed(seq),
-                _ => {}
-            }
+            self.last_word(ring);
         }
+    }
+
+    /// What a ring says after the connection was lost: an acknowledgement counts; why it was lost is given back.
+    fn last_word(&mut self, ring: Ring) -> Option<Lost> {
+        match self.connection.answer(ring)? {
+            Event::Acknowledged(Publish::Message(seq)) => self.acknowledged(seq),
+            Event::Acknowledged(Publish::Bypass(seq)) => self.bypassed(seq),
+            Event::Lost(lost) => return Some(lost),
+            Event::Acknowledged(Publish::Status) | Event::Refused(..) | Event::Connected(_) | Event::Disconnected => {}
+        }
+        None
     }
 
     fn publish_status(&mut self, now: Instant) {
@@ -339,7 +363,7 @@ impl Publisher {
         match status.map(|status| self.connection.publish(Publish::Status, status)) {
             None | Some(Ok(())) => {}
             Some(Err(NotPublished::TooLarge(reason))) => self.status_refused(&reason),
-            Some(Err(NotPublished::Lost(lost))) => self.lost(lost),
+            Some(Err(NotPublished::Lost(lost))) => self.not_published(lost),
         }
     }
 

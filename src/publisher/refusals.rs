@@ -116,7 +116,7 @@ impl Publisher {
         let outgoing = payload::outgoing(message, super::sending::waited(&self.clock, message));
         match self.connection.publish(Publish::Message(seq), outgoing) {
             Ok(()) => {}
-            Err(NotPublished::Lost(lost)) => self.lost(lost),
+            Err(NotPublished::Lost(lost)) => self.not_published(lost),
             Err(NotPublished::TooLarge(reason)) => self.lost(Lost::Passing(reason)),
         }
     }

@@ -58,7 +58,7 @@ impl Publisher {
                     return;
                 }
                 Err(NotPublished::Lost(lost)) => {
-                    self.lost(lost);
+                    self.not_published(lost);
                     return;
                 }
             }
@@ -95,7 +95,7 @@ impl Publisher {
                     continue;
                 }
                 Err(NotPublished::Lost(lost)) => {
-                    self.lost(lost);
+                    self.not_published(lost);
                     return;
                 }
             }

@@ -7,6 +7,7 @@
 
 mod event;
 mod options;
+mod reasons;
 mod tls;
 mod translate;
 

@@ -1,10 +1,11 @@
 //! Between the MQTT library's words and ours.
 
 use super::event::{Connected, Limits, Lost};
+use super::reasons::{self, Meaning};
 use crate::config::Protocol;
 use crate::message::Qos;
 use log::debug;
-use paho_mqtt::{ConnectReturnCode, MqttVersion, Properties, PropertyCode, QoS, ReasonCode};
+use paho_mqtt::{MqttVersion, Properties, PropertyCode, QoS, ReasonCode};
 use std::time::Duration;
 
 /// What the broker said when it accepted the connection.
@@ -25,23 +26,16 @@ pub fn connected(response: &paho_mqtt::ServerResponse) -> Connected {
     }
 }
 
-/// What a DISCONNECT of the broker means (MQTT 5, section 3.14.2.1).
+/// What a DISCONNECT of the broker means.
 pub fn ended(reason: ReasonCode, properties: &Properties) -> Lost {
     let text = format!("the broker ended the connection: {}{}", reason_text(reason), elsewhere(properties));
-    match reason {
-        ReasonCode::MalformedPacket
-        | ReasonCode::ProtocolError
-        | ReasonCode::NotAuthorized
-        | ReasonCode::TopicNameInvalid
-        | ReasonCode::PacketTooLarge
-        | ReasonCode::PayloadFormatInvalid
-        | ReasonCode::RetainNotSupported
-        | ReasonCode::QosNotSupported => Lost::Blamed(text),
-        ReasonCode::UseAnotherServer | ReasonCode::ServerMoved => Lost::Moved(text),
-        ReasonCode::SessionTakenOver => {
+    match reasons::of_disconnect(reason) {
+        Meaning::Retry | Meaning::Refused if reason == ReasonCode::SessionTakenOver => {
             Lost::Passing(format!("{text}; another client has connected with our client id (`broker.client_id`)"))
         }
-        _ => Lost::Passing(text),
+        Meaning::Retry | Meaning::Refused => Lost::Passing(text),
+        Meaning::Elsewhere => Lost::Moved(text),
+        Meaning::Packet => Lost::Blamed(text),
     }
 }
 
@@ -55,31 +49,18 @@ fn elsewhere(properties: &Properties) -> String {
 /// it did.
 pub fn refusal(error: &paho_mqtt::Error, tls: impl FnOnce() -> Option<String>) -> Lost {
     use paho_mqtt::Error;
-    match error {
-        Error::ConnectReturn(code) => {
-            let reason = format!("the broker refused the connection: {code}");
-            match code {
-                ConnectReturnCode::UnacceptableProtocolVersion
-                | ConnectReturnCode::IdentifierRejected
-                | ConnectReturnCode::BadUserNameOrPassword
-                | ConnectReturnCode::NotAuthorized => Lost::Refused(reason),
-                ConnectReturnCode::Accepted | ConnectReturnCode::ServerUnavailable => Lost::Passing(reason),
-            }
-        }
+    let (text, meaning) = match error {
+        Error::ConnectReturn(code) => (code.to_string(), reasons::of_return_code(*code)),
         Error::ReasonCode(code, properties) => {
-            let text = format!("the broker refused the connection: {}{}", reason_text(*code), elsewhere(properties));
-            match code {
-                ReasonCode::UnsupportedProtocolVersion
-                | ReasonCode::ClientIdentifierNotValid
-                | ReasonCode::BadUserNameOrPassword
-                | ReasonCode::NotAuthorized
-                | ReasonCode::BadAuthenticationMethod
-                | ReasonCode::Banned => Lost::Refused(text),
-                ReasonCode::UseAnotherServer | ReasonCode::ServerMoved => Lost::Moved(text),
-                _ => Lost::Passing(text),
-            }
+            (format!("{}{}", reason_text(*code), elsewhere(properties)), reasons::of_connack(*code))
         }
-        other => Lost::Passing(format!("no connection: {}", tls().unwrap_or_else(|| other.to_string()))),
+        other => return Lost::Passing(format!("no connection: {}", tls().unwrap_or_else(|| other.to_string()))),
+    };
+    let text = format!("the broker refused the connection: {text}");
+    match meaning {
+        Meaning::Retry | Meaning::Packet => Lost::Passing(text),
+        Meaning::Elsewhere => Lost::Moved(text),
+        Meaning::Refused => Lost::Refused(text),
     }
 }
 
