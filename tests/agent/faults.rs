@@ -5,6 +5,7 @@ use crate::support::{
     Agent, Broker, Direction, Gateway, How, Judgement, PacketKind, Proxy, Settings, Subscriber, log_files, scale,
     seeded, wait_until,
 };
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 const WINDOW: u16 = 20;
@@ -269,43 +270,64 @@ fn a_message_that_waited_has_the_rest_of_its_expiry_and_none_arrives_too_late() 
     agent.stop();
 }
 
-/// The broker is killed or stopped, and comes back with what it kept.
-fn a_broker_that_dies(qos: u8) {
-    let mut broker = Broker::start();
-    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
-    let settings = Settings { qos, window: WINDOW, ..Settings::default() };
-    let gateway = Gateway::new(&broker.url(), &settings);
-    let agent = gateway.start();
-    let restarts = scale(4, 50);
+/// The broker ends again and again, and comes back with what it kept.
+struct Restarts {
+    count: usize,
+    accepted: Vec<RangeInclusive<u64>>,
+    judgement: Judgement,
+}
 
-    for _ in 0..restarts {
+impl Restarts {
+    fn of(qos: u8, end: fn(&mut Broker)) -> Self {
+        let mut broker = Broker::start();
+        let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+        let settings = Settings { qos, window: WINDOW, ..Settings::default() };
+        let gateway = Gateway::new(&broker.url(), &settings);
+        let agent = gateway.start();
+        let count = scale(4, 50);
+
+        for _ in 0..count {
+            let before = subscriber.arrivals().len();
+            subscriber.wait_for_count(before + 20);
+            end(&mut broker);
+            broker.run();
+        }
         let before = subscriber.arrivals().len();
-        subscriber.wait_for_count(before + 20);
-        broker.stop();
-        broker.run();
-    }
-    let before = subscriber.arrivals().len();
-    subscriber.wait_for_count(before + 100);
+        subscriber.wait_for_count(before + 100);
 
-    assert_eq!(agent.stop().code(), Some(0));
-    let accepted = gateway.accepted();
-    let agent = gateway.start();
-    subscriber.wait_for_all(&accepted);
-    agent.stop();
-    let judgement = Judgement::of(&subscriber.arrivals());
-    println!("{restarts} restarts of the broker at QoS {qos}");
-    judgement.assert_complete(&accepted);
-    if qos == 2 {
-        judgement.assert_no_duplicates();
+        assert_eq!(agent.stop().code(), Some(0));
+        let accepted = gateway.accepted();
+        let agent = gateway.start();
+        subscriber.wait_for_all(&accepted);
+        agent.stop();
+        let judgement = Judgement::of(&subscriber.arrivals());
+        println!("{count} ends of the broker at QoS {qos}");
+        Self { count, accepted, judgement }
     }
 }
 
 #[test]
 fn a_broker_that_restarts_with_its_store_at_qos_1() {
-    a_broker_that_dies(1);
+    let restarts = Restarts::of(1, Broker::stop);
+
+    restarts.judgement.assert_complete(&restarts.accepted);
 }
 
 #[test]
 fn a_broker_that_restarts_with_its_store_at_qos_2() {
-    a_broker_that_dies(2);
+    let restarts = Restarts::of(2, Broker::stop);
+
+    restarts.judgement.assert_complete(&restarts.accepted);
+    restarts.judgement.assert_no_duplicates();
+}
+
+/// At QoS 2 mosquitto is no judge here: what it answered since it last wrote its store is forgotten, on either side, and a
+/// right client looks guilty. The scripted broker of `hostile.rs` writes down before it answers, and dies at every point.
+#[test]
+fn a_broker_that_is_killed_at_qos_1() {
+    let restarts = Restarts::of(1, Broker::kill);
+
+    restarts.judgement.assert_complete(&restarts.accepted);
+    let allowed = restarts.count * usize::from(WINDOW);
+    assert!(restarts.judgement.duplicates <= allowed, "{} duplicates", restarts.judgement.duplicates);
 }
