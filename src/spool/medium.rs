@@ -35,12 +35,12 @@ pub fn sync_all(file: &File) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Reads like `read_at`, with zeros for what cannot be read. May read less than the buffer holds; zero is the end.
+/// Reads until the buffer is full or the file ends, with zeros for what cannot be read; how much was read.
 ///
 /// # Errors
 /// The medium's, but for bad places.
-pub fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    read_around(|buffer, offset| file.read_at(buffer, offset), buffer, offset).map(|read| read.bytes)
+pub fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    read_whole(|buffer, offset| file.read_at(buffer, offset), buffer, offset).map(|(read, _)| read)
 }
 
 /// A file's content.
@@ -59,10 +59,21 @@ pub struct Content {
 pub fn read(path: &Path, limit: u64) -> io::Result<Content> {
     let file = File::open(path)?;
     let length = usize::try_from(file.metadata()?.len().min(limit)).map_err(io::Error::other)?;
-    let (mut bytes, mut read, mut bad_blocks) = (vec![0; length], 0, 0);
-    while read < length {
-        let device = |buffer: &mut [u8], offset| file.read_at(buffer, offset);
-        match read_around(device, &mut bytes[read..], read as u64) {
+    let mut bytes = vec![0; length];
+    let (read, bad_blocks) = read_whole(|buffer, offset| file.read_at(buffer, offset), &mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(Content { bytes, bad_blocks })
+}
+
+/// How much was read, and how many blocks of it could not be.
+fn read_whole(
+    mut device: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
+    buffer: &mut [u8],
+    offset: u64,
+) -> io::Result<(usize, u64)> {
+    let (mut read, mut bad_blocks) = (0, 0);
+    while read < buffer.len() {
+        match read_around(&mut device, &mut buffer[read..], offset + read as u64) {
             Ok(Read { bytes: 0, .. }) => break,
             Ok(got) => {
                 read += got.bytes;
@@ -72,8 +83,7 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Content> {
             Err(error) => return Err(error),
         }
     }
-    bytes.truncate(read);
-    Ok(Content { bytes, bad_blocks })
+    Ok((read, bad_blocks))
 }
 
 /// What came of reading once.
@@ -134,7 +144,7 @@ mod tests {
             let mut got = Vec::new();
             loop {
                 let mut buffer = vec![0; piece];
-                let read = read_around(device, &mut buffer, start + got.len() as u64).unwrap().bytes;
+                let (read, _) = read_whole(device, &mut buffer, start + got.len() as u64).unwrap();
                 if read == 0 {
                     break;
                 }
@@ -152,6 +162,6 @@ mod tests {
     fn other_errors_are_errors() {
         let device = |_: &mut [u8], _| Err(io::Error::from_raw_os_error(13));
 
-        assert!(read_around(device, &mut [0; 10], 0).is_err());
+        assert!(read_whole(device, &mut [0; 10], 0).is_err());
     }
 }

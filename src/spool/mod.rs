@@ -10,6 +10,8 @@
 //! It relies on one owner (the lock file keeps a second agent out) and on a medium that writes sectors of 512 bytes
 //! whole or not at all. `docs/spool-format.md` describes the files.
 
+#[cfg(test)]
+mod damage_tests;
 mod exchanges;
 mod finished;
 mod journal;
@@ -19,6 +21,10 @@ mod power_cut;
 mod reader;
 mod record;
 mod rejected;
+mod room;
+#[cfg(test)]
+mod room_tests;
+mod sector;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -31,6 +37,7 @@ use finished::Finished;
 use journal::Journal;
 use log::{info, warn};
 use reader::{Limit, Reader, Step};
+use room::Full;
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -123,7 +130,8 @@ impl Spool {
         // A process that was killed may have left names that the system holds and the medium does not.
         segment::sync_directory(&directory).map_err(fail("flush the folder"))?;
         let recovered = Journal::read(&directory).map_err(fail("read the journal"))?;
-        let segment_size = (config.max_size / SEGMENTS).clamp(64 * 1024, SEGMENT);
+        let page = sector::PAGE as u64;
+        let segment_size = (config.max_size / SEGMENTS / page * page).clamp(64 * 1024, SEGMENT);
 
         let stream = newest_stream(&directory, &segments)
             .or(recovered.as_ref().map(|recovered| recovered.stream))
@@ -284,22 +292,14 @@ impl Spool {
         self.journal.finish(&(seq..=seq));
     }
 
-    /// Hands what was finished to the system, and deletes the segments that hold nothing else.
+    /// Hands what was finished to the system, and deletes the segments that hold nothing else, but for one: its file
+    /// becomes the next segment.
     ///
     /// # Errors
     /// The medium's. Nothing is lost; messages may be sent again after a restart. The next call tries again.
     pub fn trim(&mut self) -> io::Result<()> {
         self.journal.write()?;
-        let low = self.journal.finished().low();
-        if self.second_segment().is_none_or(|second| second > low) {
-            return Ok(());
-        }
-        // The journal must say that they are finished before they disappear: else they would look lost.
-        self.journal.sync()?;
-        while self.second_segment().is_some_and(|second| second <= low) {
-            self.remove_segment(*self.segments.keys().next().expect("there are two"))?;
-        }
-        Ok(())
+        self.remove_finished()
     }
 
     /// Waits until what is finished is noted on the medium, for a stop.
@@ -318,68 +318,6 @@ impl Spool {
     pub fn set_aside(&self, message: &Message, reason: &str) -> io::Result<PathBuf> {
         rejected::set_aside(&self.directory, message, reason)
     }
-
-    fn second_segment(&self) -> Option<Seq> {
-        self.segments.keys().nth(1).copied()
-    }
-
-    fn remove_segment(&mut self, first: Seq) -> io::Result<()> {
-        match fs::remove_file(segment::path(&self.directory, first)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => self.segments.remove(&first),
-        };
-        Ok(())
-    }
-
-    /// Makes room for a sample that the present segment has none for.
-    fn begin_segment(
-        &mut self,
-        sample: &Sample,
-        in_flight: Option<&RangeInclusive<Seq>>,
-        dropped: &mut Vec<RangeInclusive<Seq>>,
-    ) -> Result<(), Full> {
-        let size = self.segment_size.max(Writer::segment_size_for(sample));
-        while self.segments.values().sum::<u64>() + size > self.max_size {
-            let Some(victim) = self.victim(in_flight).filter(|_| self.when_full == WhenFull::DropOldest) else {
-                return Err(Full::Newest);
-            };
-            self.drop_segment(victim, dropped)?;
-        }
-        self.writer.begin_segment(&self.directory, self.stream, size)?;
-        self.segments.insert(self.writer.first(), size);
-        Ok(())
-    }
-
-    /// The oldest segment that is neither being written nor holds a message in flight: its first and last seq.
-    fn victim(&self, in_flight: Option<&RangeInclusive<Seq>>) -> Option<RangeInclusive<Seq>> {
-        let firsts = self.segments.keys().zip(self.segments.keys().skip(1));
-        firsts
-            .map(|(first, next)| *first..=Seq(next.0 - 1))
-            .find(|range| in_flight.is_none_or(|flight| range.end() < flight.start() || flight.end() < range.start()))
-    }
-
-    /// Drops what is not finished in a segment, and the segment. The ranges go into `dropped` whether the medium takes
-    /// part or not: they are dropped from here on.
-    fn drop_segment(&mut self, range: RangeInclusive<Seq>, dropped: &mut Vec<RangeInclusive<Seq>>) -> io::Result<()> {
-        let mut seq = self.journal.finished().next_unfinished(*range.start());
-        while seq <= *range.end() {
-            let end = self.journal.finished().unfinished_row_end(seq, *range.end());
-            dropped.push(seq..=end);
-            seq = self.journal.finished().next_unfinished(end.next());
-        }
-        self.journal.finish(&range);
-        self.journal.sync()?;
-        self.remove_segment(*range.start())
-    }
-}
-
-/// Why there is no room for a sample.
-#[derive(Debug, thiserror::Error)]
-enum Full {
-    #[error("the spool is full")]
-    Newest,
-    #[error("no new segment: {0}")]
-    Error(#[from] io::Error),
 }
 
 fn lock(directory: &Path) -> Result<File, OpenError> {

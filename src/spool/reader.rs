@@ -5,6 +5,7 @@
 use super::finished::Finished;
 use super::medium;
 use super::record::{Content, Decoded, RouteId, Seed, StoredMessage, decode};
+use super::sector::{self, SECTOR};
 use super::segment::{self, HEADER, Header};
 use crate::message::{Message, Route, Sample, Seq, Stamp, StreamId};
 use log::warn;
@@ -12,11 +13,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io;
 use std::ops::{Range, RangeInclusive};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Bytes read at once: large enough for a drain, small beside the memory of a small gateway.
+/// Bytes of a file read at once: large enough for a drain, small beside the memory of a small gateway. Whole sectors.
 const PIECE: usize = 64 * 1024;
 
 /// How far may be read.
@@ -24,7 +24,7 @@ const PIECE: usize = 64 * 1024;
 pub struct Limit {
     /// The first seq that may not be read yet.
     pub next: Seq,
-    /// Where in the newest segment the readable bytes end.
+    /// Where in the newest segment's content the readable bytes end.
     pub offset: u64,
 }
 
@@ -56,8 +56,10 @@ struct OpenSegment {
     end: Option<Seq>,
     stream: StreamId,
     seed: Seed,
+    /// Whether this program can read it.
+    is_foreign: bool,
     file: File,
-    /// Bytes from `start` on.
+    /// The segment's content from `start` on.
     buffer: Vec<u8>,
     start: u64,
     /// Where in the buffer the next record begins.
@@ -86,7 +88,11 @@ impl Reader {
             }
             let Some(open) = self.open.as_mut() else { return Ok(Step::End) };
             let end = open.end.unwrap_or(limit.next);
-            let bound = if open.end.is_some() { u64::MAX } else { limit.offset };
+            let bound = match open.end {
+                Some(_) if open.is_foreign => 0,
+                Some(_) => u64::MAX,
+                None => limit.offset,
+            };
             match open.read(bound)? {
                 Some(Record::Route(id, route)) => {
                     self.routes.insert(id, route);
@@ -135,17 +141,20 @@ impl Reader {
             }
             Err(error) => return Err(error),
         };
-        let mut head = [0; HEADER];
-        let stream = match file.read_exact_at(&mut head, 0) {
-            Ok(()) => Header::decode(&head).map_or(self.stream, |header| header.stream),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => self.stream,
-            Err(error) => return Err(error),
-        };
+        let (mut beginning, mut head) = (vec![0; SECTOR], Vec::new());
+        let got = medium::read_up_to(&file, &mut beginning, 0)?;
+        let foreign = segment::foreign_format(&beginning[..got]);
+        if let Some(format) = foreign {
+            warn!("segment of a format that this version cannot read first_seq={first} format={format}");
+        }
+        sector::unseal(&mut head, &beginning[..got], 0, first);
+        let stream = Header::decode(&head).map_or(self.stream, |header| header.stream);
         self.open = Some(OpenSegment {
             first,
             end: newer,
             stream,
             seed: Seed::of(first),
+            is_foreign: foreign.is_some(),
             file,
             buffer: Vec::new(),
             start: HEADER as u64,
@@ -214,7 +223,7 @@ impl OpenSegment {
     /// Whether the segment has `length` bytes from the reading place on, so that a damaged length asks for nothing
     /// that is not there.
     fn has(&self, length: usize, bound: u64) -> io::Result<bool> {
-        let end = bound.min(self.file.metadata()?.len());
+        let end = bound.min(sector::capacity(self.file.metadata()?.len()));
         Ok((self.start + self.at as u64).saturating_add(length as u64) <= end)
     }
 
@@ -223,26 +232,38 @@ impl OpenSegment {
         self.buffer.drain(..self.at);
         self.start += self.at as u64;
         self.at = 0;
-        let mut end = self.start + self.buffer.len() as u64;
-        while self.buffer.len() < wanted && end < bound {
-            let room = usize::try_from(bound - end).unwrap_or(usize::MAX).min(PIECE.max(wanted - self.buffer.len()));
-            let filled = self.buffer.len();
-            self.buffer.resize(filled + room, 0);
-            let got = medium::read_at(&self.file, &mut self.buffer[filled..], end);
-            self.buffer.truncate(filled + *got.as_ref().unwrap_or(&0));
-            match got {
-                Ok(0) => break,
-                Ok(got) => end += got as u64,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+        let mut piece = Vec::new();
+        while self.buffer.len() < wanted && self.end() < bound {
+            // The sector in which the buffer ends is read again: it may hold more by now.
+            let number = sector::number_of(self.end());
+            let known = self.end() - sector::content_offset(number);
+            let sectors = sector::number_of(bound.saturating_add(sector::DATA as u64 - 1)) - number;
+            let missing = (wanted - self.buffer.len()) / sector::DATA + 2;
+            let room = usize::try_from(sectors).unwrap_or(usize::MAX).min(missing.max(PIECE / SECTOR));
+            piece.resize(room * SECTOR, 0);
+            let got = medium::read_up_to(&self.file, &mut piece, sector::position(number))?;
+            let before = self.buffer.len();
+            sector::unseal(&mut self.buffer, &piece[..got], number, self.first);
+            let known = usize::try_from(known).expect("less than a sector").min(self.buffer.len() - before);
+            self.buffer.drain(before..before + known);
+            if self.buffer.len() == before {
+                break;
             }
         }
+        let readable = usize::try_from(bound.saturating_sub(self.start)).unwrap_or(usize::MAX);
+        self.buffer.truncate(readable);
         Ok(())
+    }
+
+    /// Where in the segment's content the buffer ends.
+    fn end(&self) -> u64 {
+        self.start + self.buffer.len() as u64
     }
 
     /// Moves to the next good record behind the reading place; whether there is one.
     fn resync(&mut self, bound: u64, next: Seq) -> io::Result<bool> {
-        let size = usize::try_from(self.file.metadata()?.len().min(bound).saturating_sub(self.start)).unwrap_or(0);
+        let end = sector::capacity(self.file.metadata()?.len()).min(bound);
+        let size = usize::try_from(end.saturating_sub(self.start)).unwrap_or(0);
         self.fill(size.saturating_sub(self.at), bound)?;
         let found = segment::resync(&self.buffer, (self.at + 1).min(self.buffer.len()), self.seed, next);
         self.at = found.unwrap_or(self.buffer.len());
@@ -255,7 +276,7 @@ impl OpenSegment {
             return;
         }
         let from = segment::path(directory, self.first);
-        let to = from.with_extension("seg.damaged");
+        let to = segment::damaged_copy(directory, self.first);
         match if to.exists() { Ok(0) } else { fs::copy(&from, &to) } {
             Ok(_) => warn!("segment damaged; a copy is kept file={}", to.display()),
             Err(error) => warn!("segment damaged; no copy could be kept file={} error={error}", from.display()),

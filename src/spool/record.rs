@@ -14,8 +14,8 @@
 //! All numbers are little-endian. Both checksums are seeded with the segment's first seq, so a record of another
 //! segment is never taken for one of this. A route's body: id (4), qos (1), retain (1), format (1), zero (1), expiry in
 //! seconds (4, zero: none), then device, source and topic, each with its length (2) before it. A message's body: seq
-//! (8), wall clock (8), boot clock (8), boot id (4), route id (4), data. Padding's body means
-//! nothing.
+//! less the segment's first (4), wall clock (6, signed), boot clock (6), boot id (4), route id (4), data. Padding's body
+//! means nothing.
 //!
 //! A message names its route by number. The number is made from the route's content and each segment repeats the
 //! routes that it uses, so a damaged route can be learned from any other segment.
@@ -27,10 +27,15 @@ use std::time::Duration;
 /// Bytes of a frame before its body.
 pub const FRAME: usize = 12;
 /// Bytes of a message's body before its data.
-const MESSAGE: usize = 32;
+const MESSAGE: usize = 24;
+/// Bytes of a clock's milliseconds: enough for the years from 2,489 before to 6,429 after Christ.
+const CLOCK: usize = 6;
 const KIND_ROUTE: u8 = 1;
 const KIND_MESSAGE: u8 = 2;
 const KIND_PADDING: u8 = 3;
+const MAX_WALL: i64 = (1 << (8 * CLOCK - 1)) - 1;
+const MIN_WALL: i64 = -MAX_WALL - 1;
+const MAX_BOOT: u64 = (1 << (8 * CLOCK)) - 1;
 /// What padding's body consists of: no record ends with a zero byte.
 const PADDING: u8 = 0xff;
 const FLAG_SETTLED: u8 = 1;
@@ -48,14 +53,18 @@ impl RouteId {
     }
 }
 
-/// What makes the checksums of one segment's records differ from those of all others.
+/// What makes one segment's records differ from those of all others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seed(u32);
+pub struct Seed {
+    first: Seq,
+    /// What the checksums go on from.
+    sum: u32,
+}
 
 impl Seed {
     /// The seed of the segment that begins with `first`.
     pub fn of(first: Seq) -> Seed {
-        Seed(crc32c::crc32c(&first.0.to_le_bytes()))
+        Seed { first, sum: crc32c::crc32c(&first.0.to_le_bytes()) }
     }
 }
 
@@ -116,12 +125,14 @@ pub fn route_length(route: &Route) -> usize {
     FRAME + 12 + 6 + route.device.len() + route.source.len() + route.topic.len()
 }
 
-/// Appends the record of a sample that becomes message `seq`.
+/// Appends the record of a sample that becomes message `seq`, which the segment may hold. Clocks beyond what the record
+/// has room for become the nearest that it has.
 pub fn encode_message(out: &mut Vec<u8>, seed: Seed, settled: Settled, seq: Seq, route: RouteId, sample: &Sample) {
     let start = begin(out, KIND_MESSAGE, settled);
-    out.extend_from_slice(&seq.0.to_le_bytes());
-    out.extend_from_slice(&sample.taken.wall.to_le_bytes());
-    out.extend_from_slice(&sample.taken.boot.to_le_bytes());
+    let place = u32::try_from(seq.0 - seed.first.0).expect("a segment holds fewer than 2^32 messages");
+    out.extend_from_slice(&place.to_le_bytes());
+    out.extend_from_slice(&sample.taken.wall.clamp(MIN_WALL, MAX_WALL).to_le_bytes()[..CLOCK]);
+    out.extend_from_slice(&sample.taken.boot.min(MAX_BOOT).to_le_bytes()[..CLOCK]);
     out.extend_from_slice(&sample.taken.boot_id.to_le_bytes());
     out.extend_from_slice(&route.0.to_le_bytes());
     out.extend_from_slice(&sample.data);
@@ -161,7 +172,7 @@ pub fn decode(bytes: &[u8], seed: Seed) -> Decoded<'_> {
     }
     let content = match head[2] {
         KIND_ROUTE => get_route(body).map(|(id, route)| Content::Route(id, Arc::new(route))),
-        KIND_MESSAGE => get_message(body).map(Content::Message),
+        KIND_MESSAGE => get_message(body, seed.first).map(Content::Message),
         KIND_PADDING => Some(Content::Padding),
         _ => None,
     };
@@ -204,12 +215,12 @@ fn finish(out: &mut [u8], seed: Seed, start: usize) {
 }
 
 fn head_check(seed: Seed, head: &[u8]) -> u16 {
-    let [low, high, ..] = crc32c::crc32c_append(seed.0, head).to_le_bytes();
+    let [low, high, ..] = crc32c::crc32c_append(seed.sum, head).to_le_bytes();
     u16::from_le_bytes([low, high])
 }
 
 fn checksum(seed: Seed, head: &[u8], body: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c_append(seed.0, head), body)
+    crc32c::crc32c_append(crc32c::crc32c_append(seed.sum, head), body)
 }
 
 fn put_route(out: &mut Vec<u8>, id: RouteId, route: &Route) {
@@ -249,14 +260,21 @@ fn get_route(body: &[u8]) -> Option<(RouteId, Route)> {
     Some((RouteId(u32_at(head, 0)), route))
 }
 
-fn get_message(body: &[u8]) -> Option<StoredMessage<'_>> {
+fn get_message(body: &[u8], first: Seq) -> Option<StoredMessage<'_>> {
     let (head, data) = body.split_at_checked(MESSAGE)?;
+    let unused = 64 - 8 * CLOCK;
+    // Shifted up and down again, so that the sign is kept.
+    let wall = (u48_at(head, 4) << unused).cast_signed() >> unused;
     Some(StoredMessage {
-        seq: Seq(u64_at(head, 0)),
-        taken: Stamp { wall: u64_at(head, 8).cast_signed(), boot: u64_at(head, 16), boot_id: u32_at(head, 24) },
-        route: RouteId(u32_at(head, 28)),
+        seq: Seq(first.0.checked_add(u32_at(head, 0).into())?),
+        taken: Stamp { wall, boot: u48_at(head, 10), boot_id: u32_at(head, 16) },
+        route: RouteId(u32_at(head, 20)),
         data,
     })
+}
+
+fn u48_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from(u32_at(bytes, at)) | u64::from(u16::from_le_bytes([bytes[at + 4], bytes[at + 5]])) << 32
 }
 
 /// Four bytes as a number; the caller has checked that they are there.
@@ -288,7 +306,8 @@ mod tests {
 
     prop_compose! {
         fn any_sample()(
-            route in any_route(), wall: i64, boot: u64, boot_id: u32, data in proptest::collection::vec(any::<u8>(), 0..300),
+            route in any_route(), wall in MIN_WALL..=MAX_WALL, boot in 0..=MAX_BOOT, boot_id: u32,
+            data in proptest::collection::vec(any::<u8>(), 0..300),
         ) -> Sample {
             Sample { route: Arc::new(route), taken: Stamp { wall, boot, boot_id }, data }
         }
@@ -296,8 +315,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_message_is_read_as_it_was_written(sample in any_sample(), seq: u64, first: u64, route: u32) {
+        fn a_message_is_read_as_it_was_written(
+            sample in any_sample(), first in 0..=u64::MAX - u64::from(u32::MAX), place: u32, route: u32,
+        ) {
             let seed = Seed::of(Seq(first));
+            let seq = first + u64::from(place);
             let mut bytes = Vec::new();
 
             encode_message(&mut bytes, seed, Settled::Yes, Seq(seq), RouteId(route), &sample);
@@ -308,6 +330,21 @@ mod tests {
                 seq: Seq(seq), taken: sample.taken, route: RouteId(route), data: &sample.data,
             });
             prop_assert_eq!(decoded, Decoded::Record(Frame { content, length: bytes.len(), settled: Settled::Yes }));
+        }
+
+        #[test]
+        fn a_clock_far_off_becomes_the_nearest_that_a_record_holds(mut sample in any_sample(), wall: i64, boot: u64) {
+            let seed = Seed::of(Seq(1));
+            let mut bytes = Vec::new();
+            sample.taken = Stamp { wall, boot, ..sample.taken };
+
+            encode_message(&mut bytes, seed, Settled::No, Seq(1), RouteId(1), &sample);
+
+            let Decoded::Record(Frame { content: Content::Message(read), .. }) = decode(&bytes, seed) else {
+                return Err(TestCaseError::fail("no message"));
+            };
+            prop_assert_eq!(read.taken.wall, wall.clamp(MIN_WALL, MAX_WALL));
+            prop_assert_eq!(read.taken.boot, boot.min(MAX_BOOT));
         }
 
         #[test]
@@ -350,9 +387,9 @@ mod tests {
 
         #[test]
         fn a_record_of_another_segment_is_not_taken_for_one_of_this(sample in any_sample(), first: u64, other: u64) {
-            prop_assume!(Seed::of(Seq(first)) != Seed::of(Seq(other)));
+            prop_assume!(Seed::of(Seq(first)).sum != Seed::of(Seq(other)).sum);
             let mut bytes = Vec::new();
-            encode_message(&mut bytes, Seed::of(Seq(first)), Settled::No, Seq(1), RouteId(1), &sample);
+            encode_message(&mut bytes, Seed::of(Seq(first)), Settled::No, Seq(first), RouteId(1), &sample);
 
             prop_assert_eq!(decode(&bytes, Seed::of(Seq(other))), Decoded::Damaged);
         }

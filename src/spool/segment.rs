@@ -1,11 +1,11 @@
-//! Segments: preallocated, zero-filled files, each named by the first seq it may hold.
+//! Segments: preallocated files, each named by the first seq it may hold.
 //!
-//! A segment begins with a header, then records follow until the first zeros. The header repeats what the file's
-//! name and the journal know, so losing it loses nothing.
+//! A file is a row of sectors with tags ([`super::sector`]). What they hold begins with a header, then records follow
+//! until the first zeros. The header repeats what the file's name and the journal know, so losing it loses nothing.
 //!
 //! ```text
 //! offset size
-//!  0     8    magic and format version, "PKHORSE" 1
+//!  0     8    magic and format version, "PKHORSE" 2
 //!  8     8    first seq
 //! 16     4    stream
 //! 20     4    size of the whole file in bytes
@@ -15,6 +15,7 @@
 
 use super::medium;
 use super::record::{Content, Decoded, FRAME, Frame, Seed, Settled, decode, is_padding, length_of, u32_at, u64_at};
+use super::sector::{self, DATA, SECTOR};
 use crate::message::{Seq, StreamId};
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -24,9 +25,8 @@ use std::path::{Path, PathBuf};
 
 /// Bytes of the header.
 pub const HEADER: usize = 32;
-const MAGIC: [u8; 8] = *b"PKHORSE\x01";
-/// What storage writes whole or not at all. SD cards and disks promise 512 bytes, most of them 4,096.
-const SECTOR: usize = 512;
+const MAGIC: [u8; 7] = *b"PKHORSE";
+const FORMAT: u8 = 2;
 
 /// What a segment says about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,9 +38,11 @@ pub struct Header {
 }
 
 impl Header {
-    fn encode(self) -> [u8; HEADER] {
+    /// The header's bytes.
+    pub fn encode(self) -> [u8; HEADER] {
         let mut bytes = [0; HEADER];
-        bytes[..8].copy_from_slice(&MAGIC);
+        bytes[..7].copy_from_slice(&MAGIC);
+        bytes[7] = FORMAT;
         bytes[8..16].copy_from_slice(&self.first.0.to_le_bytes());
         bytes[16..20].copy_from_slice(&self.stream.0.to_le_bytes());
         bytes[20..24].copy_from_slice(&self.size.to_le_bytes());
@@ -51,12 +53,23 @@ impl Header {
 
     /// Reads a header; `None` when it is damaged or no header at all.
     pub fn decode(bytes: &[u8]) -> Option<Header> {
-        let bytes = bytes.get(..HEADER)?;
-        if bytes[..8] != MAGIC || crc32c::crc32c(&bytes[..28]) != u32_at(bytes, 28) {
-            return None;
-        }
+        format_of(bytes).filter(|format| *format == FORMAT)?;
         Some(Header { first: Seq(u64_at(bytes, 8)), stream: StreamId(u32_at(bytes, 16)), size: u32_at(bytes, 20) })
     }
+}
+
+/// The format that a good header names.
+fn format_of(bytes: &[u8]) -> Option<u8> {
+    let bytes = bytes.get(..HEADER)?;
+    (bytes[..7] == MAGIC && crc32c::crc32c(&bytes[..28]) == u32_at(bytes, 28)).then(|| bytes[7])
+}
+
+/// The format of a segment that this program does not read, given the beginning of its file; `None`: it reads it, or
+/// nothing tells.
+pub fn foreign_format(file: &[u8]) -> Option<u8> {
+    // In format 1 the header is the first thing in the file, since then a tag is before it.
+    let header_at = |at: usize| file.get(at..).and_then(format_of);
+    header_at(0).or(header_at(SECTOR - DATA)).filter(|format| *format != FORMAT)
 }
 
 /// Where the segment that begins with `first` lies.
@@ -73,14 +86,17 @@ pub fn first_of(name: &OsStr) -> Option<Seq> {
     digits.parse().ok().filter(|first| *first > 0).map(Seq)
 }
 
-/// Reads the header of a segment; `None` when it is damaged.
+/// Reads the header of a segment; `None` when it is damaged, or of another format.
 ///
 /// # Errors
 /// The medium's.
 pub fn read_header(directory: &Path, first: Seq) -> io::Result<Option<Header>> {
-    let mut bytes = [0; HEADER];
-    match File::open(path(directory, first))?.read_exact_at(&mut bytes, 0) {
-        Ok(()) => Ok(Header::decode(&bytes)),
+    let (mut file, mut content) = ([0; SECTOR], Vec::new());
+    match File::open(path(directory, first))?.read_exact_at(&mut file, 0) {
+        Ok(()) => {
+            sector::unseal(&mut content, &file, 0, first);
+            Ok(Header::decode(&content))
+        }
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
         Err(error) => Err(error),
     }
@@ -112,6 +128,33 @@ pub fn create(directory: &Path, header: Header) -> io::Result<File> {
     file
 }
 
+/// Whether a segment in which all is finished may become another one. Its header proves that it is of the present format
+/// and stream, in which no first seq is used twice; and a place that was damaged once is not trusted again.
+pub fn may_be_used_again(directory: &Path, first: Seq, stream: StreamId, size: u64) -> bool {
+    let is_own = |header: Header| header.stream == stream && header.first == first && u64::from(header.size) == size;
+    let header = read_header(directory, first).ok().flatten();
+    header.is_some_and(is_own) && !damaged_copy(directory, first).exists()
+}
+
+/// Makes a segment in which all is finished the one that begins with `first`, and its name durable. It holds nothing
+/// then: not one of its sectors has a right tag. Its header comes with the first records.
+///
+/// # Errors
+/// The medium's.
+pub fn recycle(directory: &Path, former: Seq, first: Seq) -> io::Result<File> {
+    let former = path(directory, former);
+    let file = File::options().read(true).write(true).open(&former)?;
+    fs::rename(&former, path(directory, first))?;
+    // Before anything is written to it: else the former name could be found with the new content.
+    sync_directory(directory)?;
+    Ok(file)
+}
+
+/// Where the copy of a damaged segment is kept.
+pub fn damaged_copy(directory: &Path, first: Seq) -> PathBuf {
+    path(directory, first).with_extension("seg.damaged")
+}
+
 fn write_zeros(name: &Path, header: Header) -> io::Result<File> {
     let mut file = File::options().read(true).write(true).create(true).truncate(true).open(name)?;
     let zeros = vec![0; 64 * 1024];
@@ -121,7 +164,9 @@ fn write_zeros(name: &Path, header: Header) -> io::Result<File> {
         file.write_all(&zeros[..part])?;
         left -= part;
     }
-    file.write_all_at(&header.encode(), 0)?;
+    let mut beginning = Vec::new();
+    sector::seal(&mut beginning, &header.encode(), 0, header.first);
+    file.write_all_at(&beginning, 0)?;
     medium::sync_all(&file)?;
     Ok(file)
 }
@@ -154,14 +199,15 @@ pub enum TailState {
     Broken,
 }
 
-/// Finds the end of the newest segment, given the whole of its `bytes`.
+/// Finds the end of the newest segment, given the whole of its content.
 ///
 /// A torn write was never accepted, so its seq is given out again. A record that was whole once and is damaged now
 /// may have been published: its seq is not given out again. The two are told apart by what a medium does: it writes
 /// sectors whole or not at all, so a torn write leaves sectors of zeros.
 pub fn find_tail(bytes: &[u8], first: Seq) -> Tail {
     let seed = Seed::of(first);
-    let size = Header::decode(bytes).map_or(bytes.len(), |header| header.size as usize);
+    let capacity = |header: Header| usize::try_from(sector::capacity(header.size.into())).unwrap_or(usize::MAX);
+    let size = Header::decode(bytes).map_or(bytes.len(), capacity);
     let (mut offset, mut next) = (HEADER.min(bytes.len()), first);
     loop {
         match decode(&bytes[offset..], seed) {
@@ -246,7 +292,7 @@ fn is_torn(bytes: &[u8], offset: usize, seed: Seed, size: usize) -> bool {
     }
     let mut at = offset;
     while at < end {
-        let sector_end = (at / SECTOR + 1) * SECTOR;
+        let sector_end = (at / DATA + 1) * DATA;
         if is_zero(&bytes[at..sector_end.min(bytes.len())]) {
             return true;
         }

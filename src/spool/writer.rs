@@ -1,7 +1,10 @@
 //! Writes the newest segment: samples become records, records become durable.
+//!
+//! Offsets and sizes are those of the segment's content; where it lies in the file is known to [`super::sector`].
 
 use super::medium;
 use super::record::{self, Content, Decoded, FRAME, RouteId, Seed, Settled, decode, message_length, route_length};
+use super::sector::{self, DATA, PAGE_DATA};
 use super::segment::{self, HEADER, Header, Tail, TailState};
 use crate::message::{Route, Sample, Seq, StreamId};
 use log::warn;
@@ -13,8 +16,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What file systems write at least, and flash too.
-const PAGE: u64 = 4096;
 /// The most that padding takes from a page: it must not cost the spool much of its room.
 const MOST_PADDING: u64 = 512;
 
@@ -22,19 +23,22 @@ const MOST_PADDING: u64 = 512;
 #[derive(Debug)]
 pub struct Writer {
     file: File,
+    file_length: u64,
     first: Seq,
     seed: Seed,
+    /// Bytes of content that the file has room for.
     size: u64,
     /// The seq of the next message.
     next: Seq,
     /// The seq behind the last accepted message.
     committed_next: Seq,
-    /// Where in the file the uncommitted records begin.
+    /// Where the uncommitted records begin.
     committed_offset: u64,
-    /// The records from `committed_offset` on. Kept until they are on the medium: after a failed flush the system
-    /// may forget them, so they are written again.
-    uncommitted: Vec<u8>,
-    /// How many bytes of `uncommitted` were handed to the system.
+    /// The content from the beginning of the sector of `committed_offset` on, for sectors are written whole. Uncommitted
+    /// records are kept until they are on the medium: after a failed flush the system may forget them, so they are
+    /// written again.
+    content: Vec<u8>,
+    /// How many bytes of `content` the system has.
     written: usize,
     uncommitted_since: Option<Instant>,
     /// All routes that this spool has met since it was opened.
@@ -65,13 +69,21 @@ impl Writer {
         // A process that was killed may have left records that the system holds and the medium does not. They count as
         // accepted from here on.
         medium::sync_data(&file)?;
-        let medium::Content { bytes, bad_blocks } = medium::read(&name, u64::MAX)?;
-        let tail = segment::find_tail(&bytes, first);
+        let medium::Content { bytes: sectors, bad_blocks } = medium::read(&name, u64::MAX)?;
+        let file_length = sectors.len() as u64;
+        let foreign = segment::foreign_format(&sectors);
+        let mut content = Vec::new();
+        if foreign.is_none() {
+            sector::unseal(&mut content, &sectors, 0, first);
+        }
+        let tail = segment::find_tail(&content, first);
         // What cannot be read may have been accepted: no seq is given out that may stand there.
-        let unreadable = bad_blocks * (medium::BLOCK / message_length(0) + 1) as u64;
+        let unreadable = if foreign.is_some() { file_length.div_ceil(medium::BLOCK as u64) } else { bad_blocks };
+        let unreadable = unreadable * (medium::BLOCK / message_length(0) + 1) as u64;
         let next = Seq(tail.next.0 + unreadable).max(at_least);
         if tail.state == TailState::Clean && next == tail.next {
-            return Ok(Self::resume(file, first, bytes.len() as u64, &bytes, tail));
+            let size = u32::try_from(file_length).unwrap_or(u32::MAX);
+            return Ok(Self::resume(file, Header { stream, first, size }, &content, tail));
         }
         warn!("newest segment does not end cleanly; going on in a new one file={} next_seq={next}", name.display());
         if next == first {
@@ -89,13 +101,15 @@ impl Writer {
         size: u64,
         segments: &mut BTreeMap<Seq, u64>,
     ) -> io::Result<Writer> {
-        let file = segment::create(directory, header(stream, next, size))?;
+        let header = header(stream, next, size);
+        let file = segment::create(directory, header)?;
         segments.insert(next, size);
         let tail = Tail { next, offset: HEADER, state: TailState::Clean };
-        Ok(Self::resume(file, next, size, &[], tail))
+        Ok(Self::resume(file, header, &[], tail))
     }
 
-    fn resume(file: File, first: Seq, size: u64, bytes: &[u8], tail: Tail) -> Writer {
+    fn resume(file: File, header: Header, bytes: &[u8], tail: Tail) -> Writer {
+        let Header { first, size, .. } = header;
         let seed = Seed::of(first);
         let mut ids = HashMap::new();
         let mut at = HEADER;
@@ -110,16 +124,24 @@ impl Writer {
                 _ => at = segment::resync(bytes, at + 1, seed, first).unwrap_or(tail.offset),
             }
         }
+        let content = if tail.offset < DATA {
+            // The header may be damaged, or may not have been written yet.
+            let records = bytes.get(HEADER..tail.offset).unwrap_or_default();
+            [&header.encode(), records].concat()
+        } else {
+            bytes[tail.offset - tail.offset % DATA..tail.offset].to_vec()
+        };
         Writer {
             file,
+            file_length: size.into(),
             first,
             seed,
-            size,
+            size: sector::capacity(size.into()),
             next: tail.next,
             committed_next: tail.next,
             committed_offset: tail.offset as u64,
-            uncommitted: Vec::new(),
-            written: 0,
+            written: content.len(),
+            content,
             uncommitted_since: None,
             explained: ids.values().copied().collect(),
             ids,
@@ -141,7 +163,7 @@ impl Writer {
         self.committed_next
     }
 
-    /// Where in the segment the accepted messages end.
+    /// Where in the segment's content the accepted messages end.
     pub fn committed_offset(&self) -> u64 {
         self.committed_offset
     }
@@ -161,17 +183,16 @@ impl Writer {
         self.ids.iter().map(|(route, id)| (*id, Arc::clone(route))).collect()
     }
 
-    /// The size of a segment that has room for this sample alone.
+    /// Bytes of the file of a segment that has room for this sample alone.
     pub fn segment_size_for(sample: &Sample) -> u64 {
-        (HEADER + route_length(&sample.route) + message_length(sample.data.len())) as u64
+        sector::file_length((HEADER + route_length(&sample.route) + message_length(sample.data.len())) as u64)
     }
 
     /// Whether the segment has room for a sample, and for its route where that is not explained yet.
     pub fn has_room(&self, sample: &Sample) -> bool {
         let explained = self.ids.get(&sample.route).is_some_and(|id| self.explained.contains(id));
         let route = if explained { 0 } else { route_length(&sample.route) };
-        let used = self.committed_offset + self.uncommitted.len() as u64;
-        used + (route + message_length(sample.data.len())) as u64 <= self.size
+        self.end() + (route + message_length(sample.data.len())) as u64 <= self.size
     }
 
     /// Makes a sample the next message. There must be room for it.
@@ -180,10 +201,10 @@ impl Writer {
         let id = self.id_of(&sample.route);
         if self.explained.insert(id) {
             let settled = self.settled();
-            record::encode_route(&mut self.uncommitted, self.seed, settled, id, &sample.route);
+            record::encode_route(&mut self.content, self.seed, settled, id, &sample.route);
         }
         let settled = self.settled();
-        record::encode_message(&mut self.uncommitted, self.seed, settled, self.next, id, sample);
+        record::encode_message(&mut self.content, self.seed, settled, self.next, id, sample);
         self.next = self.next.next();
         self.uncommitted_since.get_or_insert_with(Instant::now);
     }
@@ -193,10 +214,16 @@ impl Writer {
     /// # Errors
     /// The medium's. The next call writes it again.
     pub fn write(&mut self) -> io::Result<()> {
-        if self.written < self.uncommitted.len() {
-            let offset = self.committed_offset + self.written as u64;
-            self.file.write_all_at(&self.uncommitted[self.written..], offset)?;
-            self.written = self.uncommitted.len();
+        if self.written < self.content.len() {
+            let unchanged = self.written / DATA;
+            let number = sector::number_of(self.committed_offset) + unchanged as u64;
+            let span = sector::span(sector::content_offset(number), self.end(), self.file_length);
+            let length = usize::try_from(span.end - span.start).expect("it fits in memory");
+            let mut sectors = Vec::with_capacity(length);
+            sector::seal(&mut sectors, &self.content[unchanged * DATA..], number, self.first);
+            sectors.resize(length, 0);
+            self.file.write_all_at(&sectors, span.start)?;
+            self.written = self.content.len();
         }
         Ok(())
     }
@@ -206,33 +233,51 @@ impl Writer {
     /// # Errors
     /// The medium's. Nothing is accepted then, and everything is written again by the next call.
     pub fn commit(&mut self) -> io::Result<()> {
-        if self.uncommitted.is_empty() {
+        if self.uncommitted() == 0 {
             return Ok(());
         }
         self.pad();
         if let Err(error) = self.write().and_then(|()| medium::sync_data(&self.file)) {
-            self.written = 0;
+            self.written = self.committed();
             return Err(error);
         }
         self.committed_next = self.next;
-        self.committed_offset += self.uncommitted.len() as u64;
-        self.uncommitted.clear();
-        self.written = 0;
+        self.committed_offset = self.end();
+        self.content.drain(..self.content.len() / DATA * DATA);
+        self.written = self.content.len();
         self.uncommitted_since = None;
         Ok(())
     }
 
-    /// Makes the present segment durable and begins the next one.
+    /// Makes the present segment durable and begins the next one, in a new file of `size` bytes.
     ///
     /// # Errors
-    /// The medium's. The present segment stays the one being written.
+    /// The medium's. The present segment stays the one being written, but nothing more goes into it.
     pub fn begin_segment(&mut self, directory: &Path, stream: StreamId, size: u64) -> io::Result<()> {
+        self.begin(header(stream, self.next, size), |header| segment::create(directory, header))
+    }
+
+    /// As [`Writer::begin_segment`], in the file of the segment that began with `former`, in which all is finished.
+    ///
+    /// # Errors
+    /// As [`Writer::begin_segment`].
+    pub fn begin_segment_in(&mut self, directory: &Path, stream: StreamId, size: u64, former: Seq) -> io::Result<()> {
+        self.begin(header(stream, self.next, size), |header| segment::recycle(directory, former, header.first))
+    }
+
+    fn begin(&mut self, header: Header, file: impl FnOnce(Header) -> io::Result<File>) -> io::Result<()> {
         self.commit()?;
-        self.file = segment::create(directory, header(stream, self.next, size))?;
-        self.first = self.next;
-        self.seed = Seed::of(self.next);
-        self.size = size;
+        // The new segment may have got its name although making that durable failed. It would be found empty after a
+        // restart, so no message may get the seq that it is named by before it is there.
+        self.size = self.committed_offset;
+        self.file = file(header)?;
+        self.file_length = header.size.into();
+        self.first = header.first;
+        self.seed = Seed::of(header.first);
+        self.size = sector::capacity(header.size.into());
         self.committed_offset = HEADER as u64;
+        self.content = header.encode().to_vec();
+        self.written = self.content.len();
         self.explained.clear();
         Ok(())
     }
@@ -240,19 +285,35 @@ impl Writer {
     /// Fills the last page up when another commit like this one would touch one page less from the next one on: every
     /// page that a commit touches is written whole.
     fn pad(&mut self) {
-        let committing = self.uncommitted.len() as u64;
-        let end = self.committed_offset + committing;
-        let rest = end.next_multiple_of(PAGE) - end;
-        let pages = |offset: u64| (offset % PAGE + committing).div_ceil(PAGE);
+        let committing = self.uncommitted() as u64;
+        let end = self.end();
+        let page = PAGE_DATA as u64;
+        let rest = end.next_multiple_of(page) - end;
+        let pages = |offset: u64| (offset % page + committing).div_ceil(page);
         if (FRAME as u64 + 1..=MOST_PADDING).contains(&rest) && end + rest <= self.size && pages(end) > pages(0) {
             let settled = self.settled();
             let length = usize::try_from(rest).expect("less than a page");
-            record::encode_padding(&mut self.uncommitted, self.seed, settled, length);
+            record::encode_padding(&mut self.content, self.seed, settled, length);
         }
     }
 
     fn settled(&self) -> Settled {
-        if self.uncommitted.is_empty() { Settled::Yes } else { Settled::No }
+        if self.uncommitted() == 0 { Settled::Yes } else { Settled::No }
+    }
+
+    /// How many bytes of `content` were on the medium before.
+    fn committed(&self) -> usize {
+        usize::try_from(self.committed_offset % DATA as u64).expect("less than a sector")
+    }
+
+    /// How many bytes of `content` are not on the medium yet.
+    fn uncommitted(&self) -> usize {
+        self.content.len() - self.committed()
+    }
+
+    /// Where in the segment the next record begins.
+    fn end(&self) -> u64 {
+        self.committed_offset + self.uncommitted() as u64
     }
 
     fn id_of(&mut self, route: &Arc<Route>) -> RouteId {
