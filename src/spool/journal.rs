@@ -11,11 +11,14 @@
 //! ```
 //!
 //! Entries are written without a flush: losing the newest ones repeats messages at QoS 1 and loses none. What must
-//! not be repeated is followed by [`Journal::sync`].
+//! not be repeated is followed by [`Journal::sync`]. Acknowledgements come in rows, so the newest entry is written
+//! over by one that goes on where it ends, as long as it was not flushed and lies within a sector, which the medium
+//! writes whole and the system copies in one piece.
 
 use super::finished::Finished;
 use super::medium;
 use super::record::{u32_at, u64_at};
+use super::sector::SECTOR;
 use super::segment::sync_directory;
 use crate::message::{Seq, StreamId};
 use std::fs::{self, File};
@@ -43,6 +46,8 @@ pub struct Journal {
     generation: u64,
     /// Where in the file the next entry belongs.
     offset: usize,
+    /// The entry before that place, where it may be written over.
+    newest: Option<RangeInclusive<Seq>>,
     /// Ranges not yet written.
     pending: Vec<RangeInclusive<Seq>>,
 }
@@ -79,7 +84,7 @@ impl Journal {
     pub fn resume(directory: &Path, recovered: Recovered) -> io::Result<Journal> {
         let Recovered { stream, finished, generation, offset } = recovered;
         let file = File::options().read(true).write(true).open(directory.join("journal"))?;
-        let mut journal = Journal { file, stream, finished, generation, offset, pending: Vec::new() };
+        let mut journal = Journal { file, stream, finished, generation, offset, newest: None, pending: Vec::new() };
         // A file that was cut short is made whole by the snapshot, and entries behind a torn one are left behind.
         journal.file.set_len(2 * HALF as u64)?;
         journal.switch()?;
@@ -94,7 +99,8 @@ impl Journal {
         let begun = directory.join("journal.new");
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&begun)?;
         file.write_all_at(&vec![0; 2 * HALF], 0)?;
-        let mut journal = Journal { file, stream, finished, generation: 0, offset: 0, pending: Vec::new() };
+        let mut journal =
+            Journal { file, stream, finished, generation: 0, offset: 0, newest: None, pending: Vec::new() };
         journal.switch()?;
         medium::sync_all(&journal.file)?;
         fs::rename(&begun, directory.join("journal"))?;
@@ -125,19 +131,27 @@ impl Journal {
         if self.pending.is_empty() {
             return Ok(());
         }
+        let mut ranges = self.pending.clone();
+        let mut offset = self.offset;
+        if let Some(newest) = self.newest.as_ref().filter(|newest| newest.end().next() == *ranges[0].start()) {
+            ranges[0] = *newest.start()..=*ranges[0].end();
+            offset -= ENTRY;
+        }
         let half_end = (half_of(self.generation) + 1) * HALF;
-        if self.offset + self.pending.len() * ENTRY > half_end {
+        if offset + ranges.len() * ENTRY > half_end {
             return self.switch();
         }
-        let mut entries = Vec::with_capacity(self.pending.len() * ENTRY);
-        for range in &self.pending {
+        let mut entries = Vec::with_capacity(ranges.len() * ENTRY);
+        for range in &ranges {
             let start = entries.len();
             put_range(&mut entries, range);
             let sum = entry_sum(self.generation, &entries[start..]);
             entries.extend_from_slice(&sum.to_le_bytes());
         }
-        self.file.write_all_at(&entries, self.offset as u64)?;
-        self.offset += entries.len();
+        self.file.write_all_at(&entries, offset as u64)?;
+        self.offset = offset + entries.len();
+        let is_in_one_sector = (self.offset - ENTRY) / SECTOR == (self.offset - 1) / SECTOR;
+        self.newest = ranges.pop().filter(|_| is_in_one_sector);
         self.pending.clear();
         Ok(())
     }
@@ -148,6 +162,7 @@ impl Journal {
     /// The medium's.
     pub fn sync(&mut self) -> io::Result<()> {
         self.write()?;
+        self.newest = None;
         medium::sync_data(&self.file)
     }
 
@@ -161,6 +176,7 @@ impl Journal {
         medium::sync_data(&self.file)?;
         self.generation = generation;
         self.offset = start + snapshot.len();
+        self.newest = None;
         self.pending.clear();
         Ok(())
     }
@@ -306,13 +322,63 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut journal = Journal::create(folder.path(), STREAM, Finished::below(Seq(1))).unwrap();
 
-        for seq in 1..=40_000 {
+        // Every second one, then those between: no two make a row.
+        for seq in (1..=20_000).step_by(2).chain((2..=20_000).step_by(2)) {
             journal.finish(&(Seq(seq)..=Seq(seq)));
             journal.write().unwrap();
         }
 
+        assert!(journal.generation > 2);
         assert_eq!(fs::metadata(folder.path().join("journal")).unwrap().len(), 2 * HALF as u64);
-        assert_eq!(reopen(folder.path()).finished().low(), Seq(40_001));
+        assert_eq!(reopen(folder.path()).finished().low(), Seq(20_001));
+    }
+
+    #[test]
+    fn a_row_of_acknowledgements_takes_one_entry_until_it_is_flushed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = Journal::create(folder.path(), STREAM, Finished::below(Seq(1))).unwrap();
+        let begin = journal.offset;
+        let row = |journal: &mut Journal, seqs: RangeInclusive<u64>| {
+            for seq in seqs {
+                journal.finish(&(Seq(seq)..=Seq(seq)));
+                journal.write().unwrap();
+            }
+            (journal.offset - begin) / ENTRY
+        };
+
+        let one = row(&mut journal, 1..=1000);
+        journal.sync().unwrap();
+        let flushed = fs::read(folder.path().join("journal")).unwrap();
+        let two = row(&mut journal, 1001..=2000);
+        let three = row(&mut journal, 3000..=4000);
+
+        assert_eq!((one, two, three), (1, 2, 3));
+        let now = fs::read(folder.path().join("journal")).unwrap();
+        assert_eq!(now[..begin + ENTRY], flushed[..begin + ENTRY], "what was flushed is not touched");
+        let mut finished = Finished::below(Seq(2001));
+        finished.insert(&(Seq(3000)..=Seq(4000)));
+        assert_eq!(reopen(folder.path()).finished(), &finished);
+    }
+
+    #[test]
+    fn an_entry_across_two_sectors_is_not_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = Journal::create(folder.path(), STREAM, Finished::below(Seq(1))).unwrap();
+        let mut seq = 0;
+
+        for _ in 0..200 {
+            let before = journal.offset;
+            // A gap, then a row of two.
+            seq += 2;
+            for seq in [seq, seq + 1] {
+                journal.finish(&(Seq(seq)..=Seq(seq)));
+                journal.write().unwrap();
+            }
+            seq += 1;
+
+            let crosses = before / SECTOR != (before + ENTRY - 1) / SECTOR;
+            assert_eq!((journal.offset - before) / ENTRY, if crosses { 2 } else { 1 }, "at {before}");
+        }
     }
 
     #[test]
