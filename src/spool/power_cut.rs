@@ -3,7 +3,8 @@
 //! A simulated medium watches a real folder. It learns from every flush what the real medium would hold by then: a
 //! file's content when the file was flushed, the folder's names when the folder was. At a cut it makes up what is found
 //! afterwards: of each file, every sector of 512 bytes as it was flushed last or as it was written since; of each name,
-//! the file that it named at the last flush or the one that it names now. A deleted file may be back, a new one gone.
+//! the file that it named at the last flush or the one that it names now. A deleted file may be back, a new one gone,
+//! and one that was renamed be found under both names or under none.
 //!
 //! The cut comes just before one of the flushes, in the middle of whatever the spool is doing, or between two calls. So
 //! does the end of a process, after which the next one finds everything written, and goes on from what it finds.

@@ -14,8 +14,8 @@
 //! All numbers are little-endian. Both checksums are seeded with the segment's first seq, so a record of another
 //! segment is never taken for one of this. A route's body: id (4), qos (1), retain (1), format (1), zero (1), expiry in
 //! seconds (4, zero: none), then device, source and topic, each with its length (2) before it. A message's body: seq
-//! less the segment's first (4), wall clock (6, signed), boot clock (6), boot id (4), route id (4), data. Padding's body
-//! means nothing.
+//! less the segment's first (4), wall clock (6, signed), boot clock (6), boot id (4), route id (4), data. Padding's
+//! body means nothing.
 //!
 //! A message names its route by number. The number is made from the route's content and each segment repeats the
 //! routes that it uses, so a damaged route can be learned from any other segment.

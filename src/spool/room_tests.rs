@@ -120,6 +120,27 @@ fn a_file_to_be_used_again_goes_before_a_message_does() {
 }
 
 #[test]
+fn it_goes_before_a_message_does_where_it_is_too_small_too() {
+    for when_full in [WhenFull::DropNewest, WhenFull::DropOldest] {
+        let folder = folder();
+        let max_size = 1024 * 1024 + 48 * 1024;
+        let mut spool = open(&config::Spool { when_full, max_size, ..config(folder.path()) }).unwrap();
+        fill(&mut spool, 15);
+        let second = *spool.segments.keys().nth(1).unwrap();
+        (1..second.0).for_each(|seq| spool.finish(Seq(seq)));
+        spool.trim().unwrap();
+
+        let sample = Sample { data: vec![b'x'; 100 * 1024], ..large() };
+        let appended = spool.append(&[sample], None);
+        spool.commit().unwrap();
+
+        assert_eq!(appended, Appended { taken: 1, ..Appended::default() }, "{when_full:?}");
+        assert_eq!(spool.segments.first_key_value().unwrap().0, &second);
+        assert!(spool.backlog().bytes <= max_size);
+    }
+}
+
+#[test]
 fn a_file_of_another_size_is_not_used_again() {
     let folder = folder();
     let mut spool = open(&small(folder.path())).unwrap();

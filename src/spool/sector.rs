@@ -1,13 +1,13 @@
 //! Sectors with tags: how a segment's bytes lie in its file. Pure; knows no files.
 //!
-//! A file is a row of sectors of 512 bytes, the unit that a medium writes whole or not at all. Each begins with a tag of
-//! 6 bytes, made from the segment's first seq and the sector's number, and holds 506 bytes of the segment's content. A
-//! sector with any other tag reads as zeros. So a file that held another segment before looks like one of zeros, and
+//! A file is a row of sectors of 512 bytes, the unit that a medium writes whole or not at all. Each begins with a tag
+//! of 6 bytes, made from the segment's first seq and the sector's number, and holds 506 bytes of the segment's content.
+//! A sector with any other tag reads as zeros. So a file that held another segment before looks like one of zeros, and
 //! what a write that did not finish leaves looks the same in both: sectors of zeros.
 //!
-//! No two uses of a file have the same first seq, so no tag of a former use is right in this one. A tag counts as
-//! right with one byte of it wrong, so that a flipped byte costs no more than what it is in: a tag of another use passes
-//! with a likelihood of 6 × 255 in 2⁴⁸, and the records' checksums stand behind it.
+//! No two uses of a file have the same first seq, so no tag of a former use is right in this one. A tag counts as right
+//! with one byte of it wrong, so that a flipped byte costs no more than what it is in: a tag of another use passes with
+//! a likelihood of 6 × 255 in 2⁴⁸, and the records' checksums stand behind it.
 
 use crate::message::Seq;
 use std::ops::Range;
@@ -130,7 +130,9 @@ mod tests {
         }
 
         #[test]
-        fn what_another_segment_left_reads_as_zeros(content in any_content(), number in 0u64..4096, first: u64, by in 1u64..) {
+        fn what_another_segment_left_reads_as_zeros(
+            content in any_content(), number in 0u64..4096, first: u64, by in 1u64..,
+        ) {
             let sectors = sealed(&content, number, Seq(first));
 
             let read = unsealed(&sectors, number, Seq(first.wrapping_add(by)));
@@ -139,7 +141,9 @@ mod tests {
         }
 
         #[test]
-        fn a_sector_in_another_ones_place_reads_as_zeros(content in any_content(), number in 0u64..4096, by in 1u64..4096) {
+        fn a_sector_in_another_ones_place_reads_as_zeros(
+            content in any_content(), number in 0u64..4096, by in 1u64..4096,
+        ) {
             let sectors = sealed(&content, number, Seq(1));
 
             let read = unsealed(&sectors, number + by, Seq(1));

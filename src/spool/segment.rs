@@ -128,8 +128,8 @@ pub fn create(directory: &Path, header: Header) -> io::Result<File> {
     file
 }
 
-/// Whether a segment in which all is finished may become another one. Its header proves that it is of the present format
-/// and stream, in which no first seq is used twice; and a place that was damaged once is not trusted again.
+/// Whether a segment in which all is finished may become another one. Its header proves that it is of the present
+/// format and stream, in which no first seq is used twice; and a place that was damaged once is not trusted again.
 pub fn may_be_used_again(directory: &Path, first: Seq, stream: StreamId, size: u64) -> bool {
     let is_own = |header: Header| header.stream == stream && header.first == first && u64::from(header.size) == size;
     let header = read_header(directory, first).ok().flatten();

@@ -34,9 +34,9 @@ pub struct Writer {
     committed_next: Seq,
     /// Where the uncommitted records begin.
     committed_offset: u64,
-    /// The content from the beginning of the sector of `committed_offset` on, for sectors are written whole. Uncommitted
-    /// records are kept until they are on the medium: after a failed flush the system may forget them, so they are
-    /// written again.
+    /// The content from the beginning of the sector of `committed_offset` on, for sectors are written whole.
+    /// Uncommitted records are kept until they are on the medium: after a failed flush the system may forget them, so
+    /// they are written again.
     content: Vec<u8>,
     /// How many bytes of `content` the system has.
     written: usize,
