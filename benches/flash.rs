@@ -6,6 +6,9 @@
 //! (`Documentation/block/stat.rst` of the kernel). The general stores delete what is acknowledged in the transaction
 //! that brings the next message: that is their best.
 //!
+//! The first two segments are filled with zeros, later ones are not: a row of its own says what the next 10,000
+//! messages cost, in a spool that has taken 10,000.
+//!
 //! Thousands of commits in a second leave the system's own timers no time: its journal and the times of files are
 //! written every five seconds at most. `-- --paced` measures two more rows at the pace of a gateway, for a minute each.
 //!
@@ -81,6 +84,7 @@ fn measure_all() -> ExitCode {
     let always = measure("packhorse, sync: always", 1, |folder| packhorse(folder, DATA, Sync::Always, 1));
     let every = Sync::Every(Duration::from_secs(5));
     let batched = measure("packhorse, sync: 5s at 10 msg/s", BATCH, |folder| packhorse(folder, DATA, every, BATCH));
+    let later = measure_later("the same, the next 10,000 messages", BATCH, every);
     measure("SQLite, WAL, synchronous=FULL", 1, sqlite);
     measure("redb, durable", 1, redb);
     println!("data of {SMALL_DATA} bytes, as in payloads of 200:");
@@ -95,8 +99,10 @@ fn measure_all() -> ExitCode {
     let (bytes, flushes) = (always.bytes_per_commit(), always.flushes_per_commit());
     println!("  target: at most 4.6 KB a commit at sync: always: {}", verdict(bytes <= ALWAYS_BYTES_PER_COMMIT));
     println!("  target: at most 1.1 flushes a commit: {}", verdict(flushes <= ALWAYS_FLUSHES_PER_COMMIT));
-    let bytes = batched.bytes_per_message();
-    println!("  target: at most 300 bytes a message at sync: 5s: {}", verdict(bytes <= EVERY_BYTES_PER_MESSAGE));
+    for (which, figures) in [("the first 10,000", &batched), ("the next 10,000", &later)] {
+        let met = verdict(figures.bytes_per_message() <= EVERY_BYTES_PER_MESSAGE);
+        println!("  target: at most 300 bytes a message at sync: 5s, {which}: {met}");
+    }
     ExitCode::SUCCESS
 }
 
@@ -211,6 +217,19 @@ fn measure(name: &str, batch: u64, store: impl FnOnce(&Path)) -> Figures {
     figures
 }
 
+/// What a spool costs that has taken as many messages before.
+fn measure_later(name: &str, batch: u64, sync: Sync) -> Figures {
+    let medium = Medium::new().expect("it could be made before");
+    let mut spool = open(&medium.path(), sync);
+    fill(&mut spool, DATA, batch);
+    let before = medium.counters();
+    fill(&mut spool, DATA, batch);
+    spool.sync_journal().unwrap();
+    let figures = Figures { messages: MESSAGES, commits: MESSAGES / batch, seen: medium.counters() - before };
+    figures.print(name);
+    figures
+}
+
 /// At a gateway's pace a run is too short for the creation of a segment to be amortised, so that does not count.
 fn measure_paced(name: &str, sync: Sync, batch: u64) {
     let medium = Medium::new().expect("it could be made before");
@@ -274,11 +293,15 @@ fn commit(spool: &mut Spool, batch: &[Sample]) {
 
 fn packhorse(folder: &Path, size: usize, sync: Sync, batch: u64) {
     let mut spool = open(folder, sync);
+    fill(&mut spool, size, batch);
+    spool.sync_journal().unwrap();
+}
+
+fn fill(spool: &mut Spool, size: usize, batch: u64) {
     for batch in samples(size).collect::<Vec<_>>().chunks(usize::try_from(batch).unwrap()) {
-        commit(&mut spool, batch);
+        commit(spool, batch);
     }
     assert_eq!(spool.backlog().messages, 0);
-    spool.sync_journal().unwrap();
 }
 
 fn sqlite(folder: &Path) {
