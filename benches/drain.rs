@@ -12,7 +12,7 @@ mod load;
 
 use load::{MARKS, PAYLOAD, agent, fill, median as middle, peak, samples, seconds};
 use packhorse::message::{Message, Sample, Seq, StreamId};
-use packhorse::payload;
+use packhorse::payload::{self, Time};
 use std::collections::VecDeque;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -120,7 +120,8 @@ fn publish_bare(url: &str, count: u64, window: usize) {
         if tokens.len() == window {
             tokens.pop_front().unwrap().wait().unwrap();
         }
-        let outgoing = payload::outgoing(&Message { stream: StreamId(7), seq: Seq(seq), sample }, Duration::ZERO);
+        let time = Time::as_taken(sample.taken);
+        let outgoing = payload::outgoing(&Message { stream: StreamId(7), seq: Seq(seq), sample }, time, Duration::ZERO);
         let mut properties = paho_mqtt::Properties::new();
         properties.push_string(paho_mqtt::PropertyCode::ContentType, outgoing.content_type).unwrap();
         for (name, value) in &outgoing.user_properties {

@@ -4,6 +4,7 @@ use crate::message::Stamp;
 use chrono::{DateTime, SecondsFormat, Utc};
 use rustix::time::{ClockId, clock_gettime};
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::Path;
 
 /// Reads wall clock and boot clock; knows which boot this is.
 #[derive(Debug, Clone, Copy)]
@@ -26,16 +27,45 @@ impl Clock {
         self.boot_id
     }
 
-    /// The present moment on both clocks.
+    /// The present moment on both clocks, and whether the wall clock is right.
     #[must_use]
     pub fn now(&self) -> Stamp {
+        let Reading { wall, boot } = self.read();
+        Stamp { wall, boot, boot_id: self.boot_id, synchronised: is_synchronised() }
+    }
+
+    /// The present moment on both clocks.
+    #[must_use]
+    pub fn read(&self) -> Reading {
         let boot = clock_gettime(ClockId::Boottime);
-        Stamp {
+        Reading {
             wall: Utc::now().timestamp_millis(),
             boot: u64::try_from(boot.tv_sec * 1000 + boot.tv_nsec / 1_000_000).unwrap_or(0),
-            boot_id: self.boot_id,
         }
     }
+}
+
+/// One look at both clocks, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// Since 1970-01-01 UTC.
+    pub wall: i64,
+    /// Since this machine booted.
+    pub boot: u64,
+}
+
+/// Whether something keeps the wall clock right, as the kernel was told; where the kernel may not be asked (a sandbox),
+/// as systemd-timesyncd says by a file.
+#[expect(unsafe_code, reason = "a system call that no safe crate has; it only reads")]
+fn is_synchronised() -> bool {
+    /// adjtimex(2): the clock is not synchronised.
+    const TIME_ERROR: i32 = 5;
+    // SAFETY: a `timex` is plain numbers, for which zeros are values; no modes means that the kernel changes nothing but it.
+    let state = unsafe {
+        let mut timex: libc::timex = std::mem::zeroed();
+        libc::adjtimex(&raw mut timex)
+    };
+    if state < 0 { Path::new("/run/systemd/timesync/synchronized").exists() } else { state != TIME_ERROR }
 }
 
 impl Default for Clock {

@@ -107,6 +107,8 @@ pub struct Stamp {
     pub boot: u64,
     /// Which boot `boot` counts from: a fingerprint of the kernel's boot id.
     pub boot_id: u32,
+    /// Whether something kept the wall clock right when it was read.
+    pub synchronised: bool,
 }
 
 /// What a source said at one moment: the channel carries these.

@@ -147,6 +147,7 @@ fn outgoing(config: &Config, status: &'static str, started: Stamp, news: Option<
         content_type: "application/json",
         expiry: None,
         user_properties: Vec::new(),
+        dated: true,
         payload: serde_json::to_vec(&presence).expect("plain values can be written as JSON"),
     })
 }

@@ -2,8 +2,8 @@
 
 use packhorse::clock::Clock;
 use packhorse::config::{self, Sync, WhenFull};
-use packhorse::message::{Format, Message, Qos, Route, Sample, Seq, StreamId};
-use packhorse::payload;
+use packhorse::message::{Format, Message, Qos, Route, Sample, Seq, Stamp, StreamId};
+use packhorse::payload::{self, Time};
 use packhorse::spool::Spool;
 use std::fs;
 use std::path::Path;
@@ -36,9 +36,14 @@ fn route(topic: &str) -> Arc<Route> {
 /// their own, so that a subscriber sees them alone and costs nothing.
 pub fn samples(is_marked: impl Fn(u64) -> bool) -> impl Iterator<Item = Sample> {
     let (usual, marked) = (route("telemetry/gateway-7/wind"), route("mark/wind"));
-    let taken = Clock::new().now();
+    // A wrong clock would be marked in the payload.
+    let taken = Stamp { synchronised: true, ..Clock::new().now() };
     let empty = Sample { route: Arc::clone(&usual), taken, data: Vec::new() };
-    let frame = payload::outgoing(&Message { stream: StreamId(0), seq: Seq(10_000), sample: empty }, Duration::ZERO);
+    let frame = payload::outgoing(
+        &Message { stream: StreamId(0), seq: Seq(10_000), sample: empty },
+        Time::as_taken(taken),
+        Duration::ZERO,
+    );
     let data = format!("{{\"text\":\"{}\"}}", "x".repeat(PAYLOAD - frame.payload.len() - 11)).into_bytes();
     (1..).map(move |number| {
         let route = Arc::clone(if is_marked(number) { &marked } else { &usual });

@@ -4,7 +4,7 @@ use super::{Code, Failure};
 use crate::clock::Clock;
 use crate::config::{self, Config, Protocol};
 use crate::message::{Message, Sample, Seq, StreamId};
-use crate::payload::{self, Outgoing};
+use crate::payload::{self, Outgoing, Time};
 use crate::sampler::Scheduled;
 use std::fmt::Write;
 use std::path::Path;
@@ -34,7 +34,8 @@ pub fn run(config: Option<&Path>, names: &[String]) -> Result<(), Failure> {
                 let data = serde_json::Value::Object(data).to_string().into_bytes();
                 let sample = Sample { route: scheduled.route, taken, data };
                 let message = Message { stream: StreamId(0), seq: Seq(0), sample };
-                super::print(&describe(&payload::outgoing(&message, Duration::ZERO), config.broker.protocol))?;
+                let outgoing = payload::outgoing(&message, Time::as_taken(taken), Duration::ZERO);
+                super::print(&describe(&outgoing, config.broker.protocol))?;
             }
             Err(error) => failed.push(format!("source {} gives no sample: {error}", source.name)),
         }

@@ -2,7 +2,7 @@
 
 mod json;
 
-use crate::message::{Format, Message, Qos};
+use crate::message::{Format, Message, Qos, Stamp};
 use std::time::Duration;
 
 /// A PUBLISH packet in plain words.
@@ -17,17 +17,36 @@ pub struct Outgoing {
     pub expiry: Option<Duration>,
     pub user_properties: Vec<(&'static str, String)>,
     pub payload: Vec<u8>,
+    /// Whether the time in it is right.
+    pub dated: bool,
 }
 
-/// What is published for a message that was sampled `waited` ago.
+/// When a sample was taken, as far as anybody knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Time {
+    /// Milliseconds since 1970-01-01 UTC.
+    pub wall: i64,
+    /// Whether the clock that it is from was right.
+    pub certain: bool,
+}
+
+impl Time {
+    /// What the wall clock said.
+    #[must_use]
+    pub fn as_taken(taken: Stamp) -> Self {
+        Self { wall: taken.wall, certain: taken.synchronised }
+    }
+}
+
+/// What is published for a message that was sampled at `time`, which is `waited` ago.
 ///
 /// Its expiry is what is left, rounded up to a whole second, so that a message worth sending never leaves with an
 /// expiry of zero. Whether it is worth sending is the caller's to decide.
 #[must_use]
-pub fn outgoing(message: &Message, waited: Duration) -> Outgoing {
+pub fn outgoing(message: &Message, time: Time, waited: Duration) -> Outgoing {
     let route = &message.sample.route;
     let (content_type, payload) = match route.format {
-        Format::Json => (json::CONTENT_TYPE, json::render(message)),
+        Format::Json => (json::CONTENT_TYPE, json::render(message, time)),
     };
     Outgoing {
         topic: route.topic.clone(),
@@ -37,6 +56,7 @@ pub fn outgoing(message: &Message, waited: Duration) -> Outgoing {
         expiry: route.expiry.map(|expiry| whole_seconds_up(expiry.saturating_sub(waited))),
         user_properties: vec![("stream", message.stream.to_string()), ("seq", message.seq.to_string())],
         payload,
+        dated: time.certain,
     }
 }
 
@@ -48,7 +68,7 @@ fn whole_seconds_up(duration: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{Route, Sample, Seq, Stamp, StreamId};
+    use crate::message::{Route, Sample, Seq, StreamId};
     use std::sync::Arc;
 
     fn expiry_after(expiry: Option<u64>, waited: Duration) -> Option<Duration> {
@@ -61,9 +81,9 @@ mod tests {
             format: Format::Json,
             expiry: expiry.map(Duration::from_secs),
         });
-        let taken = Stamp { wall: 0, boot: 0, boot_id: 0 };
+        let taken = Stamp { wall: 0, boot: 0, boot_id: 0, synchronised: true };
         let sample = Sample { route, taken, data: b"{}".to_vec() };
-        outgoing(&Message { stream: StreamId(1), seq: Seq(1), sample }, waited).expiry
+        outgoing(&Message { stream: StreamId(1), seq: Seq(1), sample }, Time { wall: 0, certain: true }, waited).expiry
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::link::{Connected, Event, Link, Lost, NotPublished, Publish, Ring, ses
 use super::members::{Members, Turn};
 use super::network::Network;
 use super::session::Session;
+use super::times::Dated;
 use crate::burst::Burst;
 use crate::config::{Config, Protocol};
 use crate::message::{Qos, Seq, StreamId};
@@ -147,7 +148,7 @@ impl Connection {
 
     /// Does what time asks for: the next attempt, or the end of one that takes too long. The attempt's failure, if it
     /// failed. `render` gives what a message is published as.
-    pub fn check(&mut self, now: Instant, render: impl Fn(Seq) -> Option<Outgoing>) -> Option<Lost> {
+    pub fn check(&mut self, now: Instant, render: impl Fn(Seq, Dated) -> Option<Outgoing>) -> Option<Lost> {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return None;
         }

@@ -20,13 +20,13 @@ mod refusals;
 mod sending;
 mod session;
 mod stop;
+mod times;
 mod window;
 
 use crate::burst::Burst;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::message::{Qos, Sample, Seq, Stamp};
-use crate::payload;
 use crate::spool::Spool;
 use crate::status::{self, Counters};
 use bypass::Bypass;
@@ -41,6 +41,7 @@ use refusals::Caution;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use times::Times;
 use window::Window;
 
 /// How long the loop sleeps when nothing at all is due.
@@ -82,7 +83,7 @@ pub struct Publisher {
     caution: Caution,
     status_refusals: Burst,
     config: Config,
-    clock: Clock,
+    times: Times,
     counters: Arc<Counters>,
     /// When the agent started, for the status message.
     started: Stamp,
@@ -124,7 +125,7 @@ impl Publisher {
             outdated: Burst::default(),
             caution: Caution::default(),
             status_refusals: Burst::default(),
-            clock,
+            times: Times::new(clock, spool.boots()),
             counters,
             started,
             next_status: None,
@@ -203,8 +204,9 @@ impl Publisher {
             let timeout = humantime::format_duration(self.config.delivery.ack_timeout);
             self.lost(Lost::Passing(format!("no acknowledgement for {timeout}")));
         }
-        let (window, clock) = (&self.window, &self.clock);
-        let render = |seq| window.get(seq).map(|message| payload::outgoing(message, sending::waited(clock, message)));
+        self.times.look(now);
+        let (window, times) = (&self.window, &self.times);
+        let render = |seq, dated| window.get(seq).map(|message| times.render(message, dated));
         if let Some(lost) = self.connection.check(now, render) {
             self.lost(lost);
         }

@@ -92,6 +92,7 @@ mod tests {
             expiry: Some(Duration::from_secs(258)),
             user_properties: vec![("k", "v".to_owned())],
             payload: b"xyz".to_vec(),
+            dated: true,
         }
     }
 

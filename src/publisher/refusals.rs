@@ -8,8 +8,8 @@
 
 use super::Publisher;
 use super::link::{Lost, NotPublished, Publish, Refusal};
+use super::times::Dated;
 use crate::message::Seq;
-use crate::payload;
 use log::{debug, log, warn};
 use std::fmt;
 use std::time::Instant;
@@ -113,7 +113,7 @@ impl Publisher {
             debug!("message refused; publishing it again seq={seq} reason={reason}");
         }
         let Some(message) = self.window.get(seq) else { return };
-        let outgoing = payload::outgoing(message, super::sending::waited(&self.clock, message));
+        let outgoing = self.times.render(message, Dated::IfKnown);
         match self.connection.publish(Publish::Message(seq), outgoing) {
             Ok(()) => {}
             Err(NotPublished::Lost(lost)) => self.not_published(lost),

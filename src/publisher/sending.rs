@@ -3,9 +3,8 @@
 use super::Publisher;
 use super::link::{NotPublished, Publish};
 use super::rate::Rate;
-use crate::clock::Clock;
+use super::times::Dated;
 use crate::message::{Message, Seq};
-use crate::payload;
 use crate::status::Counter;
 use log::{info, log};
 use std::time::{Duration, Instant};
@@ -38,7 +37,7 @@ impl Publisher {
                 return;
             }
             let Some(message) = self.window.next_to_send() else { return };
-            let (seq, waited) = (message.seq, waited(&self.clock, message));
+            let (seq, waited) = (message.seq, self.times.waited(message.sample.taken));
             if let Some(counter) = self.outdated(message, waited) {
                 counter.add(1);
                 self.drop_outdated(seq, waited);
@@ -48,7 +47,7 @@ impl Publisher {
             if self.rate_due.is_some() {
                 return;
             }
-            let outgoing = payload::outgoing(message, waited);
+            let outgoing = self.times.render(message, Dated::IfKnown);
             match self.connection.publish(Publish::Message(seq), outgoing) {
                 Ok(()) => self.window.sent(now),
                 Err(NotPublished::TooLarge(reason)) => {
@@ -86,8 +85,8 @@ impl Publisher {
                 self.bypass.push(sample);
             }
             let Some(message) = self.bypass.window().next_to_send() else { return };
-            let (seq, waited) = (message.seq, waited(&self.clock, message));
-            match self.connection.publish(Publish::Bypass(seq), payload::outgoing(message, waited)) {
+            let seq = message.seq;
+            match self.connection.publish(Publish::Bypass(seq), self.times.render(message, Dated::IfKnown)) {
                 Ok(()) => self.bypass.window_mut().sent(now),
                 Err(NotPublished::TooLarge(reason)) => {
                     self.bypass.window_mut().sent(now);
@@ -141,15 +140,4 @@ impl Publisher {
         }
         self.config.spool.max_age.is_some_and(|age| waited >= age).then_some(&self.counters.dropped_max_age)
     }
-}
-
-/// How long ago a message was sampled. Within one boot the boot clock knows, whatever the wall clock did.
-pub(super) fn waited(clock: &Clock, message: &Message) -> Duration {
-    let (now, taken) = (clock.now(), message.sample.taken);
-    let milliseconds = if now.boot_id == taken.boot_id {
-        now.boot.saturating_sub(taken.boot)
-    } else {
-        u64::try_from(now.wall.saturating_sub(taken.wall)).unwrap_or(0)
-    };
-    Duration::from_millis(milliseconds)
 }

@@ -9,6 +9,7 @@
 //! The store is called by the library's threads; a lock guards what it shares with the publisher.
 
 use super::packet;
+use super::times::Dated;
 use crate::burst::Burst;
 use crate::config::Protocol;
 use crate::message::Seq;
@@ -37,7 +38,7 @@ struct Shared {
     exchanges: Exchanges,
     /// What was handed to the library and has no packet identifier yet, in order: the message, or `None` for what is
     /// published at QoS 1.
-    unnumbered: VecDeque<Option<Seq>>,
+    unnumbered: VecDeque<Option<Expected>>,
     /// Packets that the present connection began with and that are not finished, by packet identifier.
     resumed: HashMap<u16, Vec<u8>>,
     /// What waits inside the library to be sent, by its key: the library reads it back when it sends it.
@@ -47,6 +48,14 @@ struct Shared {
     /// A note could not be written: the file must not be gone on with, and neither must the broker's session.
     failed: bool,
     disk: Burst,
+}
+
+/// A message that was handed to the library at QoS 2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expected {
+    pub seq: Seq,
+    /// Whether its time is right.
+    pub dated: bool,
 }
 
 /// What the session has to say.
@@ -87,8 +96,8 @@ impl Session {
     }
 
     /// Gets ready for a connection; how it begins. `name` is that of the session at the broker that it goes to. `render`
-    /// gives what a message is published as.
-    pub fn prepare(&self, name: u32, render: impl Fn(Seq) -> Option<Outgoing>) -> Beginning {
+    /// gives what a message is published as, with a time that is right or as it was then.
+    pub fn prepare(&self, name: u32, render: impl Fn(Seq, Dated) -> Option<Outgoing>) -> Beginning {
         let mut shared = self.lock();
         if shared.exchanges.session() != name {
             // What is under way at another broker means nothing to this one.
@@ -102,7 +111,7 @@ impl Session {
         shared.unnumbered.clear();
         shared.commands.clear();
         let packet = |id, exchange: Exchange| {
-            let outgoing = Outgoing { retain: exchange.retain, ..render(exchange.seq)? };
+            let outgoing = Outgoing { retain: exchange.retain, ..render(exchange.seq, Dated::from(exchange.dated))? };
             packet::publish(&outgoing, id, self.protocol)
         };
         let under_way = shared.exchanges.under_way();
@@ -148,8 +157,8 @@ impl Session {
     }
 
     /// Notes what is about to be handed to the library at QoS 1, or a message at QoS 2. Packets leave in this order.
-    pub fn expect(&self, seq: Option<Seq>) {
-        self.lock().unnumbered.push_back(seq);
+    pub fn expect(&self, message: Option<Expected>) {
+        self.lock().unnumbered.push_back(message);
     }
 
     /// The name of the session in which messages are on their way, where some are.
@@ -222,7 +231,10 @@ impl Shared {
         let expected = self.unnumbered.pop_front();
         let at_qos_2 = head & QOS == QOS_2;
         match expected {
-            Some(Some(seq)) if at_qos_2 => self.note(|exchanges| exchanges.published(id, seq, head & RETAIN != 0)),
+            Some(Some(Expected { seq, dated })) if at_qos_2 => {
+                let exchange = Exchange { seq, stage: Stage::Published, retain: head & RETAIN != 0, dated };
+                self.note(|exchanges| exchanges.published(id, exchange));
+            }
             Some(None) if !at_qos_2 => {}
             expected => error!("the library sends what it was not given packet={id} expected={expected:?}"),
         }

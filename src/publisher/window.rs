@@ -220,7 +220,7 @@ mod tests {
             format: Format::Json,
             expiry: None,
         };
-        let taken = Stamp { wall: 0, boot: 0, boot_id: 0 };
+        let taken = Stamp { wall: 0, boot: 0, boot_id: 0, synchronised: true };
         let sample = Sample { route: Arc::new(route), taken, data: Vec::new() };
         Message { stream: StreamId(1), seq: Seq(seq), sample }
     }

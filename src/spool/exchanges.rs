@@ -57,6 +57,9 @@ pub struct Exchange {
     pub stage: Stage,
     /// Whether it was published to be retained, which the broker may not have allowed: it must be sent again as it was.
     pub retain: bool,
+    /// Whether it was published with a time that is right. What was not must be sent again with the same wrong one: a
+    /// broker that compares payloads would take it for another message.
+    pub dated: bool,
 }
 
 /// All exchanges of one session.
@@ -195,9 +198,10 @@ impl Exchanges {
     ///
     /// # Errors
     /// The medium's.
-    pub fn published(&mut self, id: u16, seq: Seq, retain: bool) -> io::Result<()> {
+    pub fn published(&mut self, id: u16, exchange: Exchange) -> io::Result<()> {
+        let seq = exchange.seq;
         // The library may use an identifier again before we know that its exchange has ended.
-        if let Some(former) = self.under_way.insert(id, Exchange { seq, stage: Stage::Published, retain })
+        if let Some(former) = self.under_way.insert(id, exchange)
             && former.seq != seq
         {
             self.ids.remove(&former.seq);
@@ -295,10 +299,11 @@ impl Exchanges {
     /// Writes what is under way under a packet identifier: nothing, as zeros, where there is none.
     fn write_slot(&self, id: u16) -> io::Result<()> {
         let mut bytes = [0; SLOT];
-        if let Some(Exchange { seq, stage, retain }) = self.under_way.get(&id) {
+        if let Some(Exchange { seq, stage, retain, dated }) = self.under_way.get(&id) {
             bytes[..8].copy_from_slice(&seq.0.to_le_bytes());
             bytes[8] = *stage as u8;
             bytes[9] = u8::from(*retain);
+            bytes[10] = u8::from(*dated);
             let sum = slot_sum(self.generation, id, &bytes[..12]);
             bytes[12..].copy_from_slice(&sum.to_le_bytes());
         }
@@ -339,7 +344,8 @@ fn recover(bytes: &[u8], party: Party) -> Option<(u64, BTreeMap<u16, Exchange>)>
         };
         // What does not fit is a slot of a former generation.
         if slot_sum(generation, id, &slot[..12]) == u32_at(slot, 12) {
-            under_way.insert(id, Exchange { seq: Seq(u64_at(slot, 0)), stage, retain: slot[9] != 0 });
+            under_way
+                .insert(id, Exchange { seq: Seq(u64_at(slot, 0)), stage, retain: slot[9] != 0, dated: slot[10] != 0 });
         }
     }
     Some((generation, under_way))
@@ -349,6 +355,10 @@ fn recover(bytes: &[u8], party: Party) -> Option<(u64, BTreeMap<u16, Exchange>)>
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn exchange(seq: u64, retain: bool) -> Exchange {
+        Exchange { seq: Seq(seq), stage: Stage::Published, retain, dated: seq.is_multiple_of(2) }
+    }
 
     const PARTY: Party = Party { stream: StreamId(0x3f9a_1c02), session: 7, boot_id: 1 };
 
@@ -394,7 +404,7 @@ mod tests {
                 match step {
                     Step::Publish(id) if !model.contains_key(&id) => {
                         next += 1;
-                        exchanges.published(id, Seq(next), false).unwrap();
+                        exchanges.published(id, exchange(next, false)).unwrap();
                         model.insert(id, (next, Stage::Published));
                     }
                     Step::Receive(index) if !ids.is_empty() => {
@@ -424,7 +434,7 @@ mod tests {
     fn an_exchange_that_is_over_stands_in_the_file_until_it_is_cleared() {
         let folder = tempfile::tempdir().unwrap();
         let mut exchanges = established(folder.path());
-        exchanges.published(5, Seq(100), false).unwrap();
+        exchanges.published(5, exchange(100, false)).unwrap();
         exchanges.received(5).unwrap();
 
         exchanges.end(Seq(100));
@@ -440,10 +450,10 @@ mod tests {
     fn a_packet_identifier_that_is_used_again_is_not_cleared() {
         let folder = tempfile::tempdir().unwrap();
         let mut exchanges = established(folder.path());
-        exchanges.published(5, Seq(100), false).unwrap();
+        exchanges.published(5, exchange(100, false)).unwrap();
 
         exchanges.end(Seq(100));
-        exchanges.published(5, Seq(101), false).unwrap();
+        exchanges.published(5, exchange(101, false)).unwrap();
         exchanges.clear().unwrap();
 
         assert_eq!(listed(&Exchanges::open(folder.path(), PARTY, &[]).unwrap()), [(5, 101, Stage::Published)]);
@@ -453,23 +463,23 @@ mod tests {
     fn the_end_of_a_message_leaves_another_one_with_its_identifier_alone() {
         let folder = tempfile::tempdir().unwrap();
         let mut exchanges = established(folder.path());
-        exchanges.published(1, Seq(100), false).unwrap();
+        exchanges.published(1, exchange(100, false)).unwrap();
 
-        exchanges.published(1, Seq(101), true).unwrap();
+        exchanges.published(1, exchange(101, true)).unwrap();
         exchanges.end(Seq(100));
         exchanges.clear().unwrap();
 
         assert!(exchanges.contains(Seq(101)) && !exchanges.contains(Seq(100)));
         let reopened = Exchanges::open(folder.path(), PARTY, &[]).unwrap();
-        assert_eq!(reopened.get(1), Some(Exchange { seq: Seq(101), stage: Stage::Published, retain: true }));
+        assert_eq!(reopened.get(1), Some(exchange(101, true)));
     }
 
     #[test]
     fn abandoning_one_exchange_leaves_others_that_are_over_in_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let mut exchanges = established(folder.path());
-        exchanges.published(1, Seq(100), false).unwrap();
-        exchanges.published(2, Seq(101), false).unwrap();
+        exchanges.published(1, exchange(100, false)).unwrap();
+        exchanges.published(2, exchange(101, false)).unwrap();
 
         exchanges.end(Seq(100));
         exchanges.abandon(Seq(101)).unwrap();
@@ -482,7 +492,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let rebooted = Party { boot_id: 2, ..PARTY };
         let mut exchanges = established(folder.path());
-        exchanges.published(5, Seq(100), false).unwrap();
+        exchanges.published(5, exchange(100, false)).unwrap();
 
         exchanges.flush().unwrap();
         let orderly = Exchanges::open(folder.path(), rebooted, &[]).unwrap();
@@ -499,7 +509,7 @@ mod tests {
     fn another_session_is_not_gone_on_with() {
         for other in [Party { session: 8, ..PARTY }, Party { stream: StreamId(1), ..PARTY }] {
             let folder = tempfile::tempdir().unwrap();
-            established(folder.path()).published(5, Seq(100), false).unwrap();
+            established(folder.path()).published(5, exchange(100, false)).unwrap();
 
             let exchanges = Exchanges::open(folder.path(), other, &[]).unwrap();
 
@@ -512,7 +522,7 @@ mod tests {
     fn a_forgotten_session_leaves_nothing_behind() {
         let folder = tempfile::tempdir().unwrap();
         let mut exchanges = established(folder.path());
-        exchanges.published(5, Seq(100), false).unwrap();
+        exchanges.published(5, exchange(100, false)).unwrap();
 
         exchanges.forget().unwrap();
         let forgotten = Exchanges::open(folder.path(), PARTY, &[]).unwrap().is_established();

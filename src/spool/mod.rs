@@ -10,6 +10,7 @@
 //! It relies on one owner (the lock file keeps a second agent out) and on a medium that writes sectors of 512 bytes
 //! whole or not at all. `docs/spool-format.md` describes the files.
 
+mod boots;
 #[cfg(test)]
 mod damage_tests;
 mod exchanges;
@@ -47,6 +48,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use writer::Writer;
 
+pub use boots::Boots;
 pub use exchanges::{Exchange, Exchanges, Stage};
 
 /// The largest segment, in bytes: what a drop at `max_size` costs at most.
@@ -181,6 +183,12 @@ impl Spool {
     /// The name of this spool's stream.
     pub fn stream(&self) -> StreamId {
         self.stream
+    }
+
+    /// What is known of the boots of this spool's messages.
+    #[must_use]
+    pub fn boots(&self) -> Boots {
+        Boots::read(&self.directory)
     }
 
     /// The exchanges at QoS 2 that are under way; `None` where no message is published at QoS 2.

@@ -5,7 +5,7 @@
 //!  0     2    check of the six bytes below: where a record begins and how long it is can be trusted although its
 //!             body is damaged
 //!  2     1    kind: 1 route, 2 message, 3 padding
-//!  3     1    flags: bit 0 "settled", see [`Frame::settled`]
+//!  3     1    flags: bit 0 "settled", see [`Frame::settled`]; bit 1, of a message, "synchronised", see [`Stamp`]
 //!  4     4    length of the body in bytes
 //!  8     4    CRC32C over the eight bytes above and the body
 //! 12     …    body
@@ -39,6 +39,7 @@ const MAX_BOOT: u64 = (1 << (8 * CLOCK)) - 1;
 /// What padding's body consists of: no record ends with a zero byte.
 const PADDING: u8 = 0xff;
 const FLAG_SETTLED: u8 = 1;
+const FLAG_SYNCHRONISED: u8 = 2;
 
 /// Names a route inside the spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -129,6 +130,9 @@ pub fn route_length(route: &Route) -> usize {
 /// has room for become the nearest that it has.
 pub fn encode_message(out: &mut Vec<u8>, seed: Seed, settled: Settled, seq: Seq, route: RouteId, sample: &Sample) {
     let start = begin(out, KIND_MESSAGE, settled);
+    if sample.taken.synchronised {
+        out[start + 3] |= FLAG_SYNCHRONISED;
+    }
     let place = u32::try_from(seq.0 - seed.first.0).expect("a segment holds fewer than 2^32 messages");
     out.extend_from_slice(&place.to_le_bytes());
     out.extend_from_slice(&sample.taken.wall.clamp(MIN_WALL, MAX_WALL).to_le_bytes()[..CLOCK]);
@@ -172,7 +176,7 @@ pub fn decode(bytes: &[u8], seed: Seed) -> Decoded<'_> {
     }
     let content = match head[2] {
         KIND_ROUTE => get_route(body).map(|(id, route)| Content::Route(id, Arc::new(route))),
-        KIND_MESSAGE => get_message(body, seed.first).map(Content::Message),
+        KIND_MESSAGE => get_message(body, seed.first, head[3] & FLAG_SYNCHRONISED != 0).map(Content::Message),
         KIND_PADDING => Some(Content::Padding),
         _ => None,
     };
@@ -260,14 +264,14 @@ fn get_route(body: &[u8]) -> Option<(RouteId, Route)> {
     Some((RouteId(u32_at(head, 0)), route))
 }
 
-fn get_message(body: &[u8], first: Seq) -> Option<StoredMessage<'_>> {
+fn get_message(body: &[u8], first: Seq, synchronised: bool) -> Option<StoredMessage<'_>> {
     let (head, data) = body.split_at_checked(MESSAGE)?;
     let unused = 64 - 8 * CLOCK;
     // Shifted up and down again, so that the sign is kept.
     let wall = (u48_at(head, 4) << unused).cast_signed() >> unused;
     Some(StoredMessage {
         seq: Seq(first.0.checked_add(u32_at(head, 0).into())?),
-        taken: Stamp { wall, boot: u48_at(head, 10), boot_id: u32_at(head, 16) },
+        taken: Stamp { wall, boot: u48_at(head, 10), boot_id: u32_at(head, 16), synchronised },
         route: RouteId(u32_at(head, 20)),
         data,
     })
@@ -307,9 +311,9 @@ mod tests {
     prop_compose! {
         fn any_sample()(
             route in any_route(), wall in MIN_WALL..=MAX_WALL, boot in 0..=MAX_BOOT, boot_id: u32,
-            data in proptest::collection::vec(any::<u8>(), 0..300),
+            synchronised: bool, data in proptest::collection::vec(any::<u8>(), 0..300),
         ) -> Sample {
-            Sample { route: Arc::new(route), taken: Stamp { wall, boot, boot_id }, data }
+            Sample { route: Arc::new(route), taken: Stamp { wall, boot, boot_id, synchronised }, data }
         }
     }
 

@@ -3,7 +3,7 @@
 use super::medium;
 use super::segment::sync_directory;
 use crate::message::Message;
-use crate::payload;
+use crate::payload::{self, Time};
 use log::{debug, warn};
 use serde_json::json;
 use std::fs::{self, File};
@@ -25,7 +25,7 @@ pub fn set_aside(directory: &Path, message: &Message, reason: &str) -> io::Resul
         fs::create_dir_all(&directory)?;
         sync_directory(spool)?;
     }
-    let outgoing = payload::outgoing(message, Duration::ZERO);
+    let outgoing = payload::outgoing(message, Time::as_taken(message.sample.taken), Duration::ZERO);
     let text = json!({
         "reason": reason,
         "topic": outgoing.topic,

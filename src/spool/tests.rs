@@ -39,7 +39,12 @@ pub(super) fn samples(numbers: impl IntoIterator<Item = u64>) -> Vec<Sample> {
         .into_iter()
         .map(|number| Sample {
             route: Arc::clone(&routes[usize::from(number % 3 == 0)]),
-            taken: Stamp { wall: 1_700_000_000_000 + number.cast_signed(), boot: number, boot_id: 7 },
+            taken: Stamp {
+                wall: 1_700_000_000_000 + number.cast_signed(),
+                boot: number,
+                boot_id: 7,
+                synchronised: true,
+            },
             data: format!("{{\"number\":{number}}}").into_bytes(),
         })
         .collect()

@@ -1,8 +1,11 @@
-//! A wall clock that jumps by years while the agent runs.
+//! A wall clock that jumps by years while the agent runs, and one that is wrong until the network tells the time.
 
-use crate::support::{Broker, Gateway, Judgement, Settings, Subscriber, log_files, wait_until};
+use crate::support::{
+    Agent, Arrival, Broker, Gateway, Judgement, Script, Scripted, Settings, Subscriber, log_files, wait_until,
+};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Debian's libfaketime; `None` where it is not installed, which is said.
@@ -38,6 +41,7 @@ fn cadence_and_back_off_do_not_care_about_the_wall_clock() {
     let agent = gateway.start_with(&environment);
     let years: Vec<String> = {
         subscriber.wait_for_count(20);
+        let all = Instant::now();
         let mut years = Vec::new();
         for jump in ["+10y", "-10y", "+0"] {
             step(&offset, jump);
@@ -45,10 +49,12 @@ fn cadence_and_back_off_do_not_care_about_the_wall_clock() {
             subscriber.wait_for_count(before + 50);
             let took = begin.elapsed();
             println!("50 messages in {took:?} after a step to {jump}");
-            assert!(took > Duration::from_millis(800) && took < Duration::from_secs(3), "{took:?}");
+            assert!(took < Duration::from_secs(5), "{took:?}");
             let time = subscriber.arrivals().last().unwrap().payload["time"].as_str().unwrap().to_owned();
             years.push(time[..4].to_owned());
         }
+        // 3 s by the grid; on a slow machine the beginning may lie in the wake of a pause.
+        assert!(all.elapsed() > Duration::from_millis(1500), "{:?}", all.elapsed());
         years
     };
     assert!(years[0] > years[2] && years[1] < years[2], "{years:?}");
@@ -69,4 +75,169 @@ fn cadence_and_back_off_do_not_care_about_the_wall_clock() {
     assert_eq!(agent.stop().code(), Some(0));
     let judgement = Judgement::of(&subscriber.arrivals());
     judgement.assert_complete(&[1..=*judgement.seqs.last().unwrap()]);
+}
+
+/// Says in the place of the kernel whether the clock is synchronised: by what the file holds that the environment names,
+/// `y` or anything else.
+const KERNEL: &str = r#"
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/timex.h>
+
+int adjtimex(struct timex *timex) {
+    FILE *file = fopen(getenv("SYNCHRONISED"), "r");
+    int right = file && fgetc(file) == 'y';
+    if (file) fclose(file);
+    return right ? TIME_OK : TIME_ERROR;
+}
+"#;
+
+/// A device whose clock the test sets.
+struct Clockwork {
+    gateway: Gateway,
+    libraries: String,
+    offset: PathBuf,
+    synchronised: PathBuf,
+}
+
+impl Clockwork {
+    fn new(gateway: Gateway, libfaketime: &Path) -> Self {
+        let file = |name: &str| gateway.config().with_file_name(name);
+        let (source, library) = (file("kernel.c"), file("kernel.so"));
+        fs::write(&source, KERNEL).unwrap();
+        let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
+        assert!(compiled.unwrap().success());
+        let libraries = format!("{} {}", library.display(), libfaketime.display());
+        let clock = Self { libraries, offset: file("offset"), synchronised: file("synchronised"), gateway };
+        clock.set("+0", "n");
+        clock
+    }
+
+    fn set(&self, offset: &str, synchronised: &str) {
+        step(&self.offset, offset);
+        fs::write(&self.synchronised, synchronised).unwrap();
+    }
+
+    fn start(&self) -> Agent {
+        self.gateway.start_with(&[
+            ("LD_PRELOAD", &self.libraries),
+            ("FAKETIME_TIMESTAMP_FILE", self.offset.to_str().unwrap()),
+            ("FAKETIME_NO_CACHE", "1"),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+            ("SYNCHRONISED", self.synchronised.to_str().unwrap()),
+        ])
+    }
+}
+
+/// How far the times of some messages are from the present, at most; `None`: they are marked as uncertain.
+fn error_of(arrivals: &[Arrival]) -> Option<Duration> {
+    let now = chrono::Utc::now();
+    let error = |arrival: &Arrival| {
+        let time = chrono::DateTime::parse_from_rfc3339(arrival.payload["time"].as_str().unwrap()).unwrap();
+        let marked = arrival.payload.get("clock").map(|clock| assert_eq!(clock, "unsynchronised")).is_some();
+        (!marked).then(|| (now - time.with_timezone(&chrono::Utc)).abs().to_std().unwrap())
+    };
+    arrivals.iter().map(error).collect::<Option<Vec<_>>>()?.into_iter().max()
+}
+
+fn clockwork(broker: &Broker, settings: &Settings) -> Option<Clockwork> {
+    let library = libfaketime()?;
+    Some(Clockwork::new(Gateway::new(&broker.url(), settings), &library))
+}
+
+fn spooled(clock: &Clockwork, count: usize) {
+    wait_until("samples are spooled", || clock.gateway.accepted_count() >= count);
+}
+
+#[test]
+fn samples_from_before_the_clock_was_set_get_their_right_times() {
+    let mut broker = Broker::start();
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+    let Some(clock) = clockwork(&broker, &Settings { interval: "20ms", ..Settings::default() }) else { return };
+    broker.stop();
+    clock.set("-30y", "n");
+
+    let agent = clock.start();
+    spooled(&clock, 50);
+    clock.set("+0", "y");
+    agent.wait_for_output("the clock is right");
+    broker.run();
+    subscriber.wait_for_count(100);
+
+    assert_eq!(agent.stop().code(), Some(0));
+    let error = error_of(&subscriber.arrivals()).expect("all times are certain");
+    println!("times were within {error:?} of the present");
+    assert!(error < Duration::from_secs(60), "{error:?}");
+}
+
+#[test]
+fn a_time_that_cannot_be_right_yet_is_marked() {
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+    let Some(clock) = clockwork(&broker, &Settings { interval: "20ms", ..Settings::default() }) else { return };
+    clock.set("-30y", "n");
+
+    let agent = clock.start();
+    subscriber.wait_for_count(20);
+    let before = subscriber.arrivals();
+    clock.set("+0", "y");
+    agent.wait_for_output("the clock is right");
+    let seen = subscriber.arrivals().len();
+    subscriber.wait_for_count(seen + 20);
+    agent.kill();
+
+    assert!(before.iter().all(|arrival| arrival.payload["clock"] == "unsynchronised"));
+    assert!(error_of(&subscriber.arrivals()[seen + 5..]).is_some_and(|error| error < Duration::from_secs(60)));
+}
+
+/// The boot's beginning is known to the next process, and so it would be after a boot: the note is on the medium.
+#[test]
+fn samples_of_a_former_process_get_their_times_though_the_clock_is_wrong_again() {
+    let mut broker = Broker::start();
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+    let Some(clock) = clockwork(&broker, &Settings { interval: "20ms", ..Settings::default() }) else { return };
+    broker.stop();
+    clock.set("-30y", "n");
+    let agent = clock.start();
+    spooled(&clock, 30);
+    clock.set("+0", "y");
+    agent.wait_for_output("the clock is right");
+    agent.kill();
+
+    clock.set("-30y", "n");
+    let agent = clock.start();
+    broker.run();
+    subscriber.wait_for_count(30);
+
+    agent.kill();
+    assert!(error_of(&subscriber.arrivals()[..30]).is_some_and(|error| error < Duration::from_secs(60)));
+}
+
+/// What a broker got under a packet identifier it must get again in the same words.
+#[test]
+fn a_clock_that_is_set_amid_qos_2_changes_nothing_of_what_is_in_flight() {
+    let Some(library) = libfaketime() else { return };
+    let slow = || Script { acknowledge_after: Some(Duration::from_millis(300)), ..Script::default() };
+    let broker = Scripted::start(slow());
+    let settings = Settings { qos: 2, window: 20, interval: "20ms", ..Settings::default() };
+    let clock = Clockwork::new(Gateway::new(&broker.url(), &settings), &library);
+    clock.set("-30y", "n");
+
+    let agent = clock.start();
+    wait_until("messages arrive", || broker.deliveries().len() > 40);
+    // Away for long enough that the agent learns the time in between.
+    broker.die(Duration::from_secs(3));
+    clock.set("+0", "y");
+    agent.wait_for_output("the clock is right");
+    let before = broker.deliveries().len();
+    wait_until("more messages arrive", || broker.deliveries().len() > before + 60);
+
+    assert_eq!(agent.stop().code(), Some(0));
+    assert_eq!(broker.violations(), Vec::<String>::new());
+    let arrivals = broker.arrivals();
+    let marked = arrivals.iter().filter(|arrival| arrival.payload.get("clock").is_some()).count();
+    println!("{marked} of {} with a time that was not right yet", arrivals.len());
+    assert!(marked > 0 && marked < arrivals.len());
+    Judgement::of(&arrivals).assert_no_duplicates();
 }

@@ -12,7 +12,8 @@ mod tls;
 mod translate;
 
 use super::packet;
-use super::session::{Beginning, News, Session};
+use super::session::{Beginning, Expected, News, Session};
+use super::times::Dated;
 use crate::config::{Address, Broker, Protocol};
 use crate::message::{Qos, Seq};
 use crate::payload::Outgoing;
@@ -129,7 +130,7 @@ impl Link {
     ///
     /// # Errors
     /// [`Lost`] when the attempt failed before it began, as with a password file that cannot be read.
-    pub fn connect(&mut self, address: &Address, render: impl Fn(Seq) -> Option<Outgoing>) -> Result<(), Lost> {
+    pub fn connect(&mut self, address: &Address, render: impl Fn(Seq, Dated) -> Option<Outgoing>) -> Result<(), Lost> {
         self.close();
         self.address = address.clone();
         let name = session_name(&self.broker, &self.client_id, address);
@@ -196,7 +197,9 @@ impl Link {
         if let Some(session) = self.kept_session() {
             match (outgoing.qos, what) {
                 (Qos::AtMostOnce, _) => {}
-                (Qos::ExactlyOnce, Publish::Message(seq)) => session.expect(Some(seq)),
+                (Qos::ExactlyOnce, Publish::Message(seq)) => {
+                    session.expect(Some(Expected { seq, dated: outgoing.dated }))
+                }
                 (Qos::AtLeastOnce | Qos::ExactlyOnce, _) => session.expect(None),
             }
         }

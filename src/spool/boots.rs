@@ -1,0 +1,99 @@
+//! When each boot began by the wall clock: what turns the boot clock of a sample into a time, once that is known. A
+//! Raspberry Pi has no clock that runs while it is off; until the network has told it the time, its wall clock is wrong.
+//!
+//! A small file of text, written once in a boot; `docs/spool-format.md` has the layout.
+
+use super::medium;
+use super::segment::sync_directory;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// How many boots are remembered; a spool that is older than that many boots is not read in order any more.
+const REMEMBERED: usize = 64;
+
+/// The beginnings of boots, kept in the spool's folder.
+#[derive(Debug)]
+pub struct Boots {
+    directory: PathBuf,
+    /// Boot id, and the wall clock in milliseconds at which its boot clock was zero; the newest last.
+    beginnings: Vec<(u32, i64)>,
+}
+
+impl Boots {
+    /// What is known of the boots of this spool. What cannot be read is not known.
+    pub(super) fn read(directory: &Path) -> Self {
+        let text = fs::read(directory.join("boots")).unwrap_or_default();
+        let line = |line: &str| {
+            let (id, beginning) = line.split_once(' ')?;
+            Some((u32::from_str_radix(id, 16).ok()?, beginning.parse().ok()?))
+        };
+        let beginnings = String::from_utf8_lossy(&text).lines().filter_map(line).collect();
+        Self { directory: directory.to_owned(), beginnings }
+    }
+
+    /// The wall clock, in milliseconds since 1970, at which the boot clock of this boot was zero.
+    #[must_use]
+    pub fn beginning(&self, boot_id: u32) -> Option<i64> {
+        self.beginnings.iter().find(|(id, _)| *id == boot_id).map(|(_, beginning)| *beginning)
+    }
+
+    /// Notes when a boot began, which is not known yet. It is known when it is on the medium: a message that is sent
+    /// again by another process must say the same time.
+    ///
+    /// # Errors
+    /// The medium's.
+    pub fn note(&mut self, boot_id: u32, beginning: i64) -> io::Result<()> {
+        let mut beginnings = self.beginnings.clone();
+        beginnings.push((boot_id, beginning));
+        let forgotten = beginnings.len().saturating_sub(REMEMBERED);
+        beginnings.drain(..forgotten);
+        let text: String = beginnings.iter().map(|(id, beginning)| format!("{id:08x} {beginning}\n")).collect();
+        let new = self.directory.join("boots.new");
+        let mut file = File::create(&new)?;
+        file.write_all(text.as_bytes())?;
+        medium::sync_all(&file)?;
+        fs::rename(new, self.directory.join("boots"))?;
+        sync_directory(&self.directory)?;
+        self.beginnings = beginnings;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_noted_is_known_to_the_next_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut boots = Boots::read(folder.path());
+        boots.note(7, 1_700_000_000_000).unwrap();
+        boots.note(8, -5).unwrap();
+
+        let boots = Boots::read(folder.path());
+
+        assert_eq!([7, 8, 9].map(|id| boots.beginning(id)), [Some(1_700_000_000_000), Some(-5), None]);
+    }
+
+    #[test]
+    fn the_oldest_boots_are_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut boots = Boots::read(folder.path());
+
+        (0..100).for_each(|id| boots.note(id, i64::from(id)).unwrap());
+
+        let boots = Boots::read(folder.path());
+        assert_eq!([35, 36, 99].map(|id| boots.beginning(id)), [None, Some(36), Some(99)]);
+    }
+
+    #[test]
+    fn damage_costs_what_was_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("boots"), b"00000001 10\n\xff\xfe\nzzz 1\n00000002\n00000003 30\n0000").unwrap();
+
+        let boots = Boots::read(folder.path());
+
+        assert_eq!([1, 2, 3].map(|id| boots.beginning(id)), [Some(10), None, Some(30)]);
+    }
+}
