@@ -4,13 +4,21 @@ use chrono::{DateTime, Local, SecondsFormat};
 use log::Record;
 use std::fmt::Write;
 
+/// How a password begins in the MQTT library's debug record of its connect options, which writes its bytes as numbers.
+const PASSWORD: &str = "password: Some(";
+
 /// `2026-11-21T03:15:01.234+01:00 INFO  packhorse::publisher connected …`, with a line break at the end.
 ///
-/// Control characters in the message are escaped: what a sensor or a broker says cannot forge a line.
+/// Control characters in the message are escaped: what a sensor or a broker says cannot forge a line. A password of the
+/// MQTT library, and what stands behind it, is left out.
 pub fn render(now: DateTime<Local>, record: &Record<'_>) -> String {
     let time = now.to_rfc3339_opts(SecondsFormat::Millis, false);
     let mut line = format!("{time} {:<5} {} ", record.level(), record.target());
     write!(Escape(&mut line), "{}", record.args()).expect("writing to memory");
+    if let Some(password) = line.find(PASSWORD) {
+        line.truncate(password + PASSWORD.len());
+        line.push_str("***)");
+    }
     line.push('\n');
     line
 }
@@ -57,6 +65,15 @@ mod tests {
         assert!(DateTime::parse_from_rfc3339(time).is_ok() && time.contains(".234"), "{time}");
         assert_eq!(rest, "INFO  packhorse::spool spool opened\n");
         assert_eq!(without_time(&line), rest);
+    }
+
+    #[test]
+    fn a_password_among_the_library_s_options_is_left_out() {
+        let password = Some(b"hunter2".to_vec());
+
+        let line = line(&format!("Connect options: {{ username: Some(\"horse\"), password: {password:?} }}"));
+
+        assert!(line.ends_with("username: Some(\"horse\"), password: Some(***)\n"), "{line}");
     }
 
     #[test]
