@@ -5,6 +5,7 @@
 //! the whole picture.
 
 pub mod agent;
+pub mod azure;
 pub mod burst;
 pub mod cli;
 pub mod clock;
