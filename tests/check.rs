@@ -41,7 +41,9 @@ struct Checked {
 
 fn packhorse() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_packhorse"));
-    command.env_remove("PACKHORSE_CONFIG").env_remove("CREDENTIALS_DIRECTORY");
+    for variable in ["PACKHORSE_CONFIG", "CREDENTIALS_DIRECTORY", "IOTHUB_DEVICE_CONNECTION_STRING"] {
+        command.env_remove(variable);
+    }
     command
 }
 
@@ -323,4 +325,88 @@ fn a_closed_pipe_is_no_mistake() {
     let status = packhorse().args(["--config", &setup.path("config.yaml"), "check"]).stdout(writer).status().unwrap();
 
     assert_eq!(status.code(), Some(0));
+}
+
+/// A setup whose broker is an IoT hub, with the connection string in a file of its own.
+fn at_a_hub(connection_string: &str, rest: &str) -> Setup {
+    let setup = Setup::new("");
+    let file = setup.path("connection-string");
+    fs::write(&file, connection_string).unwrap();
+    set_mode(&file, 0o600);
+    let config = setup.path("config.yaml");
+    let text = fs::read_to_string(&config).unwrap()
+        + &format!("broker: {{azure_iot_hub: {{connection_string_file: {file}}}}}\n{rest}");
+    fs::write(config, text).unwrap();
+    setup
+}
+
+/// With `hunter2` in Base64 for a key.
+const DEVICE: &str = "HostName=contoso.azure-devices.net;DeviceId=pi-7;SharedAccessKey=aHVudGVyMg==\n";
+
+fn assert_shows_no_key(checked: &Checked) {
+    let shown = format!("{checked:?}");
+    assert!(!shown.contains("aHVudGVyMg") && !shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn an_iot_hub_is_checked_without_showing_its_key() {
+    let setup = at_a_hub(DEVICE, "");
+
+    let first = setup.check();
+    fs::write(setup.path("effective.yaml"), &first.stdout).unwrap();
+    let second = check(&setup.path("effective.yaml"));
+
+    assert_eq!((first.code, first.stderr.as_str()), (Some(0), ""));
+    for line in [
+        "url: mqtts://contoso.azure-devices.net:8883",
+        "client_id: pi-7",
+        "username: contoso.azure-devices.net/pi-7/?api-version=2021-04-12",
+        "token_lifetime: 1h",
+        "topic: devices/pi-7/messages/events/",
+    ] {
+        assert!(first.stdout.contains(line), "{line}: {}", first.stdout);
+    }
+    assert_shows_no_key(&first);
+    assert_eq!((second.code, second.stdout), (Some(0), first.stdout));
+}
+
+#[test]
+fn what_an_iot_hub_would_not_take_is_refused() {
+    at_a_hub(DEVICE, "telemetry: {qos: 2}\nstatus: {topic: s}\n").check().refused_with(&[
+        ":4: telemetry.qos: is 2, on which Azure IoT Hub ends the connection; allowed with it: 0 or 1",
+        ":5: status.topic: has no use with `broker.azure_iot_hub`: the hub retains no messages; leave it out",
+    ]);
+}
+
+#[test]
+fn a_connection_string_that_is_no_use_is_refused_and_not_shown() {
+    for (string, problem) in [
+        (
+            DEVICE.replace("DeviceId=pi-7;", ""),
+            "connection-string` has no `DeviceId`; take the connection string of the",
+        ),
+        (
+            DEVICE.replace("SharedAccessKey=", "SharedAccessKey"),
+            "connection-string` has something for its field 3 that",
+        ),
+        (String::new(), "connection-string` is empty"),
+    ] {
+        let checked = at_a_hub(&string, "").check();
+
+        checked.refused_with(&[problem]);
+        assert!(checked.stderr.contains(":3: broker.azure_iot_hub.connection_string_file: "), "{}", checked.stderr);
+        assert_shows_no_key(&checked);
+    }
+}
+
+#[test]
+fn a_connection_string_that_everybody_can_read_is_a_warning() {
+    let setup = at_a_hub(DEVICE, "");
+    set_mode(&setup.path("connection-string"), 0o644);
+
+    let checked = setup.check();
+
+    assert_eq!(checked.code, Some(0));
+    let warning = ":3: broker.azure_iot_hub.connection_string_file: warning: every user";
+    assert!(checked.stderr.contains(warning), "{}", checked.stderr);
 }

@@ -63,6 +63,7 @@ enum Finding {
 fn look_at(file: &NamedFile) -> Finding {
     let found = match file.role {
         Role::PasswordFile => password_file(&file.path),
+        Role::ConnectionStringFile => connection_string_file(&file.path),
         Role::Certificates => pem::check(&file.path, Content::Certificates).map(|()| Finding::Fine),
         Role::Key => key_file(&file.path, Content::Key),
         Role::CertificateAndKey => key_file(&file.path, Content::Both),
@@ -82,6 +83,11 @@ fn password_file(path: &Path) -> Result<Finding, String> {
         return Err(format!("is too large; a password has at most {READ_MAX} bytes"));
     }
     Ok(secret(path, mode))
+}
+
+/// What is in it was read with the configuration.
+fn connection_string_file(path: &Path) -> Result<Finding, String> {
+    Ok(path.metadata().map_or(Finding::Fine, |metadata| secret(path, metadata.permissions().mode())))
 }
 
 fn key_file(path: &Path, content: Content) -> Result<Finding, String> {

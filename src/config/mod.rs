@@ -5,6 +5,7 @@
 //! module knows which crates read and write the YAML.
 
 mod address;
+mod azure;
 mod load;
 mod problem;
 mod read;
@@ -22,6 +23,7 @@ pub use load::{Inspection, NotFound, inspect, keys, load, locate, parse};
 pub use problem::{Problem, Problems};
 pub use section::{NamedFile, Role};
 
+use crate::azure::{Device, Origin};
 use crate::message::{Format, Qos};
 use log::LevelFilter;
 use std::path::PathBuf;
@@ -66,6 +68,8 @@ pub struct Broker {
     /// Resolved: a bare name is taken from `$CREDENTIALS_DIRECTORY` when that is set. Read at every connection attempt.
     pub password_file: Option<PathBuf>,
     pub tls: Tls,
+    /// `None`: a broker.
+    pub azure_iot_hub: Option<AzureIotHub>,
 }
 
 /// What TLS goes by, for the addresses that use it. The files are read at every connection attempt; bare names are
@@ -82,6 +86,18 @@ pub struct Tls {
     pub verify: bool,
     /// The application protocol to ask for (ALPN, RFC 7301).
     pub alpn: Option<String>,
+}
+
+/// Azure IoT Hub in place of a broker. What follows from its device stands in the keys around: address, client id, user
+/// name and topics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AzureIotHub {
+    /// Read at every connection attempt, for the key in it. It is no part of the configuration.
+    pub connection_string: Origin,
+    /// How long a token is valid. It is renewed earlier.
+    pub token_lifetime: Duration,
+    /// Our device, as the connection string named it when the configuration was read.
+    pub device: Device,
 }
 
 /// The geometric back-off between connection attempts.

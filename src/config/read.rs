@@ -6,11 +6,13 @@
 //! Pure but for the text: what the host contributes is an argument.
 
 use super::address::{Address, address};
+use super::azure::{Beside, Hub};
 use super::section::{Findings, NamedFile, Role, Section};
 use super::sources::{Inherited, sources};
 use super::value::{self, LONGEST, Reading, Refusal};
 use super::{AtMax, Broker, Channel, Config, Delivery, Logging, Problem, Protocol, Retry, Spool, Status, Sync};
 use super::{Telemetry, Tls, WhenFull, tree};
+use crate::azure::{ConnectionString, Device, Origin, Unusable};
 use crate::message::{Format, Qos};
 use bytesize::ByteSize;
 use log::LevelFilter;
@@ -19,7 +21,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -28,11 +30,20 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const KEEP_ALIVE_MAX: Duration = Duration::from_secs(u16::MAX as u64);
 
 /// What the machine and its service manager contribute.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Host {
     pub name: Option<String>,
     /// `$CREDENTIALS_DIRECTORY`
     pub credentials: Option<PathBuf>,
+    /// Reads a device's connection string.
+    pub connection_string: fn(&Origin) -> Result<ConnectionString, Unusable>,
+}
+
+impl Default for Host {
+    /// A host that contributes nothing.
+    fn default() -> Self {
+        Host { name: None, credentials: None, connection_string: |origin| Err(Unusable::Unset(origin.clone())) }
+    }
 }
 
 impl Host {
@@ -42,6 +53,7 @@ impl Host {
             // Linux says "(none)" where nobody has set a name.
             name: Some(name).filter(|name| !name.is_empty() && name != "(none)"),
             credentials: std::env::var_os("CREDENTIALS_DIRECTORY").filter(|path| !path.is_empty()).map(PathBuf::from),
+            connection_string: Origin::read,
         }
     }
 }
@@ -78,10 +90,10 @@ pub(super) fn read(text: &str, host: &Host) -> Result<Outcome, Problem> {
 
 fn config(top: &mut Section<'_>, host: &Host) -> Config {
     let device = device(top, host);
-    let broker = top.section("broker", |section| broker(section, host, &device));
+    let (broker, hub) = top.section("broker", |section| broker(section, host, &device));
     Config {
         retry: top.section("retry", retry),
-        telemetry: top.section("telemetry", |section| telemetry(section, &device)),
+        telemetry: top.section("telemetry", |section| telemetry(section, &device, &hub)),
         channel: top.section("channel", channel),
         spool: top.section("spool", spool),
         delivery: top.section("delivery", |section| delivery(section, broker.keep_alive)),
@@ -89,7 +101,7 @@ fn config(top: &mut Section<'_>, host: &Host) -> Config {
             .value("shutdown_timeout", |node| value::duration(node, Duration::ZERO..=LONGEST))
             .unwrap_or(Duration::from_secs(5)),
         logging: top.section("logging", logging),
-        status: top.section("status", |section| status(section, &device)),
+        status: top.section("status", |section| status(section, &device, &hub)),
         device,
         broker,
     }
@@ -113,17 +125,19 @@ fn device(top: &mut Section<'_>, host: &Host) -> String {
     name.clone()
 }
 
-fn broker(section: &mut Section<'_>, host: &Host, device: &str) -> Broker {
-    let addresses = addresses(section);
+fn broker(section: &mut Section<'_>, host: &Host, device: &str) -> (Broker, Hub) {
+    let hub = Hub::read(section, host);
+    let addresses = addresses(section, &hub);
     let client_id = section.value("client_id", |node| {
         let client_id = value::text(node)?;
         // `{stream}` stays: only the spool knows it.
         let client_id = value::replace(&client_id, &[("device", device), ("stream", "{stream}")])?;
         value::mqtt_text(&client_id).map(|()| client_id)
     });
+    let client_id = hub.settle(section, "client_id", client_id, |device| device.id.clone());
     let protocol =
         section.value("protocol", |node| value::choice(node, &[("5", Protocol::V5), ("3.1.1", Protocol::V311)]));
-    let protocol = protocol.unwrap_or(Protocol::V5);
+    let protocol = protocol.unwrap_or(if hub.is_wanted() { Protocol::V311 } else { Protocol::V5 });
     let keep_alive = section.value("keep_alive", |node| value::whole_seconds(node, SECOND..=KEEP_ALIVE_MAX));
     let connect_timeout = section.value("connect_timeout", |node| value::duration(node, SECOND..=LONGEST));
     let session_expiry = section.value("session_expiry", |node| value::whole_seconds(node, Duration::ZERO..=LONGEST));
@@ -131,44 +145,56 @@ fn broker(section: &mut Section<'_>, host: &Host, device: &str) -> Broker {
         let username = value::text(node)?;
         value::mqtt_text(&username).map(|()| username)
     });
+    let username = hub.settle(section, "username", username, Device::username);
     let password_file = credential(section, host, "password_file", Role::PasswordFile);
-    if password_file.is_some() && protocol == Protocol::V311 && !section.has("username") {
+    if password_file.is_some() && protocol == Protocol::V311 && !section.has("username") && !hub.is_wanted() {
         let message = "needs `broker.username` with protocol 3.1.1, which knows no password without a user name";
         section.problem("password_file", message);
     }
     let encrypted = addresses.iter().any(|address| address.scheme.is_tls());
     let tls = section.section("tls", |section| tls(section, host, encrypted || addresses.is_empty()));
-    section.not_yet("azure_iot_hub");
-    Broker {
+    let keep_alive = keep_alive.unwrap_or(Duration::from_secs(30));
+    let connect_timeout = connect_timeout.unwrap_or(Duration::from_secs(10));
+    let (has_password, has_certificate) = (password_file.is_some(), tls.cert_file.is_some());
+    hub.check(section, &Beside { protocol, keep_alive, connect_timeout, has_password, has_certificate });
+    let broker = Broker {
         addresses,
         client_id: client_id.unwrap_or_else(|| device.to_owned()),
         protocol,
-        keep_alive: keep_alive.unwrap_or(Duration::from_secs(30)),
-        connect_timeout: connect_timeout.unwrap_or(Duration::from_secs(10)),
+        keep_alive,
+        connect_timeout,
         session_expiry: session_expiry.unwrap_or(DAY),
         username,
         password_file,
         tls,
-    }
+        azure_iot_hub: hub.section().cloned(),
+    };
+    (broker, hub)
 }
 
 /// The one address, or the list of them. Empty after a problem.
-fn addresses(section: &mut Section<'_>) -> Vec<Address> {
+fn addresses(section: &mut Section<'_>, hub: &Hub) -> Vec<Address> {
     let several = section.items("urls", address);
-    let one = if section.has("urls") { section.optional("url", address) } else { section.value("url", address) };
+    let one = if section.has("urls") || hub.is_wanted() {
+        section.optional("url", address)
+    } else {
+        section.value("url", address)
+    };
     match (section.has("url"), section.has("urls")) {
         (true, true) => section.problem("urls", "is given beside `broker.url`; give one of the two"),
         (false, true) if several.as_ref().is_some_and(Vec::is_empty) => {
             section.problem("urls", "is an empty list; give at least one address");
         }
+        (false, false) if hub.is_wanted() => {}
         (false, false) => section.missing("url", "give the broker's address, such as `mqtt://localhost:1883`"),
         _ => {}
     }
-    one.map(|one| vec![one]).or(several).unwrap_or_default()
+    let given = one.map(|one| vec![one]).or(several);
+    given.or_else(|| hub.address().map(|address| vec![address])).unwrap_or_default()
 }
 
 /// A file that may be one of the service manager's credentials.
-fn credential(section: &mut Section<'_>, host: &Host, key: &'static str, role: Role) -> Option<PathBuf> {
+pub(super) fn credential(section: &mut Section<'_>, host: &Host, key: &'static str, role: Role) -> Option<PathBuf> {
     let path = section.optional(key, value::path).map(|path| match &host.credentials {
         Some(folder) if !path.as_os_str().as_encoded_bytes().contains(&b'/') => folder.join(path),
         _ => path,
@@ -233,7 +259,7 @@ fn retry(section: &mut Section<'_>) -> Retry {
     }
 }
 
-fn telemetry(section: &mut Section<'_>, device: &str) -> Telemetry {
+fn telemetry(section: &mut Section<'_>, device: &str, hub: &Hub) -> Telemetry {
     let interval = section.value("interval", interval).unwrap_or(10 * SECOND);
     let topic = section.value("topic", |node| {
         let topic = value::text(node)?;
@@ -241,10 +267,13 @@ fn telemetry(section: &mut Section<'_>, device: &str) -> Telemetry {
         let replaced = value::replace(&topic, &[("device", device), ("source", "source")])?;
         value::topic(&replaced).map(|()| topic)
     });
+    let topic = hub.settle(section, "topic", topic, |device| device.topic(&[]));
     let topic = topic.unwrap_or_else(|| "telemetry/{device}/{source}".to_owned());
-    let qos = section.value("qos", qos).unwrap_or(Qos::AtLeastOnce);
+    let qos = section.value("qos", qos);
+    hub.limit(section, "qos", qos);
+    let qos = qos.unwrap_or(Qos::AtLeastOnce);
     let format = section.value("format", format).unwrap_or(Format::Json);
-    let sources = sources(section, &Inherited { device, interval, topic: &topic, qos, format });
+    let sources = sources(section, &Inherited { device, interval, topic: &topic, qos, format, hub });
     Telemetry { interval, topic, qos, format, sources }
 }
 
@@ -320,7 +349,7 @@ fn logging(section: &mut Section<'_>) -> Logging {
     }
 }
 
-fn status(section: &mut Section<'_>, device: &str) -> Status {
+fn status(section: &mut Section<'_>, device: &str, hub: &Hub) -> Status {
     // `~` is a value here: it turns the status off.
     let topic = section.value("topic", |node| {
         if node.is_nothing() {
@@ -329,7 +358,9 @@ fn status(section: &mut Section<'_>, device: &str) -> Status {
         let topic = value::replace(&value::text(node)?, &[("device", device)])?;
         value::topic(&topic).map(|()| Some(topic))
     });
+    hub.has_no(section, "topic", topic.as_ref().is_some_and(Option::is_some), "the hub retains no messages");
+    let default = if hub.is_wanted() { None } else { Some(format!("status/{device}")) };
     let interval = section.value("interval", interval);
     section.not_yet("prometheus_textfile");
-    Status { topic: topic.unwrap_or_else(|| Some(format!("status/{device}"))), interval: interval.unwrap_or(MINUTE) }
+    Status { topic: topic.unwrap_or(default), interval: interval.unwrap_or(MINUTE) }
 }

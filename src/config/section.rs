@@ -33,6 +33,8 @@ pub struct NamedFile {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     PasswordFile,
+    /// A device's connection string.
+    ConnectionStringFile,
     /// Certificates in PEM.
     Certificates,
     /// A private key in PEM.

@@ -1,5 +1,6 @@
 //! The list of sources: the keys that every source has, and those of each type.
 
+use super::azure::Hub;
 use super::read::{format, interval, qos};
 use super::section::{Role, Section};
 use super::tree::{Content, Node};
@@ -17,6 +18,7 @@ pub(super) struct Inherited<'a> {
     pub topic: &'a str,
     pub qos: Qos,
     pub format: Format,
+    pub hub: &'a Hub,
 }
 
 /// The `type` of a source.
@@ -88,13 +90,19 @@ fn source(section: &mut Section<'_>, inherited: &Inherited<'_>) -> Source {
         let topic = fill_in(&value::text(node)?, inherited.device, &name)?;
         value::topic(&topic).map(|()| topic)
     });
+    let own_topic =
+        own_topic.and_then(|own| inherited.hub.settle(section, "topic", Some(own), |device| device.topic(&[])));
     let topic = own_topic.unwrap_or_else(|| inherited_topic(section, inherited, &name));
+    let own_qos = section.value("qos", qos);
+    inherited.hub.limit(section, "qos", own_qos);
+    let retain = section.value("retain", value::truth).unwrap_or(false);
+    inherited.hub.has_no(section, "retain", retain, "the hub retains no messages");
     Source {
         topic,
         kind,
         interval,
-        qos: section.value("qos", qos).unwrap_or(inherited.qos),
-        retain: section.value("retain", value::truth).unwrap_or(false),
+        qos: own_qos.unwrap_or(inherited.qos),
+        retain,
         format: section.value("format", format).unwrap_or(inherited.format),
         expiry: section.optional("expiry", |node| value::whole_seconds(node, Duration::from_secs(1)..=LONGEST)),
         name,

@@ -4,8 +4,11 @@
 //! masked; a value that is secret must not get into [`Config`].
 
 use super::value::size_text;
-use super::{AtMax, Broker, Config, Delivery, Logging, Protocol, Retry, Source, SourceKind, Spool, Status, Sync};
+use super::{
+    AtMax, AzureIotHub, Broker, Config, Delivery, Logging, Protocol, Retry, Source, SourceKind, Spool, Status, Sync,
+};
 use super::{Telemetry, WhenFull};
+use crate::azure::Origin;
 use crate::message::{Format, Qos};
 use log::LevelFilter;
 use serde_yaml::{Mapping, Value};
@@ -64,8 +67,16 @@ fn broker(broker: &Broker) -> Value {
                 ("alpn", broker.tls.alpn.as_deref().into_value()),
             ]),
         ),
-        ("azure_iot_hub", Value::Null),
+        ("azure_iot_hub", broker.azure_iot_hub.as_ref().map(azure_iot_hub).into_value()),
     ])
+}
+
+fn azure_iot_hub(hub: &AzureIotHub) -> Value {
+    let file = match &hub.connection_string {
+        Origin::File(file) => Some(path(file)),
+        Origin::Environment => None,
+    };
+    mapping([("connection_string_file", file.into_value()), ("token_lifetime", duration(hub.token_lifetime))])
 }
 
 fn retry(retry: &Retry) -> Value {

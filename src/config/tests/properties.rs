@@ -2,10 +2,11 @@
 
 use super::super::load::inspect_text;
 use super::super::{
-    Address, AtMax, Broker, Channel, Config, Delivery, Logging, Protocol, Retry, Scheme, Source, SourceKind, Spool,
-    Status, Sync, Telemetry, Tls, WhenFull,
+    Address, AtMax, AzureIotHub, Broker, Channel, Config, Delivery, Logging, Protocol, Retry, Scheme, Source,
+    SourceKind, Spool, Status, Sync, Telemetry, Tls, WhenFull,
 };
-use super::{SHIPPED, host, outcome};
+use super::{SHIPPED, azure, host, outcome};
+use crate::azure::Origin;
 use crate::message::{Format, Qos};
 use log::LevelFilter;
 use proptest::collection::vec;
@@ -187,6 +188,7 @@ fn broker() -> impl Strategy<Value = Broker> {
                 username,
                 password_file,
                 tls,
+                azure_iot_hub: None,
             }
         })
 }
@@ -268,7 +270,39 @@ fn logging() -> impl Strategy<Value = Logging> {
     )
 }
 
+/// The same, for an IoT hub.
+fn at_a_hub(config: Config, token_lifetime: Duration) -> Config {
+    let connection_string = Origin::File(PathBuf::from("/srv/pi-7"));
+    let device = azure::connection_string(&connection_string).unwrap().device;
+    let (client_id, username, topic) = (device.id.clone(), Some(device.username()), device.topic(&[]));
+    let most = |qos: Qos| qos.min(Qos::AtLeastOnce);
+    let source = |source: Source| Source { topic: topic.clone(), qos: most(source.qos), retain: false, ..source };
+    let sources = config.telemetry.sources.into_iter().map(source).collect();
+    Config {
+        broker: Broker {
+            client_id,
+            username,
+            protocol: Protocol::V311,
+            password_file: None,
+            keep_alive: config.broker.keep_alive.min(Duration::from_secs(1177)),
+            connect_timeout: config.broker.connect_timeout.min(token_lifetime / 2),
+            azure_iot_hub: Some(AzureIotHub { connection_string, token_lifetime, device }),
+            ..config.broker
+        },
+        telemetry: Telemetry { qos: most(config.telemetry.qos), sources, topic, ..config.telemetry },
+        status: Status { topic: None, ..config.status },
+        ..config
+    }
+}
+
 fn config() -> impl Strategy<Value = Config> {
+    (plain_config(), option::of(seconds(2, u64::from(u32::MAX)))).prop_map(|(config, hub)| match hub {
+        Some(token_lifetime) => at_a_hub(config, token_lifetime),
+        None => config,
+    })
+}
+
+fn plain_config() -> impl Strategy<Value = Config> {
     (
         (name(), broker(), retry(), telemetry(), 1..=1_000_000_usize),
         (spool(), 1..=u16::MAX, duration(1), option::of(1e-6..1e12_f64), duration(0)),
