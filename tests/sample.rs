@@ -60,3 +60,24 @@ fn an_unknown_source_is_a_wrong_command_line_and_the_known_ones_are_named() {
     assert_eq!(output.status.code(), Some(64), "{errors}");
     assert!(errors.contains("no source named cabinett") && errors.contains("cabinet, gone"), "{errors}");
 }
+
+#[test]
+fn for_an_iot_hub_the_properties_stand_in_the_topic() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, config) = (folder.path().display(), folder.path().join("config.yaml"));
+    let text = format!(
+        "broker: {{azure_iot_hub: {{}}}}\nspool: {{directory: {path}/spool}}\nlogging: {{directory: {path}/logs}}\n\
+         telemetry: {{sources: [{{name: wind, type: simulated}}]}}\n"
+    );
+    fs::write(&config, text).unwrap();
+    let string = "HostName=contoso.azure-devices.net;DeviceId=pi-7;SharedAccessKey=aHVudGVyMg==";
+    let mut command = Command::new(env!("CARGO_BIN_EXE_packhorse"));
+    command.arg("--config").arg(config).arg("sample").env("IOTHUB_DEVICE_CONNECTION_STRING", string);
+
+    let output = command.output().unwrap();
+
+    let text = String::from_utf8(output.stdout).unwrap();
+    let topic = "devices/pi-7/messages/events/%24.mid=00000000-0&%24.ct=application%2Fjson&%24.ce=utf-8\
+                 &stream=00000000&seq=0";
+    assert!(text.starts_with(&format!("topic: {topic}\nqos: 1\nretain: false\npayload: {{")), "{text}");
+}

@@ -35,6 +35,10 @@ pub fn run(config: Option<&Path>, names: &[String]) -> Result<(), Failure> {
                 let sample = Sample { route: scheduled.route, taken, data };
                 let message = Message { stream: StreamId(0), seq: Seq(0), sample };
                 let outgoing = payload::outgoing(&message, Time::as_taken(taken), Duration::ZERO);
+                let outgoing = match &config.broker.azure_iot_hub {
+                    Some(hub) => outgoing.for_iot_hub(&hub.device),
+                    None => outgoing,
+                };
                 super::print(&describe(&outgoing, config.broker.protocol))?;
             }
             Err(error) => failed.push(format!("source {} gives no sample: {error}", source.name)),

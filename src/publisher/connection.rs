@@ -4,8 +4,8 @@ use super::End;
 use super::backoff::{Backoff, Next};
 use super::link::{Connected, Event, Link, Lost, NotPublished, Publish, Ring, session_name};
 use super::members::{Members, Turn};
-use super::network::Network;
 use super::session::Session;
+use super::standing::{Proof, State, Stay};
 use super::times::Dated;
 use crate::burst::Burst;
 use crate::config::{Config, Protocol};
@@ -15,7 +15,6 @@ use crate::spool::{Backlog, Spool};
 use crossbeam_channel::Receiver;
 use log::{Level, debug, info, log, warn};
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// On top of `connect_timeout`, which the library keeps by itself. It does not while a name server makes it wait, and
@@ -29,44 +28,8 @@ const REASONS: usize = 16;
 /// more: this many is what mosquitto takes (`max_inflight_messages` in mosquitto.conf(5)).
 const UNTOLD: u16 = 20;
 
-/// Where the connection stands.
-#[derive(Debug)]
-enum State {
-    /// Waiting for the next attempt, or for the network to come back.
-    Waiting {
-        until: Instant,
-        network: Network,
-    },
-    Connecting {
-        deadline: Instant,
-    },
-    Connected {
-        /// How many publishes may be in flight.
-        limit: usize,
-        /// From here on, an acknowledged message proves the connection.
-        lasting: Instant,
-        proof: Proof,
-    },
-    Disconnecting,
-    /// No further attempts.
-    Over,
-}
-
-impl State {
-    fn waiting(delay: Duration) -> Self {
-        let now = Instant::now();
-        State::Waiting { until: now + delay, network: Network::new(Path::new("/"), now) }
-    }
-}
-
-/// Whether a connection has shown that it carries messages. Until then its loss counts as a failed attempt, so a
-/// broker that accepts and drops cannot make the agent spin.
-#[derive(Debug, PartialEq, Eq)]
-enum Proof {
-    /// Given when nothing has gone wrong until then.
-    By(Instant),
-    Given,
-}
+/// How long the end of a connection may take, with nothing in flight, when another one is to follow.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// The connection to the broker, over all its losses.
 pub struct Connection {
@@ -80,6 +43,8 @@ pub struct Connection {
     /// A connection that carries messages has to last this long, lest two clients with the same id push each other
     /// out as fast as they can.
     settling: Duration,
+    /// For how long the credentials of a connection are used; `None`: they do not expire.
+    renewal: Option<Duration>,
     members: Members,
     /// The names of our sessions at the brokers, in the order of the members.
     sessions: Vec<u32>,
@@ -108,6 +73,7 @@ impl Connection {
         if !config.broker.tls.verify && config.broker.addresses.iter().any(|address| address.scheme.is_tls()) {
             warn!("broker.tls.verify is false: whoever answers is taken for the broker, and gets what is meant for it");
         }
+        let renewal = config.broker.azure_iot_hub.as_ref();
         let connection = Self {
             members: Members::new(config.broker.addresses.clone(), first),
             sessions,
@@ -120,6 +86,7 @@ impl Connection {
             connect_timeout: config.broker.connect_timeout,
             settling: config.retry.initial_delay,
             connected: None,
+            renewal: renewal.and_then(|hub| hub.device.renewal(hub.token_lifetime)),
             awaited_status: None,
             failures: Burst::default(),
             reasons: BTreeSet::new(),
@@ -130,20 +97,12 @@ impl Connection {
 
     /// How many publishes may be in flight; `None`: not connected.
     pub fn limit(&self) -> Option<usize> {
-        match self.state {
-            State::Connected { limit, .. } => Some(limit),
-            State::Waiting { .. } | State::Connecting { .. } | State::Disconnecting | State::Over => None,
-        }
+        self.state.limit()
     }
 
     /// When [`Connection::check`] has something to do.
     pub fn deadline(&self) -> Option<Instant> {
-        match &self.state {
-            State::Waiting { until, network } => Some(network.next_look().min(*until)),
-            State::Connecting { deadline } => Some(*deadline),
-            State::Connected { proof: Proof::By(at), .. } => Some(*at),
-            State::Connected { proof: Proof::Given, .. } | State::Disconnecting | State::Over => None,
-        }
+        self.state.deadline()
     }
 
     /// Does what time asks for: the next attempt, or the end of one that takes too long. The attempt's failure, if it
@@ -161,15 +120,27 @@ impl Connection {
                 }
                 let address = self.members.present();
                 debug!("connecting to {address} (attempt {})", self.backoff.failures() + 1);
-                self.state = State::Connecting { deadline: now + self.connect_timeout + GRACE };
+                // Counted from here, where the credentials are made.
+                let stay = self.renewal.map_or(Stay::Unbounded, |after| Stay::Until(now + after));
+                self.state = State::Connecting { deadline: now + self.connect_timeout + GRACE, stay };
                 self.link.connect(address, render).err()
             }
             State::Connecting { .. } => {
                 let timeout = humantime::format_duration(self.connect_timeout);
                 Some(Lost::Passing(format!("no connection: no answer within {timeout}")))
             }
-            State::Connected { .. } => {
-                self.proved();
+            State::Connected { proof, stay, .. } => {
+                if matches!(stay, Stay::Until(at) if now >= *at) {
+                    info!("renewing the SAS token; reconnecting");
+                    *stay = Stay::Over;
+                }
+                if matches!(proof, Proof::By(at) if now >= *at) {
+                    self.proved();
+                }
+                None
+            }
+            State::Reconnecting { .. } => {
+                self.connect_next();
                 None
             }
             State::Disconnecting | State::Over => None,
@@ -181,6 +152,7 @@ impl Connection {
         let event = self.link.answer(ring)?;
         match event {
             Event::Acknowledged(Publish::Status) | Event::Refused(Publish::Status, _) => self.awaited_status = None,
+            Event::Disconnected if matches!(self.state, State::Reconnecting { .. }) => self.connect_next(),
             Event::Disconnected => self.state = State::Over,
             _ => {}
         }
@@ -203,15 +175,13 @@ impl Connection {
             self.backoff.failures() + 1
         );
         let (lasting, proof) = (now + self.settling, Proof::By(now + self.keep_alive));
-        self.state = State::Connected { limit: usize::from(limit), lasting, proof };
+        let stay = if let State::Connecting { stay, .. } = self.state { stay } else { Stay::Unbounded };
+        self.state = State::Connected { limit: usize::from(limit), lasting, proof, stay };
     }
 
     /// From when on the present connection has lasted for a while.
     pub fn lasting(&self) -> Option<Instant> {
-        match self.state {
-            State::Connected { lasting, .. } => Some(lasting),
-            State::Waiting { .. } | State::Connecting { .. } | State::Disconnecting | State::Over => None,
-        }
+        self.state.lasting()
     }
 
     /// Notes that the broker has taken a message of the spool over the present connection.
@@ -322,6 +292,23 @@ impl Connection {
         self.awaited_status
     }
 
+    /// Whether the connection is to be replaced as planned, once nothing is in flight over it.
+    pub fn is_leaving(&self) -> bool {
+        matches!(self.state, State::Connected { stay: Stay::Over, .. })
+    }
+
+    /// Ends the connection in order, for another one that follows at once. Nothing must be in flight.
+    pub fn reconnect(&mut self, now: Instant) {
+        self.state = State::Reconnecting { deadline: now + GOODBYE };
+        self.link.disconnect();
+    }
+
+    /// The connection has ended as planned: the next attempt is due at once, and nothing has failed.
+    fn connect_next(&mut self) {
+        self.link.close();
+        self.state = State::waiting(Duration::ZERO);
+    }
+
     /// Ends the connection in order.
     pub fn disconnect(&mut self) {
         self.state = State::Disconnecting;
@@ -348,6 +335,10 @@ fn first(link: &Link, sessions: &[u32]) -> usize {
 
 /// The session that outlives connections, where messages are published at QoS 2.
 fn session(config: &Config, names: &[u32], spool: &Spool, boot_id: u32) -> Option<Session> {
+    if config.broker.azure_iot_hub.is_some() {
+        // It knows no QoS 2. What was accepted for it is published at QoS 1.
+        return None;
+    }
     match spool.exchanges(names, boot_id) {
         Ok(exchanges) => exchanges.map(|exchanges| Session::new(exchanges, config.broker.protocol)),
         Err(error) => {

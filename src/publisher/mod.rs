@@ -19,6 +19,7 @@ mod rate;
 mod refusals;
 mod sending;
 mod session;
+mod standing;
 mod stop;
 mod times;
 mod window;
@@ -153,6 +154,7 @@ impl Publisher {
             self.spool_waiting();
             self.check_deadlines(Instant::now());
             self.trim();
+            self.reconnect_as_planned();
             self.publish_waiting();
             self.publish_from_memory();
         }
@@ -314,6 +316,15 @@ impl Publisher {
         self.lost(lost);
     }
 
+    /// Replaces a connection whose time is over, once everything that was published over it is acknowledged: nothing
+    /// has to be published again. How long that may take is `ack_timeout`'s to say.
+    fn reconnect_as_planned(&mut self) {
+        if self.connection.is_leaving() && self.in_flight() == 0 && self.connection.awaited_status().is_none() {
+            self.next_status = None;
+            self.connection.reconnect(Instant::now());
+        }
+    }
+
     fn lost(&mut self, lost: Lost) {
         self.next_status = None;
         self.take_last_acknowledgements();
@@ -358,7 +369,7 @@ impl Publisher {
 
     fn publish_status(&mut self, now: Instant) {
         self.next_status = Some(now + self.config.status.interval);
-        if self.connection.awaited_status().is_some() {
+        if self.connection.awaited_status().is_some() || self.connection.is_leaving() {
             return;
         }
         let status = status::online(&self.config, self.started, self.spool.backlog(), &self.counters);

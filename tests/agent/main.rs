@@ -3,6 +3,7 @@
 //! Every test starts what it needs on a free port of the loopback and stops it by its handle, and judges by what a
 //! second connection received.
 
+mod azure;
 mod clock;
 mod delivery;
 mod disk;

@@ -1,5 +1,6 @@
 //! What the connection tells the publisher, in words of our own.
 
+use crate::azure;
 use crate::message::{Qos, Seq};
 use std::fmt;
 
@@ -51,6 +52,10 @@ pub struct Limits {
 impl Limits {
     pub(super) const NONE: Limits =
         Limits { receive_maximum: u16::MAX, packet_size: usize::MAX, qos: Qos::ExactlyOnce, retain: true };
+
+    /// What Azure IoT Hub takes, which MQTT 3.1.1 cannot tell.
+    pub(super) const IOT_HUB: Limits =
+        Limits { receive_maximum: u16::MAX, packet_size: azure::MESSAGE_MAX, qos: Qos::AtLeastOnce, retain: false };
 }
 
 /// Why the broker did not take what was published.

@@ -29,7 +29,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
-use translate::{connected, ended, properties, qos, reason_text, refusal, version};
+use translate::{advised, connected, ended, properties, qos, reason_text, refusal, version};
 
 pub use event::{Connected, Event, Limits, Lost, NotPublished, Publish, Refusal};
 
@@ -187,6 +187,9 @@ impl Link {
         let Some(client) = &self.client else {
             return Err(NotPublished::Lost(Lost::Passing("not connected".to_owned())));
         };
+        if let Some(hub) = &self.broker.azure_iot_hub {
+            outgoing = outgoing.for_iot_hub(&hub.device);
+        }
         let size = packet::size(&outgoing, self.broker.protocol);
         if size > self.limits.packet_size {
             let maximum = self.limits.packet_size;
@@ -227,7 +230,10 @@ impl Link {
         match ring.about {
             About::Connect => Some(match self.connecting.take()?.result()? {
                 Ok(response) => self.connected(connected(&response)),
-                Err(error) => Event::Lost(refusal(&error, || tls::failure(&self.broker.tls, &self.address))),
+                Err(error) => {
+                    let lost = refusal(&error, || tls::failure(&self.broker.tls, &self.address));
+                    Event::Lost(advised(lost, self.broker.azure_iot_hub.as_ref()))
+                }
             }),
             About::Publish(what) => Some(match self.deliveries.remove(&what)?.result()? {
                 Ok(()) => Event::Acknowledged(what),
@@ -248,7 +254,10 @@ impl Link {
     }
 
     /// The broker accepted the connection; whether its session is the one that we want.
-    fn connected(&mut self, connected: Connected) -> Event {
+    fn connected(&mut self, mut connected: Connected) -> Event {
+        if self.broker.azure_iot_hub.is_some() {
+            connected.limits = Limits::IOT_HUB;
+        }
         self.limits = connected.limits;
         let Some(session) = self.kept_session().cloned() else { return Event::Connected(connected) };
         if std::mem::take(&mut self.stale) {

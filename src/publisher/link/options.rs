@@ -3,9 +3,11 @@
 use super::event::Lost;
 use super::tls;
 use super::translate::{session_expiry, version};
-use crate::config::{Address, Broker, Protocol};
+use crate::azure::Token;
+use crate::config::{Address, AzureIotHub, Broker, Protocol};
 use crate::publisher::session::Beginning;
 use paho_mqtt::{ConnectOptions, ConnectOptionsBuilder, Message};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What is particular to one connection.
 pub struct Attempt<'a> {
@@ -18,7 +20,7 @@ pub struct Attempt<'a> {
     pub will: Option<Message>,
 }
 
-/// The options of a connection. Password and certificates are read now, so that new ones are used at once.
+/// The options of a connection. Password, key and certificates are read now, so that new ones are used at once.
 ///
 /// # Errors
 /// [`Lost::Passing`]: a file cannot be read.
@@ -46,7 +48,11 @@ pub fn options(broker: &Broker, attempt: Attempt) -> Result<ConnectOptions, Lost
     if let Some(username) = &broker.username {
         options.user_name(username.as_str());
     }
-    if let Some(file) = &broker.password_file {
+    if let Some(hub) = &broker.azure_iot_hub {
+        if let Some(token) = token(hub)? {
+            options.password(token.reveal());
+        }
+    } else if let Some(file) = &broker.password_file {
         let password = std::fs::read(file)
             .map_err(|error| Lost::Passing(format!("broker.password_file: cannot read {}: {error}", file.display())))?;
         options.password(password.trim_ascii_end());
@@ -55,4 +61,17 @@ pub fn options(broker: &Broker, attempt: Attempt) -> Result<ConnectOptions, Lost
         options.ssl_options(tls::options(&broker.tls, attempt.address)?);
     }
     Ok(options.finalize())
+}
+
+/// A fresh token for a password; `None`: the device proves itself by its certificate.
+fn token(hub: &AzureIotHub) -> Result<Option<Token>, Lost> {
+    let failed = |why: String| Lost::Passing(format!("no connection: broker.azure_iot_hub: {why}"));
+    let string = hub.connection_string.read().map_err(|unusable| failed(unusable.to_string()))?;
+    if string.device != hub.device {
+        let origin = &hub.connection_string;
+        return Err(failed(format!("{origin} is of another device now; packhorse must be restarted for that")));
+    }
+    // A clock before 1970 gives a token that the hub refuses, like any wrong clock.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok(string.token(now, hub.token_lifetime))
 }

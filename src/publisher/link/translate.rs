@@ -2,7 +2,9 @@
 
 use super::event::{Connected, Limits, Lost};
 use super::reasons::{self, Meaning};
-use crate::config::Protocol;
+use crate::azure::Credential;
+use crate::clock::rfc3339;
+use crate::config::{AzureIotHub, Protocol};
 use crate::message::Qos;
 use log::debug;
 use paho_mqtt::{MqttVersion, Properties, PropertyCode, QoS, ReasonCode};
@@ -62,6 +64,24 @@ pub fn refusal(error: &paho_mqtt::Error, tls: impl FnOnce() -> Option<String>) -
         Meaning::Elsewhere => Lost::Moved(text),
         Meaning::Refused => Lost::Refused(text),
     }
+}
+
+/// Adds what to look at when an IoT hub refuses us: it says no more than that it does.
+pub fn advised(lost: Lost, hub: Option<&AzureIotHub>) -> Lost {
+    let (Lost::Refused(reason), Some(hub)) = (&lost, hub) else { return lost };
+    let device = &hub.device;
+    let advice = match device.credential {
+        Credential::Token => {
+            let clock = rfc3339(chrono::Utc::now().timestamp_millis());
+            let origin = &hub.connection_string;
+            format!("has the key in {origin}, and whether this machine's clock is right, which says {clock}")
+        }
+        Credential::Certificate => "knows the certificate in `broker.tls.cert_file`".to_owned(),
+    };
+    Lost::Refused(format!(
+        "{reason}; check whether {} has a device `{}` that is enabled and {advice}",
+        device.hub, device.id
+    ))
 }
 
 /// A reason code in words and as the number that the specification lists.

@@ -14,19 +14,21 @@ mod script;
 mod scripted;
 mod small_disk;
 mod subscriber;
+mod tls_front;
 
 pub use authority::{Authority, Certificate};
 pub use broker::Broker;
 pub use gateway::{Agent, Gateway, Settings, log_files};
 pub use judge::Judgement;
 pub use loopback::How;
-pub use mqtt::{PacketKind, Publish as Delivery, packet};
+pub use mqtt::{Connect, PacketKind, Publish as Delivery, packet};
 pub use pipe::Direction;
 pub use proxy::Proxy;
 pub use script::{ALWAYS, Death, Point, Response, Script};
 pub use scripted::Scripted;
 pub use small_disk::SmallDisk;
 pub use subscriber::{Arrival, Subscriber};
+pub use tls_front::TlsFront;
 
 use std::time::{Duration, Instant};
 

@@ -137,6 +137,9 @@ pub struct Connect {
     /// Clean start, or clean session in 3.1.1.
     pub clean: bool,
     pub client_id: String,
+    pub username: Option<String>,
+    pub password: Option<String>,
+    pub has_will: bool,
 }
 
 impl Connect {
@@ -146,11 +149,20 @@ impl Connect {
         if name != "MQTT" || !matches!(version, 4 | 5) {
             return None;
         }
-        if version == 5 {
-            let length = reader.number()?;
-            reader.take(length)?;
+        let skip_properties = |reader: &mut Reader| {
+            let length = if version == 5 { reader.number()? } else { 0 };
+            reader.take(length).map(drop)
+        };
+        skip_properties(&mut reader)?;
+        let (client_id, has_will) = (reader.text()?, flags & 4 != 0);
+        if has_will {
+            skip_properties(&mut reader)?;
+            reader.text()?;
+            reader.bytes()?;
         }
-        Some(Self { version, clean: flags & 2 != 0, client_id: reader.text()? })
+        let username = if flags & 0x80 != 0 { Some(reader.text()?) } else { None };
+        let password = if flags & 0x40 != 0 { Some(reader.text()?) } else { None };
+        Some(Self { version, clean: flags & 2 != 0, client_id, username, password, has_will })
     }
 }
 

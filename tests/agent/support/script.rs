@@ -1,6 +1,6 @@
 //! What a scripted broker is to do, beside what every broker does.
 
-use super::mqtt::{PacketKind, Publish};
+use super::mqtt::{Connect, PacketKind, Publish};
 use std::time::Duration;
 
 /// For reactions and deaths that have no end.
@@ -10,6 +10,8 @@ pub const ALWAYS: u32 = u32::MAX;
 pub struct Script {
     /// What CONNACK says: a return code (3.1.1) or a reason code (5). Anything but 0 closes the connection.
     pub connect_code: u8,
+    /// Asked when `connect_code` is 0; what it gives counts instead.
+    pub authorize: Box<dyn FnMut(&Connect) -> u8 + Send>,
     /// When CONNACK is sent, after CONNECT; `None`: never.
     pub connack_after: Option<Duration>,
     /// What CONNACK says of the session, while the broker acts by the truth; `None`: the truth.
@@ -29,6 +31,7 @@ impl Default for Script {
     fn default() -> Self {
         Self {
             connect_code: 0,
+            authorize: Box::new(|_| 0),
             connack_after: Some(Duration::ZERO),
             session_present: None,
             receive_maximum: u16::MAX,

@@ -259,14 +259,18 @@ impl Server {
     fn connect(&mut self, connection: &mut Connection, packet: &Packet, now: Instant) -> Option<Fate> {
         let connect = Connect::decode(packet)?;
         let (mut client, mut present, mut then) = (None, false, Then::Close);
-        if self.script.connect_code == 0 {
+        let code = match self.script.connect_code {
+            0 => (self.script.authorize)(&connect),
+            code => code,
+        };
+        if code == 0 {
             let (accepted, there_is_one) = self.ledger.connect(&connect);
             present = self.script.session_present.unwrap_or(there_is_one);
             (client, then) = (Some(accepted), Then::Accept);
         }
         if let Some(patience) = self.script.connack_after {
-            let Script { connect_code, receive_maximum, maximum_packet_size, .. } = self.script;
-            let bytes = connack(connect.version, present, connect_code, receive_maximum, maximum_packet_size);
+            let Script { receive_maximum, maximum_packet_size, .. } = self.script;
+            let bytes = connack(connect.version, present, code, receive_maximum, maximum_packet_size);
             connection.outgoing.push_back(Outgoing { due: now + patience, bytes, completes: None, then });
         }
         connection.phase = Phase::Connecting(client);
