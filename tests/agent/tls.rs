@@ -213,6 +213,24 @@ fn an_unknown_authority_is_named() {
 }
 
 #[test]
+fn an_agent_that_ends_in_the_middle_of_a_handshake_ends_in_order() {
+    let [authority, other] = [Authority::new(), Authority::new()];
+    let broker = Encrypted::start(&authority, &authority.sign("broker", &["localhost"]), "");
+    let retry = "{initial_delay: 1ms, factor: 1, max_delay: 1ms, at_max: hold}";
+    let settings = Settings { retry, interval: "1s", ..Settings::default() };
+
+    // Nearly always in a handshake, with all the system's authorities read anew for each.
+    let gateways: Vec<_> =
+        (0..20).map(|_| gateway(&broker.url("mqtts", "localhost"), &ca(&other), &settings)).collect();
+    for gateway in gateways {
+        let agent = gateway.start();
+        agent.wait_for_output("is not trusted");
+
+        assert_eq!(agent.stop().code(), Some(0));
+    }
+}
+
+#[test]
 fn a_client_certificate_that_the_broker_refuses_is_named() {
     let [authority, other] = [Authority::new(), Authority::new()];
     let broker = Encrypted::start(&authority, &authority.sign("broker", &["localhost"]), "require_certificate true");

@@ -497,6 +497,10 @@ int SSLSocket_initialize(void)
 
 	if (handle_openssl_init)
 	{
+#if defined(OPENSSL_INIT_NO_ATEXIT)
+		/* A process may end while threads of ours use OpenSSL, which must not be taken down under them. */
+		OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
+#endif
 		if ((rc = SSL_library_init()) != 1)
 			rc = -1;
 
