@@ -57,7 +57,8 @@ pub struct Reading {
 /// Whether something keeps the wall clock right, as the kernel was told; where the kernel may not be asked (a sandbox),
 /// as systemd-timesyncd says by a file.
 #[expect(unsafe_code, reason = "a system call that no safe crate has; it only reads")]
-fn is_synchronised() -> bool {
+#[must_use]
+pub fn is_synchronised() -> bool {
     /// adjtimex(2): the clock is not synchronised.
     const TIME_ERROR: i32 = 5;
     // SAFETY: a `timex` is plain numbers, for which zeros are values; no modes means that the kernel changes nothing but it.

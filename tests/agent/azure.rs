@@ -1,5 +1,6 @@
 //! Azure IoT Hub: a scripted broker that admits who shows a valid token, and takes what a hub takes.
 
+use crate::clock::Clockwork;
 use crate::support::{
     Agent, Authority, Connect, Gateway, Judgement, PATIENCE, Script, Scripted, Settings, TlsFront, log_files, wait_for,
     wait_until,
@@ -274,9 +275,10 @@ fn a_file_that_goes_or_names_another_device_is_waited_for() {
 fn a_wrong_key_is_77_and_the_message_says_what_to_check() {
     let hub = Hub::start();
     hub.write(&connection_string(OTHER_KEY));
-    let gateway = hub.gateway("1h", &settings());
+    let Some(clock) = Clockwork::of(hub.gateway("1h", &settings())) else { return };
+    clock.set("+0", "y");
 
-    let agent = gateway.launch();
+    let agent = clock.start();
     agent.wait_for_output("packhorse: the broker refused");
     let output = agent.output();
 
@@ -287,6 +289,23 @@ fn a_wrong_key_is_77_and_the_message_says_what_to_check() {
         assert!(output.contains(part), "{part}: {output}");
     }
     assert_nothing_secret(&output);
+}
+
+#[test]
+fn a_token_from_a_clock_that_nobody_has_set_is_tried_again() {
+    let hub = Hub::start();
+    let Some(clock) = Clockwork::of(hub.gateway("1h", &settings())) else { return };
+    clock.set("-2h", "n");
+
+    let agent = clock.start();
+    agent.wait_for_output("nothing has set this machine's clock yet");
+    wait_until("it is refused again and again", || hub.broker.connects().len() > 3);
+    assert!(hub.seen().is_empty());
+    clock.set("+0", "y");
+    wait_until("messages flow", || hub.broker.deliveries().len() > 100);
+    stop(agent, &clock.gateway);
+
+    hub.assert_delivered_once(&clock.gateway);
 }
 
 #[test]

@@ -94,14 +94,19 @@ int adjtimex(struct timex *timex) {
 "#;
 
 /// A device whose clock the test sets.
-struct Clockwork {
-    gateway: Gateway,
+pub struct Clockwork {
+    pub gateway: Gateway,
     libraries: String,
     offset: PathBuf,
     synchronised: PathBuf,
 }
 
 impl Clockwork {
+    /// `None` where libfaketime is not installed, which is said.
+    pub fn of(gateway: Gateway) -> Option<Self> {
+        Some(Self::new(gateway, &libfaketime()?))
+    }
+
     fn new(gateway: Gateway, libfaketime: &Path) -> Self {
         let file = |name: &str| gateway.config().with_file_name(name);
         let (source, library) = (file("kernel.c"), file("kernel.so"));
@@ -114,12 +119,12 @@ impl Clockwork {
         clock
     }
 
-    fn set(&self, offset: &str, synchronised: &str) {
+    pub fn set(&self, offset: &str, synchronised: &str) {
         step(&self.offset, offset);
         fs::write(&self.synchronised, synchronised).unwrap();
     }
 
-    fn start(&self) -> Agent {
+    pub fn start(&self) -> Agent {
         self.gateway.start_with(&[
             ("LD_PRELOAD", &self.libraries),
             ("FAKETIME_TIMESTAMP_FILE", self.offset.to_str().unwrap()),
@@ -142,8 +147,7 @@ fn error_of(arrivals: &[Arrival]) -> Option<Duration> {
 }
 
 fn clockwork(broker: &Broker, settings: &Settings) -> Option<Clockwork> {
-    let library = libfaketime()?;
-    Some(Clockwork::new(Gateway::new(&broker.url(), settings), &library))
+    Clockwork::of(Gateway::new(&broker.url(), settings))
 }
 
 fn spooled(clock: &Clockwork, count: usize) {

@@ -3,7 +3,7 @@
 use super::event::{Connected, Limits, Lost};
 use super::reasons::{self, Meaning};
 use crate::azure::Credential;
-use crate::clock::rfc3339;
+use crate::clock::{is_synchronised, rfc3339};
 use crate::config::{AzureIotHub, Protocol};
 use crate::message::Qos;
 use log::debug;
@@ -66,13 +66,18 @@ pub fn refusal(error: &paho_mqtt::Error, tls: impl FnOnce() -> Option<String>) -
     }
 }
 
-/// Adds what to look at when an IoT hub refuses us: it says no more than that it does.
+/// Adds what to look at when an IoT hub refuses us: it says no more than that it does. While the clock is wrong, a token
+/// is refused for that, so trying again helps.
 pub fn advised(lost: Lost, hub: Option<&AzureIotHub>) -> Lost {
     let (Lost::Refused(reason), Some(hub)) = (&lost, hub) else { return lost };
     let device = &hub.device;
     let advice = match device.credential {
         Credential::Token => {
             let clock = rfc3339(chrono::Utc::now().timestamp_millis());
+            if !is_synchronised() {
+                let why = "the time in our token may be wrong, for nothing has set this machine's clock yet";
+                return Lost::Passing(format!("{reason}; {why}: {clock}"));
+            }
             let origin = &hub.connection_string;
             format!("has the key in {origin}, and whether this machine's clock is right, which says {clock}")
         }
