@@ -77,6 +77,9 @@ impl Scheme {
     }
 }
 
+/// The largest payload that AWS IoT Core takes, in bytes ("AWS IoT Core endpoints and quotas" in its reference).
+pub const AWS_IOT_PAYLOAD_MAX: usize = 128 * 1024;
+
 impl Address {
     /// Whether it is one of AWS IoT Core's endpoints, `ID.iot.REGION.amazonaws.com` ("AWS IoT Core endpoints and
     /// quotas" in its reference).

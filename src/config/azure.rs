@@ -9,8 +9,10 @@ use super::section::{Role, Section};
 use super::value::{self, LONGEST};
 use super::{AzureIotHub, Protocol};
 use crate::azure::{self, Credential, Device, Origin, Unusable};
-use crate::message::Qos;
 use std::time::Duration;
+
+/// Its name, for problems.
+pub(super) const NAME: &str = "Azure IoT Hub";
 
 /// Whether messages go to an IoT hub.
 pub(super) enum Hub {
@@ -96,13 +98,6 @@ impl Hub {
             section.problem(key, format!("follows from `broker.azure_iot_hub`, and is `{followed}`; leave it out"));
         }
         Some(followed)
-    }
-
-    /// The quality of service that a key gives: the hub has no other.
-    pub fn limit(&self, section: &mut Section<'_>, key: &'static str, qos: Option<Qos>) {
-        if self.is_wanted() && qos == Some(Qos::ExactlyOnce) {
-            section.problem(key, "is 2, on which Azure IoT Hub ends the connection; allowed with it: 0 or 1");
-        }
     }
 
     /// Reports that a key is set which means nothing to the hub.

@@ -5,6 +5,7 @@
 //! module knows which crates read and write the YAML.
 
 mod address;
+mod aws;
 mod azure;
 mod load;
 mod problem;
@@ -18,7 +19,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use address::{Address, Scheme};
+pub use address::{AWS_IOT_PAYLOAD_MAX, Address, Scheme};
 pub use load::{Inspection, NotFound, inspect, keys, load, locate, parse};
 pub use problem::{Problem, Problems};
 pub use section::{NamedFile, Role};

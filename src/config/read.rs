@@ -6,7 +6,8 @@
 //! Pure but for the text: what the host contributes is an argument.
 
 use super::address::{Address, address};
-use super::azure::{Beside, Hub};
+use super::aws;
+use super::azure::{self, Beside, Hub};
 use super::section::{Findings, NamedFile, Role, Section};
 use super::sources::{Inherited, sources};
 use super::value::{self, LONGEST, Reading, Refusal};
@@ -91,9 +92,11 @@ pub(super) fn read(text: &str, host: &Host) -> Result<Outcome, Problem> {
 fn config(top: &mut Section<'_>, host: &Host) -> Config {
     let device = device(top, host);
     let (broker, hub) = top.section("broker", |section| broker(section, host, &device));
+    let no_exactly_once =
+        if hub.is_wanted() { Some(azure::NAME) } else { aws::is_among(&broker.addresses).then_some(aws::NAME) };
     Config {
         retry: top.section("retry", retry),
-        telemetry: top.section("telemetry", |section| telemetry(section, &device, &hub)),
+        telemetry: top.section("telemetry", |section| telemetry(section, &device, &hub, no_exactly_once)),
         channel: top.section("channel", channel),
         spool: top.section("spool", spool),
         delivery: top.section("delivery", |section| delivery(section, broker.keep_alive)),
@@ -156,6 +159,7 @@ fn broker(section: &mut Section<'_>, host: &Host, device: &str) -> (Broker, Hub)
     let keep_alive = keep_alive.unwrap_or(Duration::from_secs(30));
     let connect_timeout = connect_timeout.unwrap_or(Duration::from_secs(10));
     let (has_password, has_certificate) = (password_file.is_some(), tls.cert_file.is_some());
+    aws::check(section, &addresses, &tls);
     hub.check(section, &Beside { protocol, keep_alive, connect_timeout, has_password, has_certificate });
     let broker = Broker {
         addresses,
@@ -259,7 +263,8 @@ fn retry(section: &mut Section<'_>) -> Retry {
     }
 }
 
-fn telemetry(section: &mut Section<'_>, device: &str, hub: &Hub) -> Telemetry {
+/// `no_exactly_once` names who refuses QoS 2.
+fn telemetry(section: &mut Section<'_>, device: &str, hub: &Hub, no_exactly_once: Option<&str>) -> Telemetry {
     let interval = section.value("interval", interval).unwrap_or(10 * SECOND);
     let topic = section.value("topic", |node| {
         let topic = value::text(node)?;
@@ -270,11 +275,18 @@ fn telemetry(section: &mut Section<'_>, device: &str, hub: &Hub) -> Telemetry {
     let topic = hub.settle(section, "topic", topic, |device| device.topic(&[]));
     let topic = topic.unwrap_or_else(|| "telemetry/{device}/{source}".to_owned());
     let qos = section.value("qos", qos);
-    hub.limit(section, "qos", qos);
+    limit(section, qos, no_exactly_once);
     let qos = qos.unwrap_or(Qos::AtLeastOnce);
     let format = section.value("format", format).unwrap_or(Format::Json);
-    let sources = sources(section, &Inherited { device, interval, topic: &topic, qos, format, hub });
+    let sources = sources(section, &Inherited { device, interval, topic: &topic, qos, format, hub, no_exactly_once });
     Telemetry { interval, topic, qos, format, sources }
+}
+
+/// Reports a quality of service that the broker is known to refuse.
+pub(super) fn limit(section: &mut Section<'_>, qos: Option<Qos>, no_exactly_once: Option<&str>) {
+    if let (Some(name), Some(Qos::ExactlyOnce)) = (no_exactly_once, qos) {
+        section.problem("qos", format!("is 2, on which {name} ends the connection; allowed with it: 0 or 1"));
+    }
 }
 
 pub(super) fn interval(node: &tree::Node) -> Reading<Duration> {

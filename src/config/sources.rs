@@ -1,7 +1,7 @@
 //! The list of sources: the keys that every source has, and those of each type.
 
 use super::azure::Hub;
-use super::read::{format, interval, qos};
+use super::read::{format, interval, limit, qos};
 use super::section::{Role, Section};
 use super::tree::{Content, Node};
 use super::value::{self, LONGEST, Reading, Refusal};
@@ -19,6 +19,8 @@ pub(super) struct Inherited<'a> {
     pub qos: Qos,
     pub format: Format,
     pub hub: &'a Hub,
+    /// Who refuses QoS 2.
+    pub no_exactly_once: Option<&'a str>,
 }
 
 /// The `type` of a source.
@@ -94,7 +96,7 @@ fn source(section: &mut Section<'_>, inherited: &Inherited<'_>) -> Source {
         own_topic.and_then(|own| inherited.hub.settle(section, "topic", Some(own), |device| device.topic(&[])));
     let topic = own_topic.unwrap_or_else(|| inherited_topic(section, inherited, &name));
     let own_qos = section.value("qos", qos);
-    inherited.hub.limit(section, "qos", own_qos);
+    limit(section, own_qos, inherited.no_exactly_once);
     let retain = section.value("retain", value::truth).unwrap_or(false);
     inherited.hub.has_no(section, "retain", retain, "the hub retains no messages");
     Source {

@@ -4,6 +4,7 @@ use super::super::load::inspect_text;
 use super::super::read::Host;
 use super::super::{Protocol, SourceKind, Sync};
 use super::{MINIMAL, config, config_of, host, outcome, problem_of, problems};
+use crate::message::Qos;
 use log::LevelFilter;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -186,6 +187,31 @@ fn a_wrong_list_of_addresses_says_why() {
     ] {
         assert_eq!(problems(&format!("broker: {{{broker}}}")), [problem]);
     }
+}
+
+#[test]
+fn what_aws_iot_core_does_not_take_is_told_before_it_does() {
+    let url = "mqtts://a1b2-ats.iot.eu-west-1.amazonaws.com";
+    for (broker, rest, problem) in [
+        (
+            format!("url: '{url}'"),
+            "",
+            "1: broker.tls: lacks `cert_file`: AWS IoT Core knows a device by its certificate",
+        ),
+        (
+            format!("url: '{}', username: u", url.replace("mqtts", "wss")),
+            "",
+            "1: broker.url: names AWS IoT Core, which takes devices by `mqtts://` alone, on port 8883 or 443",
+        ),
+        (
+            format!("urls: ['{url}:443'], tls: {{cert_file: /c}}"),
+            "telemetry: {qos: 2}",
+            "2: telemetry.qos: is 2, on which AWS IoT Core ends the connection; allowed with it: 0 or 1",
+        ),
+    ] {
+        assert_eq!(problems(&format!("broker: {{{broker}}}\n{rest}\n")), [problem]);
+    }
+    assert_eq!(config(&format!("broker: {{url: '{url}', tls: {{cert_file: /c}}}}")).telemetry.qos, Qos::AtLeastOnce);
 }
 
 #[test]

@@ -14,7 +14,7 @@ mod translate;
 use super::packet;
 use super::session::{Beginning, Expected, News, Session};
 use super::times::Dated;
-use crate::config::{Address, Broker, Protocol};
+use crate::config::{AWS_IOT_PAYLOAD_MAX, Address, Broker, Protocol};
 use crate::message::{Qos, Seq};
 use crate::payload::Outgoing;
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -257,6 +257,10 @@ impl Link {
     fn connected(&mut self, mut connected: Connected) -> Event {
         if self.broker.azure_iot_hub.is_some() {
             connected.limits = Limits::IOT_HUB;
+        } else if self.address.is_aws_iot() {
+            // Topic and properties count here as well, which it would not mind: a few messages less, and none it ends the
+            // connection over.
+            connected.limits.packet_size = connected.limits.packet_size.min(AWS_IOT_PAYLOAD_MAX);
         }
         self.limits = connected.limits;
         let Some(session) = self.kept_session().cloned() else { return Event::Connected(connected) };
