@@ -23,7 +23,8 @@ fn an_outage_leaves_a_readable_log() {
 
     let info = log_files(&gateway.logs(), "info.log.").concat();
     println!("{} attempts; info.log:\n{info}", debug().matches("retrying in").count());
-    assert!(info.lines().count() <= 12, "{info}");
+    // A busy machine misses ticks, which is another story.
+    assert!(info.lines().filter(|line| !line.contains("packhorse::sampler")).count() <= 12, "{info}");
     // Every reason is news once, however often it comes: here the loss, and that nobody answers any more.
     let reason = |line: &str| Some(line.split_once("; retrying in")?.0.split_once("connection ")?.1.to_owned());
     let reasons: Vec<String> = info.lines().filter_map(reason).collect();
