@@ -4,7 +4,13 @@ PACKAGES := cmake gcc libc6-dev make pkg-config libssl-dev mosquitto mosquitto-c
 # What the tests and benchmarks need beside: networks, clocks and disks that fail, and a store to compare with.
 TEST_PACKAGES := iproute2 faketime fiu-utils libsqlite3-dev
 
-.PHONY: help demo test soak lint bench bench-flash bench-scale deps test-deps build
+# What building for ARM needs beside: cross compilers, a Rust that brings the sources of its standard library, and
+# something to run the result on.
+ARM_PACKAGES := cmake make perl rustc-web cargo-web rust-web-src gcc-aarch64-linux-gnu libc6-dev-arm64-cross \
+	gcc-arm-linux-gnueabihf libc6-dev-armhf-cross qemu-user-static
+TARGET := aarch64-unknown-linux-gnu
+
+.PHONY: help demo test soak lint bench bench-flash bench-scale arm cross deps test-deps build
 
 help: ## Says what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -35,6 +41,13 @@ bench-flash: test-deps ## Measures what a durable message costs the medium, besi
 
 bench-scale: test-deps ## Measures start, memory and drain as the backlog grows to a million messages
 	cargo bench --bench scale
+
+arm: ## Builds for 64-bit and 32-bit ARM by Debian's cross compilers, and tries the binaries on qemu
+	@scripts/install-deps.sh $(ARM_PACKAGES)
+	@scripts/arm.sh
+
+cross: ## Builds for TARGET in a container, by cross (cargo install cross)
+	CROSS_CONFIG=cross.toml cross build --release --locked --features vendored-tls --target $(TARGET)
 
 build: deps ## Builds the release binary, target/release/packhorse
 	cargo build --release
