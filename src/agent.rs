@@ -4,10 +4,12 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::message::Sample;
 use crate::publisher::{Channels, End, Publisher};
+use crate::pulse::Pulse;
 use crate::sampler::{self, Scheduled};
 use crate::spool::Spool;
 use crate::status::Counters;
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crate::systemd::{Manager, Watched};
+use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use log::{error, info, warn};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,6 +18,12 @@ use std::time::{Duration, Instant};
 
 /// How long a stop waits for a sample that is being taken.
 const SAMPLER_ENDS: Duration = Duration::from_millis(500);
+
+/// What a stop may take beyond `shutdown_timeout`: the sampler's end, and a slow disk that takes the rest.
+const SAVING: Duration = Duration::from_secs(10);
+
+/// Lines about how the agent fares that may wait for the main thread.
+const NEWS: usize = 4;
 
 /// How an agent ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,12 +73,15 @@ impl<T: Send + 'static> Worker<T> {
 
 /// Runs until `stop` says so, until the publisher gives up, or until a thread panics.
 ///
+/// `manager` is told how the agent fares, and that it is alive while both threads make progress.
+///
 /// `housekeeping` is called about once a second, with the present moment; it returns when it wants to be called next.
 pub fn run(
     config: Config,
     sources: Vec<Scheduled>,
     spool: Spool,
     stop: &Receiver<()>,
+    mut manager: Manager,
     mut housekeeping: impl FnMut(Instant) -> Instant,
 ) -> Outcome {
     let (counters, clock) = (Arc::new(Counters::default()), Clock::new());
@@ -80,13 +91,24 @@ pub fn run(
     let (gives_up, given_up) = bounded(1);
     let shutdown_timeout = config.shutdown_timeout;
 
-    let channels = Channels { samples: taken, stop: stop_publisher, gives_up };
+    let (tell, told) = bounded(NEWS);
+    let (tell, news) = if manager.listens() { (Some(tell), told) } else { (None, never()) };
+    let watch = |name, steps| Watched { name, pulse: Arc::<Pulse>::default(), steps };
+    let names = sources.iter().map(|scheduled| format!("source {}", scheduled.route.source)).collect();
+    let (sampling, publishing) = (watch("sampler", names), watch("publisher", Vec::new()));
+
+    let channels =
+        Channels { samples: taken, stop: stop_publisher, gives_up, news: tell, pulse: Arc::clone(&publishing.pulse) };
     let publisher = Publisher::new(config, spool, channels, Arc::clone(&counters), clock);
     let publisher = Worker::start("publisher", move || publisher.run());
-    let sampler = Worker::start("sampler", move || sampler::run(sources, &samples, &stop_sampler, &counters, clock));
+    let pulse = Arc::clone(&sampling.pulse);
+    let sample = move || sampler::run(sources, &samples, &stop_sampler, &counters, &pulse, clock);
+    let sampler = Worker::start("sampler", sample);
 
     loop {
-        let wake = housekeeping(Instant::now()).saturating_duration_since(Instant::now());
+        let now = Instant::now();
+        let wake = housekeeping(now).min(manager.tick(now, &[&sampling, &publishing]));
+        let wake = wake.saturating_duration_since(Instant::now());
         select! {
             recv(stop) -> _ => {
                 info!("asked to stop");
@@ -95,10 +117,12 @@ pub fn run(
             recv(given_up) -> _ => break,
             recv(publisher.ended) -> _ => break,
             recv(sampler.ended) -> _ => break,
+            recv(news) -> line => line.iter().for_each(|line| manager.status(line)),
             default(wake) => {}
         }
     }
 
+    manager.stopping(shutdown_timeout + SAVING);
     // The sampler goes first, so that the publisher finds everything that was sampled in the channel.
     drop(sampler_runs);
     let sampler_ended = sampler.ends_within(shutdown_timeout.clamp(Duration::from_millis(100), SAMPLER_ENDS));
@@ -106,6 +130,12 @@ pub fn run(
         warn!("a source does not return; stopping without it");
     }
     drop(publisher_runs);
+    loop {
+        let wake = manager.tick(Instant::now(), &[&publishing]);
+        if publisher.ends_within(wake.saturating_duration_since(Instant::now())) {
+            break;
+        }
+    }
     let end = publisher.join();
     // A sampler that hangs in a source ends with the process.
     let sampled = if sampler_ended { sampler.join() } else { Ok(()) };

@@ -5,6 +5,7 @@ use crate::burst::Burst;
 use crate::clock::Clock;
 use crate::config;
 use crate::message::{Route, Sample};
+use crate::pulse::Pulse;
 use crate::schedule::Grid;
 use crate::source::{self, Source};
 use crate::status::Counters;
@@ -56,12 +57,14 @@ const ON_TIME: u32 = 100;
 
 /// Samples until `stop` is closed, or nobody takes the samples any more.
 ///
-/// A sample that finds the channel full is dropped and counted: waiting would delay the next one.
+/// A sample that finds the channel full is dropped and counted: waiting would delay the next one. The steps of `pulse` are
+/// the sources, in their order.
 pub fn run(
     sources: Vec<Scheduled>,
     samples: &Sender<Sample>,
     stop: &Receiver<Infallible>,
     counters: &Counters,
+    pulse: &Pulse,
     clock: Clock,
 ) {
     let start = Instant::now();
@@ -75,7 +78,8 @@ pub fn run(
     let mut sources: Vec<Running> = sources.into_iter().map(grid).collect();
     let (mut full, mut taken) = (Burst::default(), 0);
     loop {
-        for source in &mut sources {
+        for (index, source) in sources.iter_mut().enumerate() {
+            pulse.works_on(index, Instant::now());
             let Some(sample) = source.sample_if_due(counters, clock) else { continue };
             let name = sample.route.source.clone();
             match samples.try_send(sample) {
@@ -96,8 +100,14 @@ pub fn run(
             }
         }
         let stopped = match sources.iter().filter_map(|source| source.grid.next()).min() {
-            Some(next) => stop.recv_deadline(next).is_err_and(|error| error.is_disconnected()),
-            None => stop.recv().is_err(),
+            Some(next) => {
+                pulse.rests_until(next);
+                stop.recv_deadline(next).is_err_and(|error| error.is_disconnected())
+            }
+            None => {
+                pulse.rests();
+                stop.recv().is_err()
+            }
         };
         if stopped {
             return;
@@ -190,7 +200,7 @@ mod tests {
         let (runs, stop) = bounded::<Infallible>(0);
         let counters = Counters::default();
         thread::scope(|scope| {
-            scope.spawn(|| run(sources, &samples, &stop, &counters, Clock::new()));
+            scope.spawn(|| run(sources, &samples, &stop, &counters, &Pulse::default(), Clock::new()));
             take(&taken);
             drop(runs);
         });
@@ -273,6 +283,6 @@ mod tests {
         let (_runs, stop) = bounded::<Infallible>(0);
         drop(taken);
 
-        run(vec![scripted(1, NEVER, AT_ONCE)], &samples, &stop, &Counters::default(), Clock::new());
+        run(vec![scripted(1, NEVER, AT_ONCE)], &samples, &stop, &Counters::default(), &Pulse::default(), Clock::new());
     }
 }

@@ -5,6 +5,7 @@ use crate::agent::{self, Outcome};
 use crate::logging::Logs;
 use crate::sampler::Scheduled;
 use crate::spool::Spool;
+use crate::systemd::Manager;
 use crossbeam_channel::{Receiver, bounded};
 use log::{error, info, warn};
 use std::path::Path;
@@ -28,7 +29,10 @@ pub fn run(named: Option<&Path>) -> Result<(), Failure> {
     let sources: Vec<Scheduled> = config.telemetry.sources.iter().map(source).collect();
     let routes: Vec<_> = sources.iter().map(|source| Arc::clone(&source.route)).collect();
     let spool = Spool::open(&config.spool, &routes).map_err(|error| failure(Code::Spool, error.to_string()))?;
-    match agent::run(config, sources, spool, &stop, |now| logs.tick(now)) {
+    let mut manager = Manager::from_environment();
+    // Not when the broker answers: what waits for us waits for samples to be safe, and a broker may be away for days.
+    manager.ready();
+    match agent::run(config, sources, spool, &stop, manager, |now| logs.tick(now)) {
         Outcome::Stopped => Ok(()),
         Outcome::GaveUp(reason) => Err(failure(Code::GaveUp, format!("gave up: {reason}"))),
         Outcome::Refused(reason) => Err(failure(Code::Refused, reason)),

@@ -4,6 +4,7 @@ use super::End;
 use super::backoff::{Backoff, Next};
 use super::link::{Connected, Event, Link, Lost, NotPublished, Publish, Ring, session_name};
 use super::members::{Members, Turn};
+use super::news::Reach;
 use super::session::Session;
 use super::standing::{Proof, State, Stay};
 use super::times::Dated;
@@ -53,6 +54,8 @@ pub struct Connection {
     /// When the status message was published that is not acknowledged yet.
     awaited_status: Option<Instant>,
     failures: Burst,
+    /// Why there is no connection.
+    last_loss: Option<String>,
     /// Why the connection failed since it last held, without digits: what is new among them is news.
     reasons: BTreeSet<String>,
     /// Attempts that led to a connection which did not last.
@@ -89,6 +92,7 @@ impl Connection {
             renewal: renewal.and_then(|hub| hub.device.renewal(hub.token_lifetime)),
             awaited_status: None,
             failures: Burst::default(),
+            last_loss: None,
             reasons: BTreeSet::new(),
             unproved: Burst::default(),
         };
@@ -98,6 +102,23 @@ impl Connection {
     /// How many publishes may be in flight; `None`: not connected.
     pub fn limit(&self) -> Option<usize> {
         self.state.limit()
+    }
+
+    /// Whether there is a broker.
+    pub fn reach(&self) -> Reach {
+        match (self.limit(), &self.last_loss) {
+            (Some(_), _) => Reach::Connected(self.members.index()),
+            (None, Some(_)) => Reach::Away,
+            (None, None) => Reach::Unknown,
+        }
+    }
+
+    /// The broker's address while we are connected, else why we are not.
+    pub fn detail(&self) -> String {
+        match self.reach() {
+            Reach::Connected(_) => self.members.present().to_string(),
+            Reach::Away | Reach::Unknown => self.last_loss.clone().unwrap_or_default(),
+        }
     }
 
     /// When [`Connection::check`] has something to do.
@@ -220,6 +241,7 @@ impl Connection {
         if was_over {
             return None;
         }
+        self.last_loss = Some(lost.to_string());
         let first = first(&self.link, &self.sessions);
         let former = self.members.index();
         let delay = match self.members.lost(&lost, held, first) {
@@ -300,6 +322,7 @@ impl Connection {
     /// Ends the connection in order, for another one that follows at once. Nothing must be in flight.
     pub fn reconnect(&mut self, now: Instant) {
         self.state = State::Reconnecting { deadline: now + GOODBYE };
+        self.last_loss = Some("connecting anew as planned".to_owned());
         self.link.disconnect();
     }
 

@@ -14,6 +14,7 @@ mod intake;
 mod link;
 mod members;
 mod network;
+mod news;
 mod packet;
 mod rate;
 mod refusals;
@@ -28,6 +29,7 @@ use crate::burst::Burst;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::message::{Qos, Sample, Seq, Stamp};
+use crate::pulse::Pulse;
 use crate::spool::Spool;
 use crate::status::{self, Counters};
 use bypass::Bypass;
@@ -37,6 +39,7 @@ use disk::Access;
 use intake::Intake;
 use link::{Event, Lost, NotPublished, Publish, Ring};
 use log::{debug, warn};
+use news::Announcer;
 use rate::Rate;
 use refusals::Caution;
 use std::convert::Infallible;
@@ -91,6 +94,9 @@ pub struct Publisher {
     next_status: Option<Instant>,
     stop: Receiver<Infallible>,
     gives_up: Sender<()>,
+    news: Option<Sender<String>>,
+    announcer: Announcer,
+    pulse: Arc<Pulse>,
     end: End,
 }
 
@@ -102,6 +108,10 @@ pub struct Channels {
     pub stop: Receiver<Infallible>,
     /// Told once when the publisher cannot go on and waits for the order to stop. Must have room for one.
     pub gives_up: Sender<()>,
+    /// Told how the agent fares, in one line. What it has no room for is told later. `None`: nobody wants to know.
+    pub news: Option<Sender<String>>,
+    /// The thread's signs of life.
+    pub pulse: Arc<Pulse>,
 }
 
 impl Publisher {
@@ -114,6 +124,9 @@ impl Publisher {
             intake: Intake::new(channels.samples, config.channel.capacity),
             stop: channels.stop,
             gives_up: channels.gives_up,
+            news: channels.news,
+            announcer: Announcer::default(),
+            pulse: channels.pulse,
             connection,
             rings,
             window: Window::new(usize::from(config.delivery.window)),
@@ -140,7 +153,9 @@ impl Publisher {
     pub fn run(mut self) -> End {
         self.load_under_way();
         loop {
+            self.tell_news(Instant::now());
             let timeout = self.next_deadline().map_or(IDLE, |at| at.saturating_duration_since(Instant::now()));
+            self.pulse.rests_until(Instant::now() + timeout);
             select! {
                 recv(self.stop) -> _ => break,
                 recv(self.intake.samples()) -> sample => match sample {
@@ -150,6 +165,7 @@ impl Publisher {
                 recv(self.rings) -> ring => self.answer(ring.into_iter()),
                 default(timeout) => {}
             }
+            self.pulse.works(Instant::now());
             self.answer_waiting();
             self.spool_waiting();
             self.check_deadlines(Instant::now());
@@ -189,6 +205,7 @@ impl Publisher {
             // Not when it has passed: it may be that nothing is to be set aside any more.
             self.aside.retry_at().filter(|at| *at > Instant::now()),
             self.journal.retry_at(),
+            self.announcer.due(),
         ]
         .into_iter()
         .flatten()

@@ -33,6 +33,8 @@ impl Publisher {
         self.rate_due = None;
         while self.can_send() {
             let now = Instant::now();
+            // A long backlog of messages that are too old is dropped in one go.
+            self.pulse.works(now);
             if self.window.next_to_send().is_none() && !self.read_on(now) {
                 return;
             }

@@ -45,6 +45,7 @@ impl Publisher {
     /// Puts everything on the medium; why that did not work until the deadline.
     fn save(&mut self, deadline: Instant) -> Result<(), String> {
         loop {
+            self.pulse.works(Instant::now());
             match self.intake.save_rest(&mut self.spool, self.window.range_in_flight(), &self.counters) {
                 Err(_) if Instant::now() < deadline => std::thread::sleep(LAST_TRIES / 5),
                 result => return result,
@@ -59,7 +60,9 @@ impl Publisher {
 
     /// Waits for the library; whether it said something before the deadline.
     fn answer_next(&mut self, deadline: Instant) -> bool {
+        self.pulse.rests_until(deadline);
         let ring = self.rings.recv_deadline(deadline);
+        self.pulse.works(Instant::now());
         let rang = ring.is_ok();
         self.answer(ring.into_iter());
         rang

@@ -21,4 +21,5 @@ mod refusals;
 mod scripted_support;
 mod stop;
 mod support;
+mod systemd;
 mod tls;

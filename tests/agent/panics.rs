@@ -7,6 +7,7 @@ use packhorse::message::{Format, Qos, Route};
 use packhorse::sampler::Scheduled;
 use packhorse::source::{Data, Error, Source};
 use packhorse::spool::Spool;
+use packhorse::systemd::Manager;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +47,9 @@ fn a_panic_in_the_sampler_stops_the_publisher_in_order() {
     let spool = Spool::open(&config.spool, &[]).unwrap();
     let (_tell, stop) = crossbeam_channel::bounded(1);
 
-    let outcome = agent::run(config.clone(), vec![scheduled(50)], spool, &stop, |now| now + Duration::from_secs(1));
+    let outcome = agent::run(config.clone(), vec![scheduled(50)], spool, &stop, Manager::default(), |now| {
+        now + Duration::from_secs(1)
+    });
 
     assert_eq!(outcome, Outcome::Panicked("sampler"));
     let mut spool = Spool::open(&config.spool, &[]).unwrap();

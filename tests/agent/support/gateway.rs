@@ -106,7 +106,8 @@ impl Gateway {
         self.launch_with(&[])
     }
 
-    fn launch_with(&self, environment: &[(&str, &str)]) -> Agent {
+    /// Starts an agent that may fail to start, with more in its environment.
+    pub fn launch_with(&self, environment: &[(&str, &str)]) -> Agent {
         let output = self.folder.path().join(format!("output-{}", fastrand::u64(..)));
         let file = File::create(&output).unwrap();
         let binary = std::env::var_os("PACKHORSE_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_packhorse").into());

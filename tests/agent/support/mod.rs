@@ -3,10 +3,12 @@
 mod authority;
 mod broker;
 mod event_loop;
+mod freezing_disk;
 mod gateway;
 mod judge;
 mod ledger;
 mod loopback;
+mod manager;
 mod mqtt;
 mod pipe;
 mod proxy;
@@ -18,9 +20,11 @@ mod tls_front;
 
 pub use authority::{Authority, Certificate};
 pub use broker::Broker;
+pub use freezing_disk::{FreezingDisk, freeze};
 pub use gateway::{Agent, Gateway, Settings, log_files};
 pub use judge::Judgement;
 pub use loopback::How;
+pub use manager::Manager;
 pub use mqtt::{Connect, PacketKind, Publish as Delivery, packet};
 pub use pipe::Direction;
 pub use proxy::Proxy;
