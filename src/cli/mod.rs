@@ -1,11 +1,14 @@
 //! The command line: what the user typed, the command that serves it, and the exit code that it ends with.
 
 mod check;
+mod completions;
+mod man;
 mod run;
 mod sample;
 
 use crate::config::{self, Config};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -39,6 +42,17 @@ enum Command {
         #[arg(value_name = "SOURCE")]
         sources: Vec<String>,
     },
+
+    /// Prints what a shell needs to complete packhorse's command line
+    #[command(after_help = "Example:\n  packhorse completions bash > /etc/bash_completion.d/packhorse")]
+    Completions {
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
+
+    /// Prints the manual page
+    #[command(after_help = "Example:\n  packhorse man > packhorse.1")]
+    Man,
 }
 
 /// Why a command failed, as a sentence to its user, and the code that it exits with.
@@ -95,6 +109,8 @@ fn dispatch(arguments: &Arguments) -> Result<(), Failure> {
         Command::Run => run::run(config),
         Command::Check => check::run(config),
         Command::Sample { sources } => sample::run(config, sources),
+        Command::Completions { shell } => completions::run(Arguments::command(), *shell),
+        Command::Man => man::run(&Arguments::command()),
     }
 }
 

@@ -17,8 +17,14 @@ fn a_wrong_command_line_is_64() {
 
 #[test]
 fn help_and_version_are_no_errors() {
-    for arguments in [&["--help"][..], &["--version"], &["run", "--help"], &["check", "--help"], &["sample", "--help"]]
-    {
+    for arguments in [
+        &["--help"][..],
+        &["--version"],
+        &["run", "--help"],
+        &["check", "--help"],
+        &["sample", "--help"],
+        &["man", "--help"],
+    ] {
         let output = Command::new(env!("CARGO_BIN_EXE_packhorse")).args(arguments).output().unwrap();
 
         assert_eq!(output.status.code(), Some(0));
