@@ -2,7 +2,9 @@
 
 PACKAGES := cmake gcc libc6-dev make pkg-config libssl-dev mosquitto mosquitto-clients
 # What the tests and benchmarks need beside: networks, clocks and disks that fail, and a store to compare with.
-TEST_PACKAGES := iproute2 faketime fiu-utils libsqlite3-dev
+TEST_PACKAGES := iproute2 faketime fiu-utils libsqlite3-dev systemd e2fsprogs man-db
+# What the package's test needs beside: a Debian of its own, and a look at what Debian would say.
+PACKAGE_PACKAGES := dpkg-dev debootstrap lintian systemd-container
 
 # What building for ARM needs beside: cross compilers, a Rust that brings the sources of its standard library, and
 # something to run the result on.
@@ -10,10 +12,10 @@ ARM_PACKAGES := cmake make perl rustc-web cargo-web rust-web-src gcc-aarch64-lin
 	gcc-arm-linux-gnueabihf libc6-dev-armhf-cross qemu-user-static
 TARGET := aarch64-unknown-linux-gnu
 
-.PHONY: help demo test soak lint bench bench-flash bench-scale arm cross deps test-deps build
+.PHONY: help demo test test-package soak lint bench bench-flash bench-scale arm cross deps test-deps build deb deb-arm
 
 help: ## Says what there is
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 demo: deps ## Runs the agent against a broker of its own and shows what arrives; Ctrl-C ends it
 	@# The debug build is ready soonest, and a demo does not need speed.
@@ -23,6 +25,10 @@ demo: deps ## Runs the agent against a broker of its own and shows what arrives;
 test: test-deps build ## Runs all tests, those that kill the agent on the release binary too
 	cargo test
 	PACKHORSE_BINARY=$(CURDIR)/target/release/packhorse cargo test --test agent kills::
+
+test-package: build ## Installs, boots, upgrades, removes and purges the package in a Debian of its own; needs root, 2 to 5 minutes
+	@scripts/install-deps.sh $(PACKAGE_PACKAGES)
+	@tests/package/test.sh
 
 soak: test-deps build ## Runs the fault tests at length, on the release binary; PACKHORSE_SEED=... replays a run
 	PACKHORSE_SOAK=1 PACKHORSE_BINARY=$(CURDIR)/target/release/packhorse \
@@ -48,6 +54,15 @@ arm: ## Builds for 64-bit and 32-bit ARM by Debian's cross compilers, and tries 
 
 cross: ## Builds for TARGET in a container, by cross (cargo install cross)
 	CROSS_CONFIG=cross.toml cross build --release --locked --features vendored-tls --target $(TARGET)
+
+deb: build ## Makes the Debian package, target/debian/packhorse_VERSION_ARCHITECTURE.deb
+	@scripts/install-deps.sh dpkg-dev
+	@scripts/deb.sh
+
+deb-arm: arm ## Makes the Debian packages for arm64 and armhf, of what `make arm` built
+	@scripts/install-deps.sh dpkg-dev
+	@scripts/deb.sh --target aarch64-unknown-linux-gnu
+	@scripts/deb.sh --target armv7-unknown-linux-gnueabihf
 
 build: deps ## Builds the release binary, target/release/packhorse
 	cargo build --release
