@@ -30,8 +30,10 @@ impl Clock {
     /// The present moment on both clocks, and whether the wall clock is right.
     #[must_use]
     pub fn now(&self) -> Stamp {
+        // Asked first: a clock that is set in between must not vouch for what it said before.
+        let synchronised = is_synchronised();
         let Reading { wall, boot } = self.read();
-        Stamp { wall, boot, boot_id: self.boot_id, synchronised: is_synchronised() }
+        Stamp { wall, boot, boot_id: self.boot_id, synchronised }
     }
 
     /// The present moment on both clocks.

@@ -233,6 +233,12 @@ impl Connection {
     /// Notes that there is no connection any more, or that none came about, and plans the next attempt; how the
     /// publisher ends, when there will be none.
     pub fn lost(&mut self, lost: Lost, backlog: Backlog) -> Option<End> {
+        if matches!(self.state, State::Reconnecting { .. }) {
+            // It was to end, and nothing was in flight.
+            self.awaited_status = None;
+            self.connect_next();
+            return None;
+        }
         let was_over = matches!(self.state, State::Over | State::Disconnecting);
         let held = matches!(self.state, State::Connected { proof: Proof::Given, .. });
         self.state = State::Over;
@@ -358,11 +364,13 @@ fn first(link: &Link, sessions: &[u32]) -> usize {
 
 /// The session that outlives connections, where messages are published at QoS 2.
 fn session(config: &Config, names: &[u32], spool: &Spool, boot_id: u32) -> Option<Session> {
-    if config.broker.azure_iot_hub.is_some() {
-        // It knows no QoS 2. What was accepted for it is published at QoS 1.
-        return None;
-    }
-    match spool.exchanges(names, boot_id) {
+    // The hub knows no QoS 2: what was accepted for that is published at QoS 1. A session at another broker moves on without
+    // us, so it must not be gone on with later.
+    let exchanges = match config.broker.azure_iot_hub {
+        Some(_) => spool.end_exchanges().map(|()| None),
+        None => spool.exchanges(names, boot_id),
+    };
+    match exchanges {
         Ok(exchanges) => exchanges.map(|exchanges| Session::new(exchanges, config.broker.protocol)),
         Err(error) => {
             warn!("messages in flight cannot be noted; QoS 2 may repeat some after a reconnect error={error}");

@@ -198,6 +198,7 @@ impl Publisher {
             self.intake.deadline(&self.spool),
             self.connection.deadline(),
             self.next_status,
+            self.times.deadline(),
             self.rate_due,
             self.ack_deadline(),
             self.caution.until(self.connection.lasting()),

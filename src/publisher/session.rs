@@ -36,6 +36,8 @@ pub struct Session {
 
 struct Shared {
     exchanges: Exchanges,
+    /// The name of the session of the present connection.
+    name: u32,
     /// What was handed to the library and has no packet identifier yet, in order: the message, or `None` for what is
     /// published at QoS 1.
     unnumbered: VecDeque<Option<Expected>>,
@@ -84,6 +86,7 @@ impl Session {
     /// The session whose exchanges these are.
     pub fn new(exchanges: Exchanges, protocol: Protocol) -> Self {
         let shared = Shared {
+            name: exchanges.session(),
             exchanges,
             unnumbered: VecDeque::new(),
             resumed: HashMap::new(),
@@ -99,10 +102,7 @@ impl Session {
     /// gives what a message is published as, with a time that is right or as it was then.
     pub fn prepare(&self, name: u32, render: impl Fn(Seq, Dated) -> Option<Outgoing>) -> Beginning {
         let mut shared = self.lock();
-        if shared.exchanges.session() != name {
-            // What is under way at another broker means nothing to this one.
-            shared.note(|exchanges| exchanges.turn_to(name));
-        }
+        shared.name = name;
         if shared.failed {
             shared.failed = false;
             shared.note(Exchanges::forget);
@@ -114,6 +114,12 @@ impl Session {
             let outgoing = Outgoing { retain: exchange.retain, ..render(exchange.seq, Dated::from(exchange.dated))? };
             packet::publish(&outgoing, id, self.protocol)
         };
+        if shared.exchanges.session() != name {
+            // What is under way at another broker means nothing to this one, and stays until this one has answered: it may
+            // not be there, and the other one may come back.
+            shared.resumed.clear();
+            return if shared.failed { Beginning::Without } else { Beginning::Anew };
+        }
         let under_way = shared.exchanges.under_way();
         let resumed: Option<_> = under_way.map(|(id, exchange)| Some((id, packet(id, exchange)?))).collect();
         shared.resumed = resumed.unwrap_or_else(|| {
@@ -142,6 +148,10 @@ impl Session {
     pub fn establish(&self) -> bool {
         let mut shared = self.lock();
         shared.resumed.clear();
+        let name = shared.name;
+        if shared.exchanges.session() != name {
+            shared.note(|exchanges| exchanges.turn_to(name));
+        }
         shared.note(Exchanges::establish);
         !shared.failed
     }

@@ -44,6 +44,13 @@ impl Times {
         Self { clock, boots, next_look: Instant::now(), disk: Access::new("note when this boot began") }
     }
 
+    /// When [`Times::look`] has something to do; `None`: nothing any more. A machine whose clock nothing ever sets is not
+    /// woken more often than this for it.
+    pub fn deadline(&self) -> Option<Instant> {
+        const UNHURRIED: Duration = Duration::from_secs(60);
+        self.boots.beginning(self.clock.boot_id()).is_none().then(|| self.next_look + UNHURRIED)
+    }
+
     /// Asks the clock whether it is right, when that is due and not known.
     pub fn look(&mut self, now: Instant) {
         if now < self.next_look || self.boots.beginning(self.clock.boot_id()).is_some() || !self.disk.is_due(now) {

@@ -212,6 +212,14 @@ impl Spool {
         Ok(Some(exchanges))
     }
 
+    /// Forgets all exchanges at QoS 2: no session is gone on with.
+    ///
+    /// # Errors
+    /// The medium's.
+    pub fn end_exchanges(&self) -> io::Result<()> {
+        if Exchanges::exist(&self.directory) { Exchanges::remove(&self.directory) } else { Ok(()) }
+    }
+
     /// Whether a message is finished, or was dropped.
     pub fn is_finished(&self, seq: Seq) -> bool {
         self.journal.finished().next_unfinished(seq) != seq

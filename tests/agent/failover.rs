@@ -157,6 +157,37 @@ fn between_strangers(qos: u8, protocol: &'static str) {
     assert!(judgement.duplicates <= window, "{} duplicates", judgement.duplicates);
 }
 
+/// Asking a broker that is not there is no change of broker.
+#[test]
+fn a_broker_that_is_not_there_costs_nothing_at_qos_2() {
+    let mut broker = Broker::start();
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+    let settings = Settings { qos: 2, window: 20, interval: "2ms", ..Settings::default() };
+    let absent = Broker::absent("").url();
+    let gateway = Gateway::with_brokers(&[broker.url(), absent.clone()], &settings);
+    let agent = gateway.start();
+    let asked =
+        || log_files(&gateway.logs(), "debug.log.").concat().matches(&format!("connecting to {absent}")).count();
+
+    for _ in 0..scale(4, 40) {
+        let before = subscriber.arrivals().len();
+        subscriber.wait_for_count(before + 20);
+        let before = asked();
+        broker.stop();
+        wait_until("the other broker is asked", || asked() > before);
+        broker.run();
+    }
+
+    assert_eq!(agent.stop().code(), Some(0));
+    let accepted = gateway.accepted();
+    let agent = gateway.start();
+    subscriber.wait_for_all(&accepted);
+    assert_eq!(agent.stop().code(), Some(0));
+    let judgement = Judgement::of(&subscriber.arrivals());
+    judgement.assert_complete(&accepted);
+    judgement.assert_no_duplicates();
+}
+
 #[test]
 fn nothing_is_lost_between_two_brokers_at_qos_1() {
     between_strangers(1, "5");

@@ -252,6 +252,50 @@ fn a_broker_without_tls_is_named() {
     fails_with(&url, &ca(&authority), &["no connection: "]);
 }
 
+/// What a connection that broke left behind is no reason for the next one.
+#[test]
+fn a_broker_that_has_gone_is_not_blamed_on_tls() {
+    let authority = Authority::new();
+    let mut broker = Encrypted::start(&authority, &authority.sign("broker", &["localhost"]), "");
+    let subscriber = broker.subscriber();
+    let gateway = gateway(&broker.url("mqtts", "localhost"), &ca(&authority), &Settings::default());
+    let agent = gateway.start();
+    subscriber.wait_for_count(20);
+
+    broker.broker.kill();
+    let debug = || log_files(&gateway.logs(), "debug.log.").concat();
+    wait_until("attempts fail", || debug().matches("no connection: ").count() > 3);
+
+    assert_eq!(agent.stop().code(), Some(0));
+    assert!(!debug().contains("TLS failed"), "{}", debug());
+}
+
+#[test]
+fn an_ipv6_address_is_compared_without_its_brackets() {
+    let Ok(listener) = TcpListener::bind("[::1]:0") else {
+        println!("skipped: no IPv6 here");
+        return;
+    };
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let authority = Authority::new();
+    let Certificate { certificate, key } = authority.sign("broker", &["::1"]);
+    let settings = format!(
+        "allow_anonymous true\nlistener {port} ::1\ncafile {}\ncertfile {}\nkeyfile {}",
+        authority.file().display(),
+        certificate.display(),
+        key.display()
+    );
+    let broker = Broker::with(&settings);
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+    wait_until("mosquitto listens", || TcpStream::connect(("::1", port)).is_ok());
+    let gateway = gateway(&format!("mqtts://[::1]:{port}"), &ca(&authority), &Settings::default());
+
+    let agent = gateway.start();
+
+    delivers(&gateway, agent, &subscriber).assert_no_duplicates();
+}
+
 #[test]
 fn a_file_that_is_not_there_is_named() {
     let gateway = gateway("mqtts://localhost:1", "ca_file: /no/such/file.pem", &Settings::default());

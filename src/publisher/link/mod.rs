@@ -132,6 +132,7 @@ impl Link {
     /// [`Lost`] when the attempt failed before it began, as with a password file that cannot be read.
     pub fn connect(&mut self, address: &Address, render: impl Fn(Seq, Dated) -> Option<Outgoing>) -> Result<(), Lost> {
         self.close();
+        tls::forget_failures();
         self.address = address.clone();
         let name = session_name(&self.broker, &self.client_id, address);
         self.beginning = self.session.as_ref().map_or(Beginning::Without, |session| session.prepare(name, render));

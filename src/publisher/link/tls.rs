@@ -86,10 +86,16 @@ fn trust_the_system(options: &mut SslOptionsBuilder) -> paho_mqtt::Result<()> {
     Ok(())
 }
 
-/// Why TLS failed, when it did since this was last asked.
+/// Forgets what former connections left behind: they fail as well, when a broker goes away.
+pub fn forget_failures() {
+    tls_failure::take();
+}
+
+/// Why TLS failed, when it did since [`forget_failures`].
 pub fn failure(tls: &Tls, address: &Address) -> Option<String> {
     let now = rfc3339(chrono::Utc::now().timestamp_millis());
-    tls_failure::take().map(|failure| sentence(&failure, tls, address, &now))
+    let failure = tls_failure::take().filter(|_| address.scheme.is_tls())?;
+    Some(sentence(&failure, tls, address, &now))
 }
 
 fn sentence(failure: &TlsFailure, tls: &Tls, address: &Address, time: &str) -> String {

@@ -318,7 +318,7 @@ int MQTTProtocol_connect(const char* address, Clients* aClient, int unixsock, in
 			aClient->connect_state = PROXY_CONNECT_IN_PROGRESS;
 			rc = Proxy_connect( &aClient->net, 0, address);
 		}
-		if ( websocket )
+		if ( websocket && rc == 0 ) /* packhorse: not when TLS has failed or is not done */
 		{
 #if defined(OPENSSL)
 			rc = WebSocket_connect(&aClient->net, ssl, address);

@@ -885,10 +885,14 @@ int SSLSocket_connect(SSL* ssl, SOCKET sock, const char* hostname, int verify, i
 				if (ip_addr)
 				{
 					/* packhorse: an IPv6 address stands in brackets in an address, and not in a certificate */
-					if (hostname_len > 2 && hostname[0] == '[' && hostname[hostname_len - 1] == ']')
+					if (hostname_len > 1 && hostname[0] == '[')
 					{
-						strncpy(ip_addr, hostname + 1, hostname_len - 2);
-						ip_addr[hostname_len - 2] = '\0';
+						size_t length = hostname_len - 1; /* the length may count the second bracket or not */
+
+						if (hostname[length] == ']')
+							--length;
+						strncpy(ip_addr, hostname + 1, length);
+						ip_addr[length] = '\0';
 					}
 					else
 					{
