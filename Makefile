@@ -1,8 +1,8 @@
 # What building, testing and trying out packhorse needs. Everything beyond Rust itself comes from Debian's packages.
 
 PACKAGES := cmake gcc libc6-dev make pkg-config libssl-dev mosquitto mosquitto-clients
-# What the tests and benchmarks need beside: networks, clocks and disks that fail, and a store to compare with.
-TEST_PACKAGES := iproute2 faketime fiu-utils libsqlite3-dev systemd e2fsprogs man-db
+# What the tests and benchmarks need beside: networks, clocks and disks that fail, a store to compare with, and brokers.
+TEST_PACKAGES := iproute2 faketime fiu-utils libsqlite3-dev systemd e2fsprogs man-db rabbitmq-server nats-server
 # What the package's test needs beside: a Debian of its own, and a look at what Debian would say.
 PACKAGE_PACKAGES := dpkg-dev debootstrap lintian systemd-container
 
@@ -32,7 +32,7 @@ test-package: build ## Installs, boots, upgrades, removes and purges the package
 
 soak: test-deps build ## Runs the fault tests at length, on the release binary; PACKHORSE_SEED=... replays a run
 	PACKHORSE_SOAK=1 PACKHORSE_BINARY=$(CURDIR)/target/release/packhorse \
-		cargo test --test agent -- --nocapture --test-threads 2 kills:: faults:: hostile::
+		cargo test --test agent -- --nocapture --test-threads 2 kills:: faults:: hostile:: rabbitmq:: clusters::
 
 lint: test-deps ## Checks formatting, lints and documentation
 	cargo fmt --check

@@ -26,5 +26,13 @@ if [ ! -e "$policy" ]; then
     "${as_root[@]}" chmod 755 "$policy"
     trap '"${as_root[@]}" rm -f "$policy"' EXIT
 fi
+# What is installed would also be started at the next boot, by systemd: that is undone for what was not enabled before.
+enabled() {
+    command -v systemctl >/dev/null || return 0
+    systemctl --root=/ list-unit-files --type=service,socket --state=enabled --no-legend | cut -d ' ' -f 1 | sort
+}
+before=$(enabled)
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update --quiet --quiet
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends "${missing[@]}"
+mapfile -t new < <(comm -13 <(echo "$before") <(enabled))
+[ ${#new[@]} -eq 0 ] || "${as_root[@]}" systemctl --root=/ disable "${new[@]}"

@@ -5,6 +5,7 @@
 
 mod azure;
 mod clock;
+mod clusters;
 mod delivery;
 mod disk;
 mod exit_codes;
@@ -17,6 +18,7 @@ mod logs;
 mod network;
 mod outage;
 mod panics;
+mod rabbitmq;
 mod refusals;
 mod scripted_support;
 mod stop;

@@ -1,6 +1,6 @@
 //! A device with a configuration, a spool and a log folder, and the agent that runs on it.
 
-use super::{PATIENCE, wait_for};
+use super::{PATIENCE, count, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::ops::RangeInclusive;
@@ -136,7 +136,7 @@ impl Gateway {
 
     /// How many messages were accepted.
     pub fn accepted_count(&self) -> usize {
-        self.accepted().iter().map(|range| usize::try_from(range.end() - range.start() + 1).unwrap()).sum()
+        count(&self.accepted())
     }
 }
 

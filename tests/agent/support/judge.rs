@@ -4,6 +4,11 @@ use super::subscriber::Arrival;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
+/// How many messages these ranges of seq are.
+pub fn count(ranges: &[RangeInclusive<u64>]) -> usize {
+    ranges.iter().map(|range| usize::try_from(range.end() - range.start() + 1).unwrap()).sum()
+}
+
 /// What arrived of one stream.
 #[derive(Debug)]
 pub struct Judgement {

@@ -2,16 +2,21 @@
 
 mod authority;
 mod broker;
+mod cluster;
 mod event_loop;
 mod freezing_disk;
 mod gateway;
+mod jetstream;
 mod judge;
 mod ledger;
 mod loopback;
 mod manager;
 mod mqtt;
+mod nats;
 mod pipe;
+mod process;
 mod proxy;
+mod rabbit;
 mod script;
 mod scripted;
 mod small_disk;
@@ -20,20 +25,25 @@ mod tls_front;
 
 pub use authority::{Authority, Certificate};
 pub use broker::Broker;
+pub use cluster::Cluster;
 pub use freezing_disk::{FreezingDisk, freeze};
 pub use gateway::{Agent, Gateway, Settings, log_files};
-pub use judge::Judgement;
+pub use jetstream::{Reader, keep_telemetry};
+pub use judge::{Judgement, count};
 pub use loopback::How;
 pub use manager::Manager;
 pub use mqtt::{Connect, PacketKind, Publish as Delivery, packet};
+pub use nats::nats_cluster;
 pub use pipe::Direction;
 pub use proxy::Proxy;
+pub use rabbit::{Queues, rabbit, rabbit_cluster};
 pub use script::{ALWAYS, Death, Point, Response, Script};
 pub use scripted::Scripted;
 pub use small_disk::SmallDisk;
-pub use subscriber::{Arrival, Subscriber};
+pub use subscriber::{Arrival, Subscriber, wait_for_all};
 pub use tls_front::TlsFront;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long the tests wait for what should take a moment: these machines are slow at times.
@@ -59,6 +69,12 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 /// How much a test does: `quick` in `make test`, `soak` in `make soak`.
 pub fn scale(quick: usize, soak: usize) -> usize {
     if std::env::var_os("PACKHORSE_SOAK").is_some() { soak } else { quick }
+}
+
+/// A turn among the tests whose brokers need much memory and time to start. It ends when this is dropped.
+pub fn heavy() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Random numbers whose seed is printed; `PACKHORSE_SEED` gives the same ones again.

@@ -83,6 +83,16 @@ impl Frames {
         }
     }
 
+    /// Adds up the packets that begin in these bytes, by the number of their kind.
+    pub fn count(mut self, bytes: &[u8], counts: &mut [u64; 16]) {
+        for byte in bytes {
+            if let Self::Start = self {
+                counts[usize::from(byte >> 4)] += 1;
+            }
+            self.advance(std::slice::from_ref(byte));
+        }
+    }
+
     /// How many of these bytes come before the first packet of this kind that begins in them; all, when none does.
     pub fn before(mut self, kind: PacketKind, bytes: &[u8]) -> usize {
         let mut position = 0;

@@ -37,6 +37,8 @@ pub struct Rules {
     pub cut_before: Option<PacketKind>,
     /// Bytes by direction.
     pub passed: [u64; 2],
+    /// Packets by the number of their kind, both directions together.
+    pub packets: [u64; 16],
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -60,7 +62,15 @@ impl Default for Rules {
     fn default() -> Self {
         let passages = [Passage::Open; 2];
         let delay = Duration::ZERO;
-        Self { passages, delay, bytes_per_second: u64::MAX, cut_after: None, cut_before: None, passed: [0; 2] }
+        Self {
+            passages,
+            delay,
+            bytes_per_second: u64::MAX,
+            cut_after: None,
+            cut_before: None,
+            passed: [0; 2],
+            packets: [0; 16],
+        }
     }
 }
 
@@ -190,6 +200,7 @@ impl Pipe {
                 }
                 Err(_) => return Fate::Broken,
             };
+            self.frames.count(&bytes[..written], &mut rules.packets);
             self.frames.advance(&bytes[..written]);
             bytes.drain(..written);
             if bytes.is_empty() {

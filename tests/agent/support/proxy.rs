@@ -96,6 +96,11 @@ impl Proxy {
         self.relay.ask(move |relay| relay.rules.passed[direction as usize])
     }
 
+    /// How many packets of this kind were passed on, or had begun to be.
+    pub fn packets(&self, kind: PacketKind) -> u64 {
+        self.relay.ask(move |relay| relay.rules.packets[kind as usize])
+    }
+
     fn set(&self, directions: impl IntoIterator<Item = Direction>, passage: Passage) {
         for direction in directions {
             self.relay.ask(move |relay| relay.rules.passages[direction as usize] = passage);

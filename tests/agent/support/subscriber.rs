@@ -2,18 +2,20 @@
 
 use super::{PATIENCE, wait_for};
 use paho_mqtt::{
-    AsyncClient, ConnectOptionsBuilder, CreateOptionsBuilder, Message, PersistenceType, Properties, PropertyCode, QoS,
+    AsyncClient, ConnectOptionsBuilder, CreateOptionsBuilder, MQTT_VERSION_3_1_1, MQTT_VERSION_5, Message,
+    PersistenceType, Properties, PropertyCode, QoS,
 };
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// One message as it arrived.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Arrival {
     pub topic: String,
     pub qos: u8,
@@ -31,41 +33,63 @@ impl Arrival {
     }
 }
 
-/// Subscribed at QoS 2 with a session that the broker keeps over both sides' restarts.
+/// Subscribed with a session that the broker keeps over both sides' restarts.
 pub struct Subscriber {
     arrivals: Arc<Mutex<Vec<Arrival>>>,
     ended: Arc<AtomicBool>,
+    absent: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Subscriber {
-    /// Subscribes to a running broker; the subscription stands when this returns.
+    /// Subscribes to a running broker at QoS 2; the subscription stands when this returns.
     pub fn start(url: &str, filter: &'static str) -> Self {
-        let client = CreateOptionsBuilder::new()
-            .server_uri(url)
-            .client_id(format!("subscriber-{filter}").replace(['/', '#', '+'], "-"))
-            .mqtt_version(5)
-            .persistence(PersistenceType::None)
-            .create_client()
-            .unwrap();
-        let incoming = client.start_consuming();
-        subscribe(&client, filter).expect("the broker runs and admits subscribers");
-        let (arrivals, ended) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
-        let (record, end) = (Arc::clone(&arrivals), Arc::clone(&ended));
+        Self::with(&[url.to_owned()], MQTT_VERSION_5, filter)
+    }
+
+    /// Subscribes at QoS 1 over MQTT 3.1.1 to one of these brokers, which share their sessions; to another one when it
+    /// has gone.
+    pub fn over_mqtt_3_1_1(urls: &[String], filter: &'static str) -> Self {
+        Self::with(urls, MQTT_VERSION_3_1_1, filter)
+    }
+
+    fn with(urls: &[String], version: u32, filter: &'static str) -> Self {
+        // What a connection has received when it ends may come after its end; so all write into one channel.
+        let (sender, incoming) = channel();
+        let connections: Vec<_> = urls.iter().map(|url| Connection::new(url, version, filter, &sender)).collect();
+        let subscribe = || connections.iter().position(|connection| connection.subscribe(filter).is_ok());
+        let mut current = wait_for("a broker admits the subscriber", PATIENCE, subscribe);
+        let mut subscriber =
+            Self { arrivals: Arc::default(), ended: Arc::default(), absent: Arc::default(), thread: None };
+        let record = Arc::clone(&subscriber.arrivals);
+        let (ended, absent) = (Arc::clone(&subscriber.ended), Arc::clone(&subscriber.absent));
         let thread = thread::spawn(move || {
-            while !end.load(Ordering::Relaxed) {
-                match incoming.recv_timeout(Duration::from_millis(50)) {
-                    Ok(Some(message)) => record.lock().unwrap().push(arrival(&message)),
-                    Ok(None) => {
-                        while !end.load(Ordering::Relaxed) && subscribe(&client, filter).is_err() {
-                            thread::sleep(Duration::from_millis(20));
-                        }
+            while !ended.load(Ordering::Relaxed) {
+                let connection = &connections[current];
+                match (absent.load(Ordering::Relaxed), connection.client.is_connected()) {
+                    (true, true) => connection.leave(),
+                    (false, false) if connection.subscribe(filter).is_err() => {
+                        current = (current + 1) % connections.len();
                     }
-                    Err(_) => {}
+                    _ => {}
                 }
+                let patience = Duration::from_millis(20);
+                incoming.recv_timeout(patience).into_iter().chain(incoming.try_iter()).for_each(|message| {
+                    record.lock().unwrap().push(arrival(&message));
+                });
             }
         });
-        Self { arrivals, ended, thread: Some(thread) }
+        subscriber.thread = Some(thread);
+        subscriber
+    }
+
+    /// Disconnects soon: the broker keeps what comes, until [`return_soon`](Self::return_soon).
+    pub fn leave_soon(&self) {
+        self.absent.store(true, Ordering::Relaxed);
+    }
+
+    pub fn return_soon(&self) {
+        self.absent.store(false, Ordering::Relaxed);
     }
 
     /// Everything that arrived, in order.
@@ -80,17 +104,7 @@ impl Subscriber {
 
     /// Waits until every message of these ranges has arrived.
     pub fn wait_for_all(&self, ranges: &[RangeInclusive<u64>]) {
-        let all: BTreeSet<u64> = ranges.iter().cloned().flatten().collect();
-        let mut looked_at = 0;
-        let mut missing = all.clone();
-        wait_for(&format!("{} messages arrive", all.len()), PATIENCE, || {
-            let arrivals = self.arrivals.lock().unwrap();
-            for arrival in &arrivals[looked_at..] {
-                missing.remove(&arrival.identity().1);
-            }
-            looked_at = arrivals.len();
-            missing.is_empty().then_some(())
-        });
+        wait_for_all(ranges, |known| self.arrivals.lock().unwrap()[known..].to_vec());
     }
 
     /// Waits until at least this many messages arrived.
@@ -108,13 +122,67 @@ impl Drop for Subscriber {
     }
 }
 
-fn subscribe(client: &AsyncClient, filter: &str) -> paho_mqtt::Result<()> {
-    let mut properties = Properties::new();
-    properties.push_u32(PropertyCode::SessionExpiryInterval, 3600)?;
-    let options = ConnectOptionsBuilder::new_v5().clean_start(false).properties(properties).finalize();
-    client.connect(options).wait_for(Duration::from_secs(5))?;
-    client.subscribe(filter, QoS::ExactlyOnce).wait_for(Duration::from_secs(5))?;
-    Ok(())
+/// Waits until every message of these ranges is among what has arrived; `more` gives that, without the first so many.
+pub fn wait_for_all(ranges: &[RangeInclusive<u64>], mut more: impl FnMut(usize) -> Vec<Arrival>) {
+    let all: BTreeSet<u64> = ranges.iter().cloned().flatten().collect();
+    let (mut missing, mut known, mut newest) = (all.clone(), 0, 0);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        for arrival in more(known) {
+            newest = arrival.identity().1;
+            missing.remove(&newest);
+            known += 1;
+        }
+        let (Some(first), Some(last)) = (missing.first(), missing.last()) else { return };
+        let (count, of) = (missing.len(), all.len());
+        assert!(Instant::now() < deadline, "{count} of {of} are missing: {first} to {last}; {newest} came last");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A client of one broker.
+struct Connection {
+    client: AsyncClient,
+    version: u32,
+}
+
+impl Connection {
+    fn new(url: &str, version: u32, filter: &str, messages: &Sender<Message>) -> Self {
+        let client = CreateOptionsBuilder::new()
+            .server_uri(url)
+            .client_id(format!("subscriber-{filter}").replace(['/', '#', '+'], "-"))
+            .mqtt_version(version)
+            .persistence(PersistenceType::None)
+            .create_client()
+            .unwrap();
+        let messages = messages.clone();
+        client.set_message_callback(move |_, message| {
+            // The subscriber may have ended.
+            message.into_iter().for_each(|message| drop(messages.send(message)));
+        });
+        Self { client, version }
+    }
+
+    fn subscribe(&self, filter: &str) -> paho_mqtt::Result<()> {
+        let mut options = ConnectOptionsBuilder::with_mqtt_version(self.version);
+        options.connect_timeout(Duration::from_secs(5));
+        let qos = if self.version == MQTT_VERSION_5 {
+            let mut properties = Properties::new();
+            properties.push_u32(PropertyCode::SessionExpiryInterval, 3600)?;
+            options.clean_start(false).properties(properties);
+            QoS::ExactlyOnce
+        } else {
+            options.clean_session(false);
+            QoS::AtLeastOnce
+        };
+        self.client.connect(options.finalize()).wait_for(Duration::from_secs(15))?;
+        self.client.subscribe(filter, qos).wait_for(Duration::from_secs(10)).map(drop).inspect_err(|_| self.leave())
+    }
+
+    /// Ends the connection in order, or fails when there is none.
+    fn leave(&self) {
+        let _ = self.client.disconnect(None).wait_for(Duration::from_secs(10));
+    }
 }
 
 fn arrival(message: &Message) -> Arrival {
