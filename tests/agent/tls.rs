@@ -5,6 +5,7 @@ use crate::support::{
 };
 use openssl::ssl::{AlpnError, SslAcceptor, SslFiletype, SslMethod};
 use std::fs;
+use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -250,6 +251,44 @@ fn a_broker_without_tls_is_named() {
 
     let url = broker.url().replace("mqtt://127.0.0.1", "mqtts://localhost");
     fails_with(&url, &ca(&authority), &["no connection: "]);
+}
+
+/// Who cannot prove to be the broker learns nothing: not a byte is sent before that.
+#[test]
+fn nothing_is_sent_to_a_stranger() {
+    let [authority, other] = [Authority::new(), Authority::new()];
+    for (certificate, scheme) in [
+        (authority.sign("other-host", &["broker.example"]), "mqtts"),
+        (authority.sign("other-host", &["broker.example"]), "wss"),
+        (other.sign("other-authority", &["localhost"]), "mqtts"),
+        (authority.sign_for("expired", &["localhost"], -9, -2), "wss"),
+        (authority.sign("the-broker", &["localhost"]), "mqtts"),
+    ] {
+        let mut acceptor = SslAcceptor::mozilla_intermediate(SslMethod::tls()).unwrap();
+        acceptor.set_certificate_chain_file(&certificate.certificate).unwrap();
+        acceptor.set_private_key_file(&certificate.key, SslFiletype::PEM).unwrap();
+        let (acceptor, listener) = (acceptor.build(), TcpListener::bind("127.0.0.1:0").unwrap());
+        let port = listener.local_addr().unwrap().port();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let record = Arc::clone(&heard);
+        // The thread is left to itself when nobody connects any more.
+        thread::spawn(move || {
+            while let Ok((stream, _)) = listener.accept() {
+                let mut bytes = [0; 1000];
+                let length = acceptor.accept(stream).ok().and_then(|mut stream| stream.read(&mut bytes).ok());
+                record.lock().unwrap().push(length.unwrap_or(0));
+            }
+        });
+        let gateway = gateway(&format!("{scheme}://localhost:{port}"), &ca(&authority), &Settings::default());
+
+        let agent = gateway.start();
+        wait_until("three attempts", || heard.lock().unwrap().len() >= 3);
+        agent.kill();
+
+        let is_broker = certificate.certificate.ends_with("the-broker.pem");
+        let heard = heard.lock().unwrap().clone();
+        assert_eq!(heard.iter().any(|length| *length > 0), is_broker, "{scheme} {certificate:?}: {heard:?}");
+    }
 }
 
 /// What a connection that broke left behind is no reason for the next one.
