@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 const WINDOW: u16 = 20;
 
-/// As long as by default at first: a member that ends connections while the others elect must not look as if it did so
-/// over a message.
+/// At first as long as by default: members end connections while they elect, and three that end over the same message
+/// within an election would set it aside.
 const RETRY: &str = "{initial_delay: 2s, factor: 1.5, max_delay: 5s, at_max: hold}";
 
 /// How long a cluster may take to elect and go on.

@@ -278,7 +278,8 @@ struct Restarts {
 }
 
 impl Restarts {
-    fn of(qos: u8, end: fn(&mut Broker)) -> Self {
+    /// `settled` waits until everything that will arrive has arrived.
+    fn of(qos: u8, end: fn(&mut Broker), settled: fn(&Subscriber, &[RangeInclusive<u64>])) -> Self {
         let mut broker = Broker::start();
         let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
         let settings = Settings { qos, window: WINDOW, ..Settings::default() };
@@ -298,7 +299,7 @@ impl Restarts {
         assert_eq!(agent.stop().code(), Some(0));
         let accepted = gateway.accepted();
         let agent = gateway.start();
-        subscriber.wait_for_all(&accepted);
+        settled(&subscriber, &accepted);
         agent.stop();
         let judgement = Judgement::of(&subscriber.arrivals());
         println!("{count} ends of the broker at QoS {qos}");
@@ -308,26 +309,34 @@ impl Restarts {
 
 #[test]
 fn a_broker_that_restarts_with_its_store_at_qos_1() {
-    let restarts = Restarts::of(1, Broker::stop);
+    let restarts = Restarts::of(1, Broker::stop, Subscriber::wait_for_all);
 
     restarts.judgement.assert_complete(&restarts.accepted);
 }
 
 #[test]
 fn a_broker_that_restarts_with_its_store_at_qos_2() {
-    let restarts = Restarts::of(2, Broker::stop);
+    let restarts = Restarts::of(2, Broker::stop, Subscriber::wait_for_all);
 
     restarts.judgement.assert_complete(&restarts.accepted);
     restarts.judgement.assert_no_duplicates();
 }
 
-/// At QoS 2 mosquitto is no judge here: what it answered since it last wrote its store is forgotten, on either side, and a
-/// right client looks guilty. The scripted broker of `hostile.rs` writes down before it answers, and dies at every point.
+/// mosquitto is no fair judge of its own death: what it answered and neither handed on nor wrote down it forgets, and a
+/// right client looks guilty, by a few messages at QoS 1 on a busy machine, by many at QoS 2. The scripted broker of
+/// `hostile.rs` writes down before it answers, and dies at every point. Here it has to go on, in order.
 #[test]
 fn a_broker_that_is_killed_at_qos_1() {
-    let restarts = Restarts::of(1, Broker::kill);
+    let restarts = Restarts::of(1, Broker::kill, |subscriber, accepted| {
+        let newest = *accepted.last().unwrap().end();
+        subscriber
+            .wait_until("the newest arrives", |arrivals| arrivals.iter().any(|arrival| arrival.identity().1 >= newest));
+    });
 
-    restarts.judgement.assert_complete(&restarts.accepted);
-    let allowed = restarts.count * usize::from(WINDOW);
-    assert!(restarts.judgement.duplicates <= allowed, "{} duplicates", restarts.judgement.duplicates);
+    let seqs = &restarts.judgement.seqs;
+    let forgotten = restarts.accepted.iter().cloned().flatten().filter(|seq| !seqs.contains(seq)).count();
+    println!("mosquitto forgot {forgotten} messages that it had acknowledged");
+    let window = restarts.count * usize::from(WINDOW);
+    assert!(forgotten <= window && restarts.judgement.duplicates <= window, "{forgotten}, {:?}", restarts.judgement);
+    assert!(restarts.judgement.disorder.is_empty(), "{:?}", restarts.judgement.disorder);
 }

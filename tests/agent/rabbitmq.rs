@@ -1,7 +1,7 @@
 //! RabbitMQ as the broker, through its MQTT plug-in: nothing accepted is lost.
 //!
 //! What is acknowledged is in the subscriber's durable queue and on the disk: that, and that the queue keeps its order
-//! over a restart, are RabbitMQ's promises. It keeps neither QoS 2 nor MQTT 5 in the version that Debian has.
+//! over a restart, are RabbitMQ's promises. Version 3.10 knows neither QoS 2 nor MQTT 5: it ends the connection over both.
 
 use crate::support::{
     Agent, Cluster, Direction, Gateway, How, Judgement, PacketKind, Proxy, Settings, Subscriber, count, heavy, rabbit,

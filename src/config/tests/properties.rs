@@ -146,7 +146,7 @@ fn qos() -> impl Strategy<Value = Qos> {
 fn address() -> impl Strategy<Value = Address> {
     let scheme = prop::sample::select(vec![Scheme::Mqtt, Scheme::Mqtts, Scheme::Ws, Scheme::Wss]);
     let host = prop_oneof!["[a-z]{1,9}", Just("[2001:db8::1]".to_owned())];
-    (scheme, host, 1..=u16::MAX, "/[a-z?=$]{1,9}").prop_map(|(scheme, host, port, path)| {
+    (scheme, host, 1..=u16::MAX, "/[a-z=$]{1,9}").prop_map(|(scheme, host, port, path)| {
         let path = if matches!(scheme, Scheme::Ws | Scheme::Wss) { path } else { String::new() };
         Address { scheme, host, port, path }
     })

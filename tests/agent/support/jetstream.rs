@@ -4,6 +4,8 @@
 //! new consumer, which begins with new messages.
 
 use super::subscriber::Arrival;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -57,7 +59,8 @@ impl Reader {
                 Ok(answer) => {
                     let message = &answer["message"];
                     if message["subject"].as_str().is_some_and(|subject| subject.starts_with(TELEMETRY)) {
-                        let payload = base64(message["data"].as_str().unwrap_or(""));
+                        let payload =
+                            STANDARD.decode(message["data"].as_str().unwrap_or("")).map_err(io::Error::other)?;
                         let payload = serde_json::from_slice(&payload).expect("payloads are JSON");
                         arrivals.push(Arrival { payload, ..Arrival::default() });
                     }
@@ -70,23 +73,6 @@ impl Reader {
         }
         Ok(())
     }
-}
-
-fn base64(text: &str) -> Vec<u8> {
-    let digit = |byte: u8| match byte {
-        b'A'..=b'Z' => byte - b'A',
-        b'a'..=b'z' => byte - b'a' + 26,
-        b'0'..=b'9' => byte - b'0' + 52,
-        b'+' => 62,
-        _ => 63,
-    };
-    let mut bytes = Vec::new();
-    for digits in text.trim_end_matches('=').as_bytes().chunks(4) {
-        let number =
-            (0..4).fold(0, |number, place| number << 6 | u32::from(digits.get(place).map_or(0, |d| digit(*d))));
-        bytes.extend_from_slice(&number.to_be_bytes()[1..digits.len()]);
-    }
-    bytes
 }
 
 /// A connection to one member.
