@@ -30,13 +30,7 @@ fn judge(gateway: &Gateway, proxy: &Proxy, subscriber: &Subscriber) -> Judgement
     let agent = gateway.start();
     agent.wait_for_output("connected to");
     assert_eq!(agent.stop().code(), Some(0));
-    let accepted = gateway.accepted();
-    let agent = gateway.start();
-    subscriber.wait_for_all(&accepted);
-    assert_eq!(agent.stop().code(), Some(0));
-    let judgement = Judgement::of(&subscriber.arrivals());
-    judgement.assert_complete(&accepted);
-    judgement
+    Judgement::of_the_rest(gateway, subscriber)
 }
 
 fn kills_at_random_moments(protocol: &'static str, qos: u8) {

@@ -58,14 +58,7 @@ fn with_certificate(authority: &Authority, certificate: &Certificate) -> String 
 fn delivers(gateway: &Gateway, agent: Agent, subscriber: &Subscriber) -> Judgement {
     subscriber.wait_for_count(100);
     assert_eq!(agent.stop().code(), Some(0));
-    let accepted = gateway.accepted();
-    // What was left when it stopped comes with the next start.
-    let agent = gateway.start();
-    subscriber.wait_for_all(&accepted);
-    assert_eq!(agent.stop().code(), Some(0));
-    let judgement = Judgement::of(&subscriber.arrivals());
-    judgement.assert_complete(&accepted);
-    judgement
+    Judgement::of_the_rest(gateway, subscriber)
 }
 
 fn over(scheme: &'static str, host: &str, protocol: &'static str, qos: u8) {

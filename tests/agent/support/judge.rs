@@ -1,6 +1,7 @@
 //! What arrived, judged: gaps, duplicates, order.
 
-use super::subscriber::Arrival;
+use super::gateway::Gateway;
+use super::subscriber::{Arrival, Subscriber};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
@@ -45,6 +46,18 @@ impl Judgement {
             judgement.duplicates,
             judgement.disorder.len()
         );
+        judgement
+    }
+
+    /// Lets another agent deliver what is left when the last one has ended, and judges: everything accepted has arrived, in
+    /// order.
+    pub fn of_the_rest(gateway: &Gateway, subscriber: &Subscriber) -> Self {
+        let accepted = gateway.accepted();
+        let agent = gateway.start();
+        subscriber.wait_for_all(&accepted);
+        assert_eq!(agent.stop().code(), Some(0));
+        let judgement = Self::of(&subscriber.arrivals());
+        judgement.assert_complete(&accepted);
         judgement
     }
 
