@@ -133,6 +133,16 @@ impl Clockwork {
             ("SYNCHRONISED", self.synchronised.to_str().unwrap()),
         ])
     }
+
+    /// Starts an agent while the clock is wrong, and sets the clock when so many samples are spooled.
+    fn start_before_the_time_is_known(&self, samples: usize) -> Agent {
+        self.set("-30y", "n");
+        let agent = self.start();
+        wait_until("samples are spooled", || self.gateway.accepted_count() >= samples);
+        self.set("+0", "y");
+        agent.wait_for_output("the clock is right");
+        agent
+    }
 }
 
 /// How far the times of some messages are from the present, at most; `None`: they are marked as uncertain.
@@ -150,22 +160,14 @@ fn clockwork(broker: &Broker, settings: &Settings) -> Option<Clockwork> {
     Clockwork::of(Gateway::new(&broker.url(), settings))
 }
 
-fn spooled(clock: &Clockwork, count: usize) {
-    wait_until("samples are spooled", || clock.gateway.accepted_count() >= count);
-}
-
 #[test]
 fn samples_from_before_the_clock_was_set_get_their_right_times() {
     let mut broker = Broker::start();
     let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
     let Some(clock) = clockwork(&broker, &Settings { interval: "20ms", ..Settings::default() }) else { return };
     broker.stop();
-    clock.set("-30y", "n");
 
-    let agent = clock.start();
-    spooled(&clock, 50);
-    clock.set("+0", "y");
-    agent.wait_for_output("the clock is right");
+    let agent = clock.start_before_the_time_is_known(50);
     broker.run();
     subscriber.wait_for_count(100);
 
@@ -202,11 +204,7 @@ fn samples_of_a_former_process_get_their_times_though_the_clock_is_wrong_again()
     let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
     let Some(clock) = clockwork(&broker, &Settings { interval: "20ms", ..Settings::default() }) else { return };
     broker.stop();
-    clock.set("-30y", "n");
-    let agent = clock.start();
-    spooled(&clock, 30);
-    clock.set("+0", "y");
-    agent.wait_for_output("the clock is right");
+    let agent = clock.start_before_the_time_is_known(30);
     agent.kill();
 
     clock.set("-30y", "n");
