@@ -2,14 +2,14 @@
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::message::Sample;
-use crate::publisher::{Channels, End, Publisher};
+use crate::message::{Route, Sample};
+use crate::publisher::{Change, Channels, End, Order, Publisher};
 use crate::pulse::Pulse;
-use crate::sampler::{self, Scheduled};
+use crate::sampler::{self, Plan, Scheduled};
 use crate::spool::Spool;
 use crate::status::Counters;
 use crate::systemd::{Manager, Watched};
-use crossbeam_channel::{Receiver, Sender, bounded, never, select};
+use crossbeam_channel::{Receiver, Sender, bounded, never, select, unbounded};
 use log::{error, info, warn};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -71,43 +71,113 @@ impl<T: Send + 'static> Worker<T> {
     }
 }
 
+/// What became of the configuration's file.
+#[derive(Debug)]
+pub enum Edit {
+    /// It says something else now, which is to be applied. The spool's folder is the same.
+    Apply(Box<Config>),
+    /// It says what cannot be applied, and why; `None`: that is over.
+    Problem(Option<String>),
+}
+
+/// What the main thread has to do with the others while they run.
+struct Control {
+    config: Config,
+    manager: Manager,
+    plans: Sender<Plan>,
+    orders: Sender<Order>,
+    sampling: Watched,
+    publishing: Watched,
+}
+
+impl Control {
+    /// Does what follows from an edit.
+    fn follow(&mut self, edit: Edit) {
+        let problem = match edit {
+            Edit::Apply(config) => {
+                self.change(*config);
+                None
+            }
+            Edit::Problem(problem) => {
+                self.order(Order::Problem(problem.clone()));
+                problem
+            }
+        };
+        self.manager.problem(problem);
+    }
+
+    /// Has both threads go on by another configuration. What is in the channel between them comes first.
+    fn change(&mut self, config: Config) {
+        let (sources, capacity) = (Scheduled::all(&config), config.channel.capacity);
+        let channel = (capacity != self.config.channel.capacity).then(|| bounded(capacity));
+        let (samples, taken) = channel.unzip();
+        self.sampling.steps = steps(&sources);
+        self.order(Order::Change(Box::new(Change {
+            config: config.clone(),
+            routes: routes(&sources),
+            samples: taken,
+        })));
+        // A thread that has ended is noticed elsewhere.
+        let _ = self.plans.send(Plan { sources, samples });
+        self.config = config;
+    }
+
+    fn order(&self, order: Order) {
+        // As above.
+        let _ = self.orders.send(order);
+    }
+}
+
+/// What the steps of the sampler's pulse are called.
+fn steps(sources: &[Scheduled]) -> Vec<String> {
+    sources.iter().map(|scheduled| format!("source {}", scheduled.route.source)).collect()
+}
+
+/// The routes of these sources.
+#[must_use]
+pub fn routes(sources: &[Scheduled]) -> Vec<Arc<Route>> {
+    sources.iter().map(|scheduled| Arc::clone(&scheduled.route)).collect()
+}
+
 /// Runs until `stop` says so, until the publisher gives up, or until a thread panics.
 ///
 /// `manager` is told how the agent fares, and that it is alive while both threads make progress.
 ///
-/// `housekeeping` is called about once a second, with the present moment; it returns when it wants to be called next.
+/// `housekeeping` is called about once a second, with the present moment; it returns when it wants to be called next, and
+/// what became of the configuration's file.
 pub fn run(
     config: Config,
     sources: Vec<Scheduled>,
     spool: Spool,
     stop: &Receiver<()>,
-    mut manager: Manager,
-    mut housekeeping: impl FnMut(Instant) -> Instant,
+    manager: Manager,
+    mut housekeeping: impl FnMut(Instant) -> (Instant, Option<Edit>),
 ) -> Outcome {
     let (counters, clock) = (Arc::new(Counters::default()), Clock::new());
     let (samples, taken): (Sender<Sample>, _) = bounded(config.channel.capacity);
-    let (sampler_runs, stop_sampler) = bounded::<Infallible>(0);
-    let (publisher_runs, stop_publisher) = bounded::<Infallible>(0);
+    // Edits are few, and the main thread must not wait for a thread that hangs.
+    let ((plans, planned), (orders, ordered)) = (unbounded(), unbounded());
     let (gives_up, given_up) = bounded(1);
-    let shutdown_timeout = config.shutdown_timeout;
 
     let (tell, told) = bounded(NEWS);
     let (tell, news) = if manager.listens() { (Some(tell), told) } else { (None, never()) };
     let watch = |name, steps| Watched { name, pulse: Arc::<Pulse>::default(), steps };
-    let names = sources.iter().map(|scheduled| format!("source {}", scheduled.route.source)).collect();
-    let (sampling, publishing) = (watch("sampler", names), watch("publisher", Vec::new()));
+    let (sampling, publishing) = (watch("sampler", steps(&sources)), watch("publisher", Vec::new()));
 
     let channels =
-        Channels { samples: taken, stop: stop_publisher, gives_up, news: tell, pulse: Arc::clone(&publishing.pulse) };
-    let publisher = Publisher::new(config, spool, channels, Arc::clone(&counters), clock);
+        Channels { samples: taken, orders: ordered, gives_up, news: tell, pulse: Arc::clone(&publishing.pulse) };
+    let publisher = Publisher::new(config.clone(), spool, channels, Arc::clone(&counters), clock);
     let publisher = Worker::start("publisher", move || publisher.run());
     let pulse = Arc::clone(&sampling.pulse);
-    let sample = move || sampler::run(sources, &samples, &stop_sampler, &counters, &pulse, clock);
+    let sample = move || sampler::run(sources, samples, &planned, &counters, &pulse, clock);
     let sampler = Worker::start("sampler", sample);
 
+    let mut control = Control { config, manager, plans, orders, sampling, publishing };
     loop {
         let now = Instant::now();
-        let wake = housekeeping(now).min(manager.tick(now, &[&sampling, &publishing]));
+        let (wake, edit) = housekeeping(now);
+        edit.into_iter().for_each(|edit| control.follow(edit));
+        let wake = wake.min(control.manager.tick(now, &[&control.sampling, &control.publishing]));
         let wake = wake.saturating_duration_since(Instant::now());
         select! {
             recv(stop) -> _ => {
@@ -117,19 +187,20 @@ pub fn run(
             recv(given_up) -> _ => break,
             recv(publisher.ended) -> _ => break,
             recv(sampler.ended) -> _ => break,
-            recv(news) -> line => line.iter().for_each(|line| manager.status(line)),
+            recv(news) -> line => line.iter().for_each(|line| control.manager.status(line)),
             default(wake) => {}
         }
     }
 
-    manager.stopping(shutdown_timeout + SAVING);
+    let Control { config, mut manager, plans, orders, publishing, .. } = control;
+    manager.stopping(config.shutdown_timeout + SAVING);
     // The sampler goes first, so that the publisher finds everything that was sampled in the channel.
-    drop(sampler_runs);
-    let sampler_ended = sampler.ends_within(shutdown_timeout.clamp(Duration::from_millis(100), SAMPLER_ENDS));
+    drop(plans);
+    let sampler_ended = sampler.ends_within(config.shutdown_timeout.clamp(Duration::from_millis(100), SAMPLER_ENDS));
     if !sampler_ended {
         warn!("a source does not return; stopping without it");
     }
-    drop(publisher_runs);
+    drop(orders);
     loop {
         let wake = manager.tick(Instant::now(), &[&publishing]);
         if publisher.ends_within(wake.saturating_duration_since(Instant::now())) {

@@ -3,15 +3,14 @@
 
 use crate::burst::Burst;
 use crate::clock::Clock;
-use crate::config;
+use crate::config::{self, Config, SourceKind};
 use crate::message::{Route, Sample};
 use crate::pulse::Pulse;
 use crate::schedule::Grid;
 use crate::source::{self, Source};
 use crate::status::Counters;
-use crossbeam_channel::{Receiver, Sender, TrySendError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 use log::{info, log};
-use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,9 +20,25 @@ pub struct Scheduled {
     pub source: Box<dyn Source + Send>,
     pub route: Arc<Route>,
     pub interval: Duration,
+    /// What the source was made from.
+    pub kind: SourceKind,
+}
+
+/// What to sample from now on.
+pub struct Plan {
+    pub sources: Vec<Scheduled>,
+    /// Another channel for the samples; `None`: the present one stays.
+    pub samples: Option<Sender<Sample>>,
 }
 
 impl Scheduled {
+    /// The sources that the configuration describes.
+    #[must_use]
+    pub fn all(config: &Config) -> Vec<Self> {
+        let Config { device, telemetry, spool, .. } = config;
+        telemetry.sources.iter().map(|source| Self::new(source, device, &spool.directory)).collect()
+    }
+
     /// The source that the configuration describes. `spool` is the spool's folder.
     #[must_use]
     pub fn new(config: &config::Source, device: &str, spool: &Path) -> Self {
@@ -36,7 +51,8 @@ impl Scheduled {
             format: config.format,
             expiry: config.expiry,
         };
-        Self { source: source::build(&config.kind, spool), route: Arc::new(route), interval: config.interval }
+        let source = source::build(&config.kind, spool);
+        Self { source, route: Arc::new(route), interval: config.interval, kind: config.kind.clone() }
     }
 }
 
@@ -55,27 +71,19 @@ struct Running {
 /// one piece of news and not many.
 const ON_TIME: u32 = 100;
 
-/// Samples until `stop` is closed, or nobody takes the samples any more.
+/// Samples until `plans` is closed, or nobody takes the samples any more.
 ///
 /// A sample that finds the channel full is dropped and counted: waiting would delay the next one. The steps of `pulse` are
-/// the sources, in their order.
+/// the sources, in their order. Another plan takes the place of the former one once no sample is being taken.
 pub fn run(
     sources: Vec<Scheduled>,
-    samples: &Sender<Sample>,
-    stop: &Receiver<Infallible>,
+    mut samples: Sender<Sample>,
+    plans: &Receiver<Plan>,
     counters: &Counters,
     pulse: &Pulse,
     clock: Clock,
 ) {
-    let start = Instant::now();
-    let grid = |scheduled: Scheduled| Running {
-        grid: Grid::new(start, scheduled.interval),
-        scheduled,
-        failures: Burst::default(),
-        late: Burst::default(),
-        on_time: 0,
-    };
-    let mut sources: Vec<Running> = sources.into_iter().map(grid).collect();
+    let mut sources = scheduled(sources, Vec::new(), Instant::now());
     let (mut full, mut taken) = (Burst::default(), 0);
     loop {
         for (index, source) in sources.iter_mut().enumerate() {
@@ -99,23 +107,49 @@ pub fn run(
                 Err(TrySendError::Disconnected(_)) => return,
             }
         }
-        let stopped = match sources.iter().filter_map(|source| source.grid.next()).min() {
+        let plan = match sources.iter().filter_map(|source| source.grid.next()).min() {
             Some(next) => {
                 pulse.rests_until(next);
-                stop.recv_deadline(next).is_err_and(|error| error.is_disconnected())
+                plans.recv_deadline(next)
             }
             None => {
                 pulse.rests();
-                stop.recv().is_err()
+                plans.recv().map_err(RecvTimeoutError::from)
             }
         };
-        if stopped {
-            return;
+        match plan {
+            Ok(plan) => {
+                sources = scheduled(plan.sources, sources, Instant::now());
+                samples = plan.samples.unwrap_or(samples);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }
 
+/// Puts sources on grids that begin now. A source that was there before stays on its grid, and remembers what it did.
+fn scheduled(sources: Vec<Scheduled>, mut before: Vec<Running>, now: Instant) -> Vec<Running> {
+    let running = |scheduled: Scheduled| match before.iter().position(|running| running.is(&scheduled)) {
+        Some(index) => before.swap_remove(index),
+        None => Running {
+            grid: Grid::new(now, scheduled.interval),
+            scheduled,
+            failures: Burst::default(),
+            late: Burst::default(),
+            on_time: 0,
+        },
+    };
+    sources.into_iter().map(running).collect()
+}
+
 impl Running {
+    /// Whether another source would do the same.
+    fn is(&self, other: &Scheduled) -> bool {
+        let Scheduled { route, interval, kind, .. } = &self.scheduled;
+        *route == other.route && *interval == other.interval && *kind == other.kind
+    }
+
     fn sample_if_due(&mut self, counters: &Counters, clock: Clock) -> Option<Sample> {
         let name = &self.scheduled.route.source;
         let due = self.grid.take(Instant::now())?;
@@ -191,16 +225,21 @@ mod tests {
             expiry: None,
         };
         let source = Box::new(Scripted { calls: 0, fails_at, takes });
-        Scheduled { source, route: Arc::new(route), interval: Duration::from_millis(interval) }
+        Scheduled {
+            source,
+            route: Arc::new(route),
+            interval: Duration::from_millis(interval),
+            kind: SourceKind::System,
+        }
     }
 
     /// Runs a sampler until `take` has seen enough; the counters it left.
     fn run_until(sources: Vec<Scheduled>, capacity: usize, take: impl FnOnce(&Receiver<Sample>)) -> Counters {
         let (samples, taken) = bounded(capacity);
-        let (runs, stop) = bounded::<Infallible>(0);
+        let (runs, plans) = bounded(0);
         let counters = Counters::default();
         thread::scope(|scope| {
-            scope.spawn(|| run(sources, &samples, &stop, &counters, &Pulse::default(), Clock::new()));
+            scope.spawn(|| run(sources, samples, &plans, &counters, &Pulse::default(), Clock::new()));
             take(&taken);
             drop(runs);
         });
@@ -278,11 +317,41 @@ mod tests {
     }
 
     #[test]
+    fn a_plan_keeps_the_grid_of_a_source_that_stays_and_the_samples_in_the_former_channel() {
+        let ((samples, former), (others, next), (plans, planned)) = (bounded(100), bounded(100), bounded(1));
+        let (counters, pulse) = (Counters::default(), Pulse::default());
+        let sources = || vec![scripted(20, NEVER, AT_ONCE)];
+
+        thread::scope(|scope| {
+            scope.spawn(|| run(sources(), samples, &planned, &counters, &pulse, Clock::new()));
+            while former.len() < 3 {
+                thread::yield_now();
+            }
+            let more = sources().into_iter().chain([scripted(7, NEVER, AT_ONCE)]).collect();
+            plans.send(Plan { sources: more, samples: Some(others) }).unwrap();
+            let next: Vec<Sample> = next.iter().take(20).collect();
+            drop(plans);
+
+            let former: Vec<Sample> = former.iter().collect();
+            let calls = |source: &'static str| {
+                let samples = former.iter().chain(&next).filter(move |sample| sample.route.source == source);
+                samples.map(|sample| String::from_utf8(sample.data.clone()).unwrap()).collect::<Vec<_>>()
+            };
+            let counted =
+                |calls: &[String]| (1..=calls.len()).map(|call| format!("{{\"call\":{call}}}")).collect::<Vec<_>>();
+            let (stayed, new) = (calls("every-20-ms"), calls("every-7-ms"));
+            // A source that was made anew would count from one again, and begin with a sample of its own.
+            assert_eq!(stayed, counted(&stayed));
+            assert!(former.len() >= 3 && !new.is_empty());
+        });
+    }
+
+    #[test]
     fn it_ends_when_nobody_takes_the_samples() {
         let (samples, taken) = bounded(1);
-        let (_runs, stop) = bounded::<Infallible>(0);
+        let (_runs, plans) = bounded(0);
         drop(taken);
 
-        run(vec![scripted(1, NEVER, AT_ONCE)], &samples, &stop, &Counters::default(), &Pulse::default(), Clock::new());
+        run(vec![scripted(1, NEVER, AT_ONCE)], samples, &plans, &Counters::default(), &Pulse::default(), Clock::new());
     }
 }

@@ -58,6 +58,15 @@ pub struct Counters {
     pub connections: Counter,
 }
 
+/// The file of the configuration, as the status message tells of it.
+#[derive(Debug, Clone)]
+pub struct File {
+    /// Since when the agent goes by it.
+    pub applied: Stamp,
+    /// Why what is in it by now cannot be applied.
+    pub problem: Option<String>,
+}
+
 /// The payload of the status message.
 #[derive(Debug, Serialize)]
 struct Presence<'a> {
@@ -67,14 +76,22 @@ struct Presence<'a> {
     since: String,
     version: &'static str,
     #[serde(flatten)]
-    news: Option<News>,
+    news: Option<News<'a>>,
 }
 
 /// What only a running agent can say.
 #[derive(Debug, Serialize)]
-struct News {
+struct News<'a> {
+    configuration: ConfigurationNow<'a>,
     backlog: BacklogNow,
     counters: CountersNow,
+}
+
+#[derive(Debug, Serialize)]
+struct ConfigurationNow<'a> {
+    since: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -124,9 +141,10 @@ impl From<&Counters> for CountersNow {
 
 /// The retained message that says the agent is here and how it fares; `None` where `status.topic` is off.
 #[must_use]
-pub fn online(config: &Config, started: Stamp, backlog: Backlog, counters: &Counters) -> Option<Outgoing> {
+pub fn online(config: &Config, started: Stamp, file: &File, backlog: Backlog, counters: &Counters) -> Option<Outgoing> {
+    let configuration = ConfigurationNow { since: rfc3339(file.applied.wall), problem: file.problem.as_deref() };
     let backlog = BacklogNow { messages: backlog.messages, bytes: backlog.bytes };
-    outgoing(config, "online", started, Some(News { backlog, counters: counters.into() }))
+    outgoing(config, "online", started, Some(News { configuration, backlog, counters: counters.into() }))
 }
 
 /// The retained message that says the agent is gone: its last will, and its goodbye. `None` where `status.topic` is
@@ -136,7 +154,7 @@ pub fn offline(config: &Config, started: Stamp) -> Option<Outgoing> {
     outgoing(config, "offline", started, None)
 }
 
-fn outgoing(config: &Config, status: &'static str, started: Stamp, news: Option<News>) -> Option<Outgoing> {
+fn outgoing(config: &Config, status: &'static str, started: Stamp, news: Option<News<'_>>) -> Option<Outgoing> {
     let topic = config.status.topic.clone()?;
     let (device, since, version) = (&config.device, rfc3339(started.wall), env!("CARGO_PKG_VERSION"));
     let presence = Presence { device, status, since, version, news };

@@ -28,6 +28,8 @@ pub struct Manager {
     watchdog: Option<Watchdog>,
     /// What was last said of the agent, to be said again after a thread has come back.
     status: String,
+    /// Why the configuration's file cannot be applied.
+    problem: Option<String>,
     unheard: Burst,
 }
 
@@ -96,7 +98,21 @@ impl Manager {
     /// How the agent fares, in one line.
     pub fn status(&mut self, status: &str) {
         status.clone_into(&mut self.status);
-        self.tell(&format!("STATUS={status}"));
+        self.tell_status();
+    }
+
+    /// That the configuration's file cannot be applied, and why; `None`: that is over.
+    pub fn problem(&mut self, problem: Option<String>) {
+        if problem != self.problem {
+            self.problem = problem;
+            self.tell_status();
+        }
+    }
+
+    fn tell_status(&mut self) {
+        let said = Some(&self.status).filter(|status| !status.is_empty()).into_iter().chain(&self.problem);
+        let said: Vec<&str> = said.map(String::as_str).collect();
+        self.tell(&format!("STATUS={}", said.join("; ")));
     }
 
     /// The agent stops, which takes this long at most. The manager's own patience is extended where it is shorter.
@@ -122,8 +138,7 @@ impl Manager {
             None => {
                 if hung {
                     info!("all threads make progress again");
-                    let status = self.status.clone();
-                    self.status(&status);
+                    self.tell_status();
                 }
                 self.tell("WATCHDOG=1");
             }
@@ -257,6 +272,18 @@ mod tests {
         manager.tick(at, &[&sampler, &publisher]);
 
         assert_eq!(ear.heard(), ["STATUS=connected", "WATCHDOG=1"]);
+    }
+
+    #[test]
+    fn a_problem_with_the_configuration_stands_behind_the_status_until_it_is_over() {
+        let ear = Ear::new();
+        let mut manager = ear.manager(&[], Instant::now());
+
+        manager.problem(Some("not applied".to_owned()));
+        manager.status("connected");
+        manager.problem(None);
+
+        assert_eq!(ear.heard(), ["STATUS=not applied", "STATUS=connected; not applied", "STATUS=connected"]);
     }
 
     #[test]

@@ -23,18 +23,12 @@ pub fn run(config: Option<&Path>) -> Result<(), Failure> {
     let failure = |message| Failure { code: Code::Config, message };
     let path = config::locate(config).map_err(|error| failure(error.to_string()))?;
     let inspection = config::inspect(&path);
-    let mut problems = Vec::new();
-    for file in &inspection.files {
-        match look_at(file) {
-            Finding::Fine => {}
-            Finding::Warning(message) => {
-                super::complain(&format!("{}:{}: {}: warning: {message}", path.display(), file.line, file.key));
-            }
-            Finding::Problem(message) => {
-                problems.push(Problem { line: Some(file.line), key: file.key.clone(), message });
-            }
-        }
+    let findings = findings(&inspection.files);
+    for Problem { line, key, message } in findings.warnings {
+        let line = line.map(|line| line.to_string()).unwrap_or_default();
+        super::complain(&format!("{}:{line}: {key}: warning: {message}", path.display()));
     }
+    let mut problems = findings.problems;
     let config = inspection.outcome.map_err(|schema| problems.extend(Vec::from(schema))).ok();
     let count = problems.len();
     if let Err(problems) = Problems::none_of(&path, problems) {
@@ -50,6 +44,28 @@ pub fn run(config: Option<&Path>) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// What there is to say about the files and folders that a configuration names.
+#[derive(Debug, Default)]
+pub struct Findings {
+    pub problems: Vec<Problem>,
+    /// What works, but is probably not meant.
+    pub warnings: Vec<Problem>,
+}
+
+/// Looks at files and folders.
+pub fn findings(files: &[NamedFile]) -> Findings {
+    let mut findings = Findings::default();
+    for file in files {
+        let problem = |message| Problem { line: Some(file.line), key: file.key.clone(), message };
+        match look_at(file) {
+            Finding::Fine => {}
+            Finding::Warning(message) => findings.warnings.push(problem(message)),
+            Finding::Problem(message) => findings.problems.push(problem(message)),
+        }
+    }
+    findings
 }
 
 /// What there is to say about a file or a folder.

@@ -2,6 +2,7 @@
 
 mod check;
 mod completions;
+mod edits;
 mod man;
 mod run;
 mod sample;
@@ -114,11 +115,21 @@ fn dispatch(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
+/// A configuration, and where it comes from.
+struct Loaded {
+    path: PathBuf,
+    /// What is in the file.
+    content: Vec<u8>,
+    config: Config,
+}
+
 /// Finds and reads the configuration.
-fn load(config: Option<&Path>) -> Result<Config, Failure> {
+fn load(config: Option<&Path>) -> Result<Loaded, Failure> {
     let fail = |message: String| Failure { code: Code::Config, message };
     let path = config::locate(config).map_err(|error| fail(error.to_string()))?;
-    config::load(&path).map_err(|problems| fail(problems.to_string()))
+    let content = config::bytes(&path).map_err(|error| fail(format!("{}: cannot be read: {error}", path.display())))?;
+    let config = config::inspect_bytes(&content, &path).outcome.map_err(|problems| fail(problems.to_string()))?;
+    Ok(Loaded { path, content, config })
 }
 
 /// Prints a line to standard error. That nobody can read it is no reason for another exit code.

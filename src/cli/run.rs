@@ -1,7 +1,8 @@
 //! `packhorse run`: the agent in the foreground.
 
-use super::{Code, Failure};
-use crate::agent::{self, Outcome};
+use super::edits::Edits;
+use super::{Code, Failure, Loaded};
+use crate::agent::{self, Edit, Outcome};
 use crate::logging::Logs;
 use crate::sampler::Scheduled;
 use crate::spool::Spool;
@@ -9,14 +10,14 @@ use crate::systemd::Manager;
 use crossbeam_channel::{Receiver, bounded};
 use log::{error, info, warn};
 use std::path::Path;
-use std::sync::Arc;
+use std::time::Instant;
 
 /// Runs the agent until it is stopped or cannot go on.
 ///
 /// # Errors
 /// Why it could not start, or could not go on.
 pub fn run(named: Option<&Path>) -> Result<(), Failure> {
-    let config = super::load(named)?;
+    let Loaded { path, content, config } = super::load(named)?;
     let (logs, trouble) =
         Logs::start(&config.logging).map_err(|error| Failure { code: Code::Bug, message: error.to_string() })?;
     log_panics();
@@ -25,14 +26,25 @@ pub fn run(named: Option<&Path>) -> Result<(), Failure> {
         warn!("no log files for now; the log goes to the console: {trouble}");
     }
     let stop = stop_signals()?;
-    let source = |source| Scheduled::new(source, &config.device, &config.spool.directory);
-    let sources: Vec<Scheduled> = config.telemetry.sources.iter().map(source).collect();
-    let routes: Vec<_> = sources.iter().map(|source| Arc::clone(&source.route)).collect();
-    let spool = Spool::open(&config.spool, &routes).map_err(|error| failure(Code::Spool, error.to_string()))?;
+    let sources = Scheduled::all(&config);
+    let spool = Spool::open(&config.spool, &agent::routes(&sources))
+        .map_err(|error| failure(Code::Spool, error.to_string()))?;
     let mut manager = Manager::from_environment();
     // Not when the broker answers: what waits for us waits for samples to be safe, and a broker may be away for days.
     manager.ready();
-    match agent::run(config, sources, spool, &stop, manager, |now| logs.tick(now)) {
+    // What came through a pipe cannot be read again.
+    let mut edits = path.is_file().then(|| Edits::new(&path, content, config.clone(), Instant::now()));
+    let housekeeping = |now| {
+        let edit = edits.as_mut().and_then(|edits| edits.look(now));
+        if let Some(Edit::Apply(config)) = &edit
+            && let Some(trouble) = logs.change(&config.logging)
+        {
+            warn!("no log files for now; the log goes to the console: {trouble}");
+        }
+        let next = logs.tick(now);
+        (edits.as_ref().map_or(next, |edits| edits.next().min(next)), edit)
+    };
+    match agent::run(config, sources, spool, &stop, manager, housekeeping) {
         Outcome::Stopped => Ok(()),
         Outcome::GaveUp(reason) => Err(failure(Code::GaveUp, format!("gave up: {reason}"))),
         Outcome::Refused(reason) => Err(failure(Code::Refused, reason)),

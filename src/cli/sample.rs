@@ -17,7 +17,7 @@ use std::time::Duration;
 /// # Errors
 /// A bad configuration, an unknown source, or a source that gives nothing; the others are printed all the same.
 pub fn run(config: Option<&Path>, names: &[String]) -> Result<(), Failure> {
-    let config = super::load(config)?;
+    let config = super::load(config)?.config;
     let unknown: Vec<&str> = names.iter().map(String::as_str).filter(|name| find(&config, name).is_none()).collect();
     if !unknown.is_empty() {
         let known: Vec<&str> = config.telemetry.sources.iter().map(|source| source.name.as_str()).collect();

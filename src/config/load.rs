@@ -43,15 +43,6 @@ pub(super) fn locate_among(flag: Option<&Path>, places: Vec<PathBuf>) -> Result<
     }
 }
 
-/// Reads the configuration in the file `path`.
-///
-/// # Errors
-///
-/// Everything that is wrong with it.
-pub fn load(path: &Path) -> Result<Config, Problems> {
-    inspect(path).outcome
-}
-
 /// Reads a configuration from text; `file_name` is for the problems only.
 ///
 /// # Errors
@@ -83,11 +74,34 @@ impl Inspection {
     }
 }
 
-/// Reads the file `path` like [`load`], and tells which files and folders it names.
+/// Reads the configuration in the file `path`, and tells which files and folders it names.
 #[must_use]
 pub fn inspect(path: &Path) -> Inspection {
-    match contents(path) {
-        Ok(text) => inspect_text(&text, path, &Host::this()),
+    match bytes(path) {
+        Ok(bytes) => inspect_bytes(&bytes, path),
+        Err(error) => {
+            let message = format!("cannot be read: {error}");
+            Inspection::failed(path, Problem { line: None, key: String::new(), message })
+        }
+    }
+}
+
+/// What is in the file `path`, for [`inspect_bytes`]; no more than a little beyond what a configuration may have.
+///
+/// # Errors
+///
+/// The system's.
+pub fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(SIZE_MAX + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Like [`inspect`], of what [`bytes`] gave.
+#[must_use]
+pub fn inspect_bytes(bytes: &[u8], path: &Path) -> Inspection {
+    match text(bytes) {
+        Ok(text) => inspect_text(text, path, &Host::this()),
         Err(problem) => Inspection::failed(path, problem),
     }
 }
@@ -102,27 +116,17 @@ pub(super) fn inspect_text(text: &str, file_name: &Path, host: &Host) -> Inspect
     }
 }
 
-fn contents(path: &Path) -> Result<String, Problem> {
+fn text(bytes: &[u8]) -> Result<&str, Problem> {
     let problem = |line, message| Problem { line, key: String::new(), message };
-    let bytes = bytes(path).map_err(|error| problem(None, format!("cannot be read: {error}")))?;
     if bytes.len() as u64 > SIZE_MAX {
         return Err(problem(None, format!("is too large for a configuration; allowed are {SIZE_MAX} bytes")));
     }
     // Windows' editors put a byte order mark before the text.
-    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Ok(text.to_owned()),
-        Err(error) => {
-            let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-            let line = good.matches('\n').count() + 1;
-            let column = good.chars().rev().take_while(|character| *character != '\n').count() + 1;
-            Err(problem(Some(line), format!("column {column}: not UTF-8; save the file in that encoding")))
-        }
-    }
-}
-
-fn bytes(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(SIZE_MAX + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    std::str::from_utf8(bytes).map_err(|error| {
+        let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+        let line = good.matches('\n').count() + 1;
+        let column = good.chars().rev().take_while(|character| *character != '\n').count() + 1;
+        problem(Some(line), format!("column {column}: not UTF-8; save the file in that encoding"))
+    })
 }

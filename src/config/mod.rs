@@ -1,6 +1,6 @@
 //! The configuration: what the YAML file may say, and what holds where it says nothing.
 //!
-//! The structs are the effective configuration: every value is present, checked and in its own unit. [`load()`] reads a
+//! The structs are the effective configuration: every value is present, checked and in its own unit. [`inspect()`] reads a
 //! file into them and tells all that is wrong with it at once; [`Config::to_yaml`] writes them back. Nothing outside this
 //! module knows which crates read and write the YAML.
 
@@ -20,7 +20,7 @@ mod write;
 mod tests;
 
 pub use address::{AWS_IOT_PAYLOAD_MAX, Address, Scheme};
-pub use load::{Inspection, NotFound, inspect, keys, load, locate, parse};
+pub use load::{Inspection, NotFound, bytes, inspect, inspect_bytes, keys, locate, parse};
 pub use problem::{Problem, Problems};
 pub use section::{NamedFile, Role};
 

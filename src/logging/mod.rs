@@ -39,8 +39,8 @@ pub enum Error {
 
 /// The running log. Dropping it ends the logging.
 pub struct Logs {
-    outputs: Arc<Outputs>,
-    _logger: LoggerHandle,
+    outputs: Shared,
+    logger: LoggerHandle,
 }
 
 impl Logs {
@@ -50,20 +50,29 @@ impl Logs {
     /// # Errors
     /// [`Error::Logger`] when this process logs already.
     pub fn start(config: &Logging) -> Result<(Logs, Option<Error>), Error> {
-        let (files, trouble) = files(config);
-        let directory = config.directory.display().to_string();
-        let trouble = trouble.map(|source| Error::Folder { directory, source });
-        let outputs = Arc::new(Outputs { files, console: Mutex::new(Console::new()), console_level: config.console });
+        let (outputs, trouble) = outputs(config);
+        let outputs = Arc::new(Mutex::new(Arc::new(outputs)));
         let logger = Logger::with(specification(config))
             .log_to_writer(Box::new(Writer(Arc::clone(&outputs))))
             .error_channel(flexi_logger::ErrorChannel::DevNull)
             .start()?;
-        Ok((Logs { outputs, _logger: logger }, trouble))
+        Ok((Logs { outputs, logger }, trouble))
+    }
+
+    /// Goes on by another configuration; what is wrong with its files.
+    ///
+    /// The C library begins its trace with the process or never: there `paho` does not bring it later.
+    pub fn change(&self, config: &Logging) -> Option<Error> {
+        let (outputs, trouble) = outputs(config);
+        *lock(&self.outputs) = Arc::new(outputs);
+        self.logger.set_new_spec(specification(config));
+        trouble
     }
 
     /// Rotates what is due and prunes what is too much; when to call it next.
     pub fn tick(&self, now: Instant) -> Instant {
-        let next = self.outputs.files.iter().map(|output| lock(&output.file).tick(now)).min();
+        let outputs = Arc::clone(&lock(&self.outputs));
+        let next = outputs.files.iter().map(|output| lock(&output.file).tick(now)).min();
         next.unwrap_or(now + CHECK).min(now + CHECK)
     }
 }
@@ -92,6 +101,17 @@ struct Outputs {
     console_level: LevelFilter,
 }
 
+/// The present outputs: another configuration puts others in their place.
+type Shared = Arc<Mutex<Arc<Outputs>>>;
+
+/// The outputs that the configuration asks for, and what kept the first of their files from beginning.
+fn outputs(config: &Logging) -> (Outputs, Option<Error>) {
+    let (files, trouble) = files(config);
+    let directory = config.directory.display().to_string();
+    let trouble = trouble.map(|source| Error::Folder { directory, source });
+    (Outputs { files, console: Mutex::new(Console::new()), console_level: config.console }, trouble)
+}
+
 /// The files that the configuration asks for, and what kept the first of them from beginning.
 fn files(config: &Logging) -> (Vec<FileOutput>, Option<io::Error>) {
     let (mut files, mut trouble) = (Vec::new(), None);
@@ -118,11 +138,12 @@ fn files(config: &Logging) -> (Vec<FileOutput>, Option<io::Error>) {
 }
 
 /// What flexi_logger writes to.
-struct Writer(Arc<Outputs>);
+struct Writer(Shared);
 
 impl LogWriter for Writer {
     fn write(&self, now: &mut DeferredNow, record: &Record<'_>) -> io::Result<()> {
-        let Outputs { files, console, console_level } = &*self.0;
+        let outputs = Arc::clone(&lock(&self.0));
+        let Outputs { files, console, console_level } = &*outputs;
         let line = line::render(*now.now(), record);
         for output in files.iter().filter(|output| record.level() <= output.level && (output.belongs)(record.target()))
         {

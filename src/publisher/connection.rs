@@ -2,7 +2,7 @@
 
 use super::End;
 use super::backoff::{Backoff, Next};
-use super::link::{Connected, Event, Link, Lost, NotPublished, Publish, Ring, session_name};
+use super::link::{Connected, Event, Link, Lost, NotPublished, Publish, Ring, Terms, session_name};
 use super::members::{Members, Turn};
 use super::news::Reach;
 use super::session::Session;
@@ -66,24 +66,30 @@ impl Connection {
     /// A connection whose first attempt is due at once, and the channel that the library rings on. `boot_id` names the
     /// present boot.
     pub fn new(config: &Config, spool: &Spool, will: Option<Outgoing>, boot_id: u32) -> (Self, Receiver<Ring>) {
-        let client_id = client_id(config, spool.stream());
-        let name = |address| session_name(&config.broker, &client_id, address);
-        let sessions: Vec<u32> = config.broker.addresses.iter().map(name).collect();
-        let session = session(config, &sessions, spool, boot_id);
-        let window = config.delivery.window;
-        let (link, rings) = Link::new(config.broker.clone(), client_id, window, will, session);
-        let first = first(&link, &sessions);
+        let (sessions, terms) = terms(config, spool, will, boot_id);
+        let (link, rings) = Link::new(terms);
+        (Self::over(link, sessions, config), rings)
+    }
+
+    /// Gives the present connection up and begins anew by another configuration, on the same channel.
+    pub fn change(&mut self, config: &Config, spool: &Spool, will: Option<Outgoing>, boot_id: u32) {
+        self.end_session();
+        let (sessions, terms) = terms(config, spool, will, boot_id);
+        *self = Self::over(self.link.successor(terms), sessions, config);
+    }
+
+    fn over(link: Link, sessions: Vec<u32>, config: &Config) -> Self {
         if !config.broker.tls.verify && config.broker.addresses.iter().any(|address| address.scheme.is_tls()) {
             warn!("broker.tls.verify is false: whoever answers is taken for the broker, and gets what is meant for it");
         }
         let renewal = config.broker.azure_iot_hub.as_ref();
-        let connection = Self {
-            members: Members::new(config.broker.addresses.clone(), first),
+        Self {
+            members: Members::new(config.broker.addresses.clone(), first(&link, &sessions)),
             sessions,
             link,
             state: State::waiting(Duration::ZERO),
             backoff: Backoff::new(config.retry.clone()),
-            window,
+            window: config.delivery.window,
             protocol: config.broker.protocol,
             keep_alive: config.broker.keep_alive,
             connect_timeout: config.broker.connect_timeout,
@@ -95,8 +101,7 @@ impl Connection {
             last_loss: None,
             reasons: BTreeSet::new(),
             unproved: Burst::default(),
-        };
-        (connection, rings)
+        }
     }
 
     /// How many publishes may be in flight; `None`: not connected.
@@ -325,6 +330,18 @@ impl Connection {
         matches!(self.state, State::Connected { stay: Stay::Over, .. })
     }
 
+    /// Whether an attempt to connect is under way, or a connection is being ended for another one: neither takes long.
+    pub fn is_between(&self) -> bool {
+        matches!(self.state, State::Connecting { .. } | State::Reconnecting { .. })
+    }
+
+    /// Plans to replace the connection, if there is one.
+    pub fn leave(&mut self) {
+        if let State::Connected { stay, .. } = &mut self.state {
+            *stay = Stay::Over;
+        }
+    }
+
     /// Ends the connection in order, for another one that follows at once. Nothing must be in flight.
     pub fn reconnect(&mut self, now: Instant) {
         self.state = State::Reconnecting { deadline: now + GOODBYE };
@@ -353,6 +370,15 @@ impl Connection {
 /// The name of our session at the broker.
 fn client_id(config: &Config, stream: StreamId) -> String {
     config.broker.client_id.replace("{stream}", &stream.to_string())
+}
+
+/// The names of our sessions at the brokers, and what all connections have in common.
+fn terms(config: &Config, spool: &Spool, will: Option<Outgoing>, boot_id: u32) -> (Vec<u32>, Terms) {
+    let client_id = client_id(config, spool.stream());
+    let name = |address| session_name(&config.broker, &client_id, address);
+    let sessions: Vec<u32> = config.broker.addresses.iter().map(name).collect();
+    let session = session(config, &sessions, spool, boot_id);
+    (sessions, Terms { broker: config.broker.clone(), client_id, window: config.delivery.window, will, session })
 }
 
 /// The member that a round begins with: the first one, unless messages are in flight at another one at QoS 2. Only there

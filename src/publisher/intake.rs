@@ -7,6 +7,7 @@ use crate::spool::Spool;
 use crate::status::Counters;
 use crossbeam_channel::{Receiver, never};
 use log::{debug, info, log};
+use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::time::Instant;
 
@@ -17,6 +18,8 @@ const BATCH: usize = 1024;
 #[derive(Debug)]
 pub struct Intake {
     samples: Receiver<Sample>,
+    /// The channels that take the place of `samples`, each once the one before is closed and empty.
+    next: VecDeque<Receiver<Sample>>,
     nothing: Receiver<Sample>,
     /// Taken from the channel, not yet in the spool.
     waiting: Vec<Sample>,
@@ -29,7 +32,19 @@ pub struct Intake {
 impl Intake {
     pub fn new(samples: Receiver<Sample>, capacity: usize) -> Self {
         let disk = Access::new("write the spool");
-        Self { samples, nothing: never(), waiting: Vec::new(), capacity, disk, full: Burst::default() }
+        let (next, waiting) = (VecDeque::new(), Vec::new());
+        Self { samples, next, nothing: never(), waiting, capacity, disk, full: Burst::default() }
+    }
+
+    /// Goes on with another channel once the present one is closed and empty. `capacity` is that of the other one.
+    pub fn follow(&mut self, samples: Receiver<Sample>, capacity: usize) {
+        self.next.push_back(samples);
+        self.capacity = capacity;
+    }
+
+    /// Notes that the present channel is closed and empty; whether there is another one.
+    pub fn turn_to_next(&mut self) -> bool {
+        self.next.pop_front().map(|samples| self.samples = samples).is_some()
     }
 
     /// What to wait on: the channel, or nothing while the disk fails and no more can be held.
@@ -101,7 +116,7 @@ impl Intake {
         in_flight: Option<RangeInclusive<Seq>>,
         counters: &Counters,
     ) -> Result<(), String> {
-        self.waiting.extend(self.samples.try_iter());
+        self.waiting.extend(self.samples.try_iter().chain(self.next.iter().flat_map(Receiver::try_iter)));
         // What is dropped to make room is not sent any more: nothing is sent but what is in flight.
         self.append(spool, in_flight, counters);
         let committed = self.commit(spool, counters);

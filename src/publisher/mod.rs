@@ -8,6 +8,7 @@
 
 mod backoff;
 mod bypass;
+mod change;
 mod connection;
 mod disk;
 mod intake;
@@ -33,6 +34,7 @@ use crate::pulse::Pulse;
 use crate::spool::Spool;
 use crate::status::{self, Counters};
 use bypass::Bypass;
+use change::Pending;
 use connection::Connection;
 use crossbeam_channel::{Receiver, RecvError, Sender, select};
 use disk::Access;
@@ -42,7 +44,6 @@ use log::{debug, warn};
 use news::Announcer;
 use rate::Rate;
 use refusals::Caution;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use times::Times;
@@ -54,6 +55,8 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// How long the library may take to tell why there is no connection any more, after it has let a publish fail: a
 /// callback in another thread, on a slow machine.
 const LAST_WORDS: Duration = Duration::from_millis(200);
+
+pub use change::{Change, Order};
 
 /// How the publisher ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,12 +90,16 @@ pub struct Publisher {
     caution: Caution,
     status_refusals: Burst,
     config: Config,
+    /// The configuration to go on by, once the connection allows it.
+    change: Option<Pending>,
+    /// What the status says of the configuration's file.
+    file: status::File,
     times: Times,
     counters: Arc<Counters>,
     /// When the agent started, for the status message.
     started: Stamp,
     next_status: Option<Instant>,
-    stop: Receiver<Infallible>,
+    orders: Receiver<Order>,
     gives_up: Sender<()>,
     news: Option<Sender<String>>,
     announcer: Announcer,
@@ -104,8 +111,8 @@ pub struct Publisher {
 pub struct Channels {
     /// From the sampler; closed when it has ended.
     pub samples: Receiver<Sample>,
-    /// Closed as the order to stop.
-    pub stop: Receiver<Infallible>,
+    /// From the main thread; closed as the order to stop.
+    pub orders: Receiver<Order>,
     /// Told once when the publisher cannot go on and waits for the order to stop. Must have room for one.
     pub gives_up: Sender<()>,
     /// Told how the agent fares, in one line. What it has no room for is told later. `None`: nobody wants to know.
@@ -122,7 +129,7 @@ impl Publisher {
         let (connection, rings) = Connection::new(&config, &spool, will, clock.boot_id());
         Self {
             intake: Intake::new(channels.samples, config.channel.capacity),
-            stop: channels.stop,
+            orders: channels.orders,
             gives_up: channels.gives_up,
             news: channels.news,
             announcer: Announcer::default(),
@@ -144,6 +151,8 @@ impl Publisher {
             started,
             next_status: None,
             end: End::Stopped,
+            change: None,
+            file: status::File { applied: started, problem: None },
             spool,
             config,
         }
@@ -157,9 +166,13 @@ impl Publisher {
             let timeout = self.next_deadline().map_or(IDLE, |at| at.saturating_duration_since(Instant::now()));
             self.pulse.rests_until(Instant::now() + timeout);
             select! {
-                recv(self.stop) -> _ => break,
+                recv(self.orders) -> order => match order {
+                    Ok(order) => self.obey(order),
+                    Err(RecvError) => break,
+                },
                 recv(self.intake.samples()) -> sample => match sample {
                     Ok(sample) => self.intake.push(sample),
+                    Err(RecvError) if self.intake.turn_to_next() => {}
                     Err(RecvError) => break,
                 },
                 recv(self.rings) -> ring => self.answer(ring.into_iter()),
@@ -167,6 +180,7 @@ impl Publisher {
             }
             self.pulse.works(Instant::now());
             self.answer_waiting();
+            self.change_over();
             self.spool_waiting();
             self.check_deadlines(Instant::now());
             self.trim();
@@ -206,6 +220,7 @@ impl Publisher {
             // Not when it has passed: it may be that nothing is to be set aside any more.
             self.aside.retry_at().filter(|at| *at > Instant::now()),
             self.journal.retry_at(),
+            self.change_due(),
             self.announcer.due(),
         ]
         .into_iter()
@@ -337,7 +352,12 @@ impl Publisher {
     /// Replaces a connection whose time is over, once everything that was published over it is acknowledged: nothing
     /// has to be published again. How long that may take is `ack_timeout`'s to say.
     fn reconnect_as_planned(&mut self) {
-        if self.connection.is_leaving() && self.in_flight() == 0 && self.connection.awaited_status().is_none() {
+        let is_over = |publisher: &Self| {
+            publisher.connection.is_leaving()
+                && publisher.in_flight() == 0
+                && publisher.connection.awaited_status().is_none()
+        };
+        if is_over(self) && !self.part() {
             self.next_status = None;
             self.connection.reconnect(Instant::now());
         }
@@ -358,7 +378,8 @@ impl Publisher {
         if !self.intake.is_failing() {
             self.intake.give_back(self.bypass.give_back());
         }
-        if let Some(end) = end {
+        // With another configuration it may do better.
+        if let Some(end) = end.filter(|_| self.change.is_none()) {
             self.end = end;
             // The agent may be stopping already, and not listen any more.
             let _ = self.gives_up.try_send(());
@@ -390,7 +411,7 @@ impl Publisher {
         if self.connection.awaited_status().is_some() || self.connection.is_leaving() {
             return;
         }
-        let status = status::online(&self.config, self.started, self.spool.backlog(), &self.counters);
+        let status = status::online(&self.config, self.started, &self.file, self.spool.backlog(), &self.counters);
         match status.map(|status| self.connection.publish(Publish::Status, status)) {
             None | Some(Ok(())) => {}
             Some(Err(NotPublished::TooLarge(reason))) => self.status_refused(&reason),

@@ -44,6 +44,16 @@ impl Times {
         Self { clock, boots, next_look: Instant::now(), disk: Access::new("note when this boot began") }
     }
 
+    /// Names the present boot.
+    pub fn boot_id(&self) -> u32 {
+        self.clock.boot_id()
+    }
+
+    /// The present moment.
+    pub fn now(&self) -> Stamp {
+        self.clock.now()
+    }
+
     /// When [`Times::look`] has something to do; `None`: nothing any more. A machine whose clock nothing ever sets is not
     /// woken more often than this for it.
     pub fn deadline(&self) -> Option<Instant> {

@@ -52,6 +52,11 @@ impl Window {
         }
     }
 
+    /// Holds at most this many messages from now on, at least one. Those beyond stay until they are acknowledged.
+    pub fn set_capacity(&mut self, capacity: usize) {
+        self.capacity = capacity.max(1);
+    }
+
     /// Whether another message is to be pushed.
     pub fn has_room(&self) -> bool {
         self.messages.len() < self.capacity

@@ -132,8 +132,7 @@ impl Spool {
         // A process that was killed may have left names that the system holds and the medium does not.
         segment::sync_directory(&directory).map_err(fail("flush the folder"))?;
         let recovered = Journal::read(&directory).map_err(fail("read the journal"))?;
-        let page = sector::PAGE as u64;
-        let segment_size = (config.max_size / SEGMENTS / page * page).clamp(64 * 1024, SEGMENT);
+        let segment_size = segment_size(config.max_size);
 
         let stream = newest_stream(&directory, &segments)
             .or(recovered.as_ref().map(|recovered| recovered.stream))
@@ -178,6 +177,18 @@ impl Spool {
             spool.writer.next()
         );
         Ok(spool)
+    }
+
+    /// Goes on by another configuration, from the next segment on. Its folder has to be the same.
+    ///
+    /// `routes` are the configured ones.
+    pub fn change(&mut self, config: &config::Spool, routes: &[Arc<Route>]) {
+        debug_assert_eq!(self.directory, config.directory, "a spool does not move");
+        routes.iter().for_each(|route| self.writer.learn(route));
+        self.segment_size = segment_size(config.max_size);
+        self.max_size = config.max_size;
+        self.when_full = config.when_full;
+        self.sync = config.sync;
     }
 
     /// The name of this spool's stream.
@@ -334,6 +345,12 @@ impl Spool {
     pub fn set_aside(&self, message: &Message, reason: &str) -> io::Result<PathBuf> {
         rejected::set_aside(&self.directory, message, reason)
     }
+}
+
+/// Bytes of a segment's file in a spool of this size.
+fn segment_size(max_size: u64) -> u64 {
+    let page = sector::PAGE as u64;
+    (max_size / SEGMENTS / page * page).clamp(64 * 1024, SEGMENT)
 }
 
 fn lock(directory: &Path) -> Result<File, OpenError> {

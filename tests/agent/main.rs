@@ -8,6 +8,7 @@ mod clock;
 mod clusters;
 mod delivery;
 mod disk;
+mod edits;
 mod exit_codes;
 mod failover;
 mod faults;

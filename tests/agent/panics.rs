@@ -2,7 +2,7 @@
 
 use crate::support::{Broker, Subscriber};
 use packhorse::agent::{self, Outcome};
-use packhorse::config;
+use packhorse::config::{self, SourceKind};
 use packhorse::message::{Format, Qos, Route};
 use packhorse::sampler::Scheduled;
 use packhorse::source::{Data, Error, Source};
@@ -34,7 +34,12 @@ fn scheduled(left: u32) -> Scheduled {
         format: Format::Json,
         expiry: None,
     };
-    Scheduled { source: Box::new(Defective { left }), route: Arc::new(route), interval: Duration::from_millis(1) }
+    Scheduled {
+        source: Box::new(Defective { left }),
+        route: Arc::new(route),
+        interval: Duration::from_millis(1),
+        kind: SourceKind::System,
+    }
 }
 
 #[test]
@@ -48,7 +53,7 @@ fn a_panic_in_the_sampler_stops_the_publisher_in_order() {
     let (_tell, stop) = crossbeam_channel::bounded(1);
 
     let outcome = agent::run(config.clone(), vec![scheduled(50)], spool, &stop, Manager::default(), |now| {
-        now + Duration::from_secs(1)
+        (now + Duration::from_secs(1), None)
     });
 
     assert_eq!(outcome, Outcome::Panicked("sampler"));

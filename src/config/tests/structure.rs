@@ -104,7 +104,7 @@ fn a_byte_order_mark_and_windows_line_ends_do_no_harm() {
     let path = folder.path().join("windows.yaml");
     std::fs::write(&path, format!("\u{FEFF}{}", SHIPPED.replace('\n', "\r\n"))).unwrap();
 
-    let config = super::super::load(&path).unwrap();
+    let config = super::super::inspect(&path).outcome.unwrap();
 
     assert_eq!(config.broker.addresses[0].to_string(), "mqtt://localhost:1883");
 }

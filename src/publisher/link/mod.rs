@@ -93,18 +93,38 @@ pub struct Link {
     deliveries: HashMap<Publish, Pending<DeliveryToken>>,
 }
 
+/// What all connections of a link have in common.
+pub struct Terms {
+    pub broker: Broker,
+    pub client_id: String,
+    /// Publishes that the library may hold at a time.
+    pub window: u16,
+    /// What the broker publishes for us when it loses us.
+    pub will: Option<Outgoing>,
+    /// Where messages are published at QoS 2: what the broker keeps for us from connection to connection.
+    pub session: Option<Session>,
+}
+
 impl Link {
     /// A link without a connection, and the channel that its rings come on.
-    pub fn new(
-        broker: Broker,
-        client_id: String,
-        window: u16,
-        will: Option<Outgoing>,
-        session: Option<Session>,
-    ) -> (Link, Receiver<Ring>) {
+    pub fn new(terms: Terms) -> (Link, Receiver<Ring>) {
         // As many rings as there are publishes in flight: the window bounds it.
         let (rings, receiver) = unbounded();
-        let link = Link {
+        (Self::unconnected(terms, rings), receiver)
+    }
+
+    /// Gives the present connection up for good. The link that follows has other terms, and rings on the same channel.
+    pub fn successor(&mut self, terms: Terms) -> Link {
+        self.close();
+        let mut link = Self::unconnected(terms, self.rings.clone());
+        link.connection = self.connection;
+        link.keeper = self.keeper.take();
+        link
+    }
+
+    fn unconnected(terms: Terms, rings: Sender<Ring>) -> Link {
+        let Terms { broker, client_id, window, will, session } = terms;
+        Link {
             address: broker.addresses[0].clone(),
             broker,
             client_id,
@@ -121,8 +141,7 @@ impl Link {
             connecting: None,
             disconnecting: None,
             deliveries: HashMap::new(),
-        };
-        (link, receiver)
+        }
     }
 
     /// Begins to connect to one of the brokers; a ring tells the end of it. `render` gives what a message is published

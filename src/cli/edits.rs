@@ -1,0 +1,264 @@
+//! Notices edits of the configuration file while the agent runs, and judges them.
+//!
+//! Guarantees that only what `packhorse check` finds no problem in is applied, and nothing that an editor is still
+//! writing. It goes by the file's content alone: its time is worth nothing where no clock is set.
+
+use super::check;
+use crate::agent::Edit;
+use crate::config::{self, Config, Problem, Problems, Role};
+use log::{error, info};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How often the file is read.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// For how long a file has to be as it is: an editor may write it in pieces.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// The configuration file, and what of it is applied.
+#[derive(Debug)]
+pub struct Edits {
+    path: PathBuf,
+    applied: Config,
+    /// The file's content that `applied` stands for.
+    content: Vec<u8>,
+    /// Another content that was there at the last look.
+    seen: Option<Result<Vec<u8>, String>>,
+    /// What was last said to be wrong with the file.
+    said: Option<Problems>,
+    next: Instant,
+}
+
+impl Edits {
+    /// `applied` is what the `content` of the file `path` says.
+    pub fn new(path: &Path, content: Vec<u8>, applied: Config, now: Instant) -> Self {
+        Self { path: path.to_owned(), applied, content, seen: None, said: None, next: now + LOOK }
+    }
+
+    /// When to look next.
+    pub fn next(&self) -> Instant {
+        self.next
+    }
+
+    /// Looks whether the file was edited, when that is due; what follows from it.
+    pub fn look(&mut self, now: Instant) -> Option<Edit> {
+        if now < self.next {
+            return None;
+        }
+        self.next = now + LOOK;
+        let present = read(&self.path).map_err(|error| error.to_string());
+        if present.as_ref() == Ok(&self.content) {
+            self.seen = None;
+            return self.say(None);
+        }
+        if self.seen.as_ref() != Some(&present) {
+            self.seen = Some(present);
+            self.next = now + SETTLED;
+            return None;
+        }
+        match self.judge(present.as_deref()) {
+            Err(problems) => self.say(Some(problems)),
+            Ok(config) => {
+                self.content = present.unwrap_or_default();
+                self.seen = None;
+                if config == self.applied {
+                    info!("configuration file edited; nothing in it changes what the agent does");
+                    return self.say(None);
+                }
+                info!("configuration file edited");
+                self.said = None;
+                self.applied = config.clone();
+                Some(Edit::Apply(Box::new(config)))
+            }
+        }
+    }
+
+    /// What the file says by now, where that can be applied.
+    fn judge(&self, present: Result<&[u8], &String>) -> Result<Config, Problems> {
+        let refuse = |problem| Problems::none_of(&self.path, vec![problem]);
+        let content = match present {
+            Ok(content) => content,
+            Err(error) => {
+                let message = format!("cannot be read: {error}");
+                refuse(Problem { line: None, key: String::new(), message })?;
+                &[]
+            }
+        };
+        let inspection = config::inspect_bytes(content, &self.path);
+        let config = inspection.outcome?;
+        if config == self.applied {
+            return Ok(config);
+        }
+        let mut problems = check::findings(&inspection.files).problems;
+        if config.spool.directory != self.applied.spool.directory {
+            let named = inspection.files.iter().find(|file| file.role == Role::SpoolDirectory);
+            problems.push(Problem {
+                line: named.map(|file| file.line),
+                key: "spool.directory".to_owned(),
+                message: format!(
+                    "cannot be another folder while messages are in `{}`; stop the agent, move the folder, start the \
+                     agent",
+                    self.applied.spool.directory.display()
+                ),
+            });
+        }
+        Problems::none_of(&self.path, problems).map(|()| config)
+    }
+
+    /// Says what is wrong with the file, or that nothing is any more, once.
+    fn say(&mut self, problems: Option<Problems>) -> Option<Edit> {
+        if problems == self.said {
+            return None;
+        }
+        let summary = problems.as_ref().map(|problems| {
+            let mut lines = problems.iter().map(|problem| format!("{}:{problem}", self.path.display()));
+            let first = lines.next().unwrap_or_default();
+            let more = lines.count();
+            let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+            format!("configuration not applied: {first}{more}")
+        });
+        match &problems {
+            Some(problems) => {
+                for problem in problems {
+                    error!("configuration not applied, the former one stays: {}:{problem}", self.path.display());
+                }
+            }
+            None => info!("configuration file is as applied again"),
+        }
+        self.said = problems;
+        Some(Edit::Problem(summary))
+    }
+}
+
+/// The content of the file. A pipe would make us wait.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    if !path.metadata()?.is_file() {
+        return Err(io::Error::other("is no ordinary file"));
+    }
+    config::bytes(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use tempfile::TempDir;
+
+    /// A file with a configuration, and what watches it.
+    struct Watched {
+        folder: TempDir,
+        edits: Edits,
+        now: Instant,
+    }
+
+    impl Watched {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let (path, now) = (folder.path().join("config.yaml"), Instant::now());
+            let content = text(&folder, "10s");
+            fs::write(&path, &content).unwrap();
+            let applied = config::inspect(&path).outcome.unwrap();
+            Self { edits: Edits::new(&path, content.into(), applied, now), folder, now }
+        }
+
+        fn write(&self, content: &str) {
+            fs::write(&self.edits.path, content).unwrap();
+        }
+
+        /// Looks each time it wants to for this long; what followed.
+        fn wait(&mut self, time: Duration) -> Vec<Edit> {
+            let end = self.now + time;
+            let mut followed = Vec::new();
+            while self.edits.next() <= end {
+                self.now = self.edits.next();
+                followed.extend(self.edits.look(self.now));
+            }
+            self.now = end;
+            followed
+        }
+    }
+
+    fn text(folder: &TempDir, interval: &str) -> String {
+        let path = folder.path().display();
+        format!(
+            "broker: {{url: \"mqtt://localhost\"}}\ntelemetry: {{interval: {interval}}}\nspool: {{directory: {path}}}\n\
+             logging: {{directory: {path}}}\n"
+        )
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_file_that_stays_is_no_edit() {
+        let mut watched = Watched::new();
+
+        assert!(watched.wait(60 * SECOND).is_empty());
+    }
+
+    #[test]
+    fn an_edit_is_applied_once_within_a_few_seconds() {
+        let mut watched = Watched::new();
+
+        watched.write(&text(&watched.folder, "20s"));
+        let followed = watched.wait(LOOK + SETTLED);
+
+        let [Edit::Apply(config)] = &followed[..] else { panic!("{followed:?}") };
+        assert_eq!(config.telemetry.interval, 20 * SECOND);
+        assert!(watched.wait(60 * SECOND).is_empty());
+    }
+
+    #[test]
+    fn a_file_that_is_being_written_is_left_alone() {
+        let mut watched = Watched::new();
+
+        // Whatever is there so far could be a configuration.
+        for pieces in 1..10 {
+            watched.write(&format!("{}# {}", text(&watched.folder, "20s"), "x".repeat(pieces)));
+            assert!(watched.wait(SETTLED / 2).is_empty());
+        }
+
+        assert_eq!(watched.wait(LOOK + SETTLED).len(), 1);
+    }
+
+    #[test]
+    fn a_comment_changes_nothing() {
+        let mut watched = Watched::new();
+
+        watched.write(&format!("{}# A comment.\n", text(&watched.folder, "10s")));
+
+        assert!(watched.wait(60 * SECOND).is_empty());
+    }
+
+    #[test]
+    fn a_bad_edit_is_told_once_and_so_is_its_end() {
+        let mut watched = Watched::new();
+
+        watched.write(&text(&watched.folder, "never"));
+        let told = watched.wait(60 * SECOND);
+        watched.write(&text(&watched.folder, "10s"));
+        let ended = watched.wait(60 * SECOND);
+
+        let [Edit::Problem(Some(problem))] = &told[..] else { panic!("{told:?}") };
+        assert!(
+            problem.starts_with("configuration not applied: ") && problem.contains("telemetry.interval"),
+            "{problem}"
+        );
+        assert!(matches!(ended[..], [Edit::Problem(None)]), "{ended:?}");
+    }
+
+    #[test]
+    fn a_file_that_has_gone_is_a_problem_until_it_is_back() {
+        let mut watched = Watched::new();
+
+        fs::remove_file(&watched.edits.path).unwrap();
+        let gone = watched.wait(60 * SECOND);
+        watched.write(&text(&watched.folder, "20s"));
+        let back = watched.wait(60 * SECOND);
+
+        let [Edit::Problem(Some(problem))] = &gone[..] else { panic!("{gone:?}") };
+        assert!(problem.contains("cannot be read: No such file"), "{problem}");
+        assert!(matches!(back[..], [Edit::Apply(_)]), "{back:?}");
+    }
+}

@@ -1,0 +1,284 @@
+//! The configuration file is edited while the agent runs: what is good is applied, what is not is reported, and nothing
+//! is lost by either.
+
+use crate::support::{
+    Agent, Broker, Gateway, Judgement, Manager, PacketKind, Proxy, Settings, Subscriber, count, log_files, scale,
+    seeded, wait_until,
+};
+use std::fs;
+use std::time::Duration;
+
+/// A back-off that a test would notice.
+const SLOW: &str = "{initial_delay: 1h, factor: 1, max_delay: 1h, at_max: hold}";
+
+/// Waits until the agent has applied this many edits.
+fn wait_for_changes(agent: &Agent, count: usize) {
+    wait_until(&format!("{count} edits are applied"), || {
+        agent.output().matches("configuration changed").count() >= count
+    });
+}
+
+fn connects(agent: &Agent) -> usize {
+    agent.output().matches("connected to ").count()
+}
+
+#[test]
+fn another_source_and_interval_are_sampled_over_the_same_connection() {
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+    let gateway = Gateway::new(&broker.url(), &Settings::default());
+    let agent = gateway.start();
+    subscriber.wait_for_count(50);
+
+    gateway.edit("seed: 7}]", "seed: 7}, {name: rain, type: simulated, interval: 10ms}]");
+    wait_for_changes(&agent, 1);
+    subscriber.wait_until("the new source's messages arrive", |arrivals| {
+        arrivals.iter().filter(|arrival| arrival.topic.ends_with("/rain")).count() > 50
+    });
+    gateway.edit("interval: 5ms", "interval: 1h");
+    wait_for_changes(&agent, 2);
+    let wind = || subscriber.arrivals().iter().filter(|arrival| arrival.topic.ends_with("/wind")).count();
+    // A source on another grid begins with a sample.
+    let (before, rain) = (wind(), subscriber.arrivals().len() - wind());
+    subscriber.wait_until("the other source goes on", |arrivals| arrivals.len() > before + rain + 50);
+    let after = wind();
+
+    assert!(after <= before + 100, "{before} messages of the wind, then {after}");
+    assert_eq!(connects(&agent), 1, "{}", agent.output());
+    assert_eq!(agent.stop().code(), Some(0));
+    let judgement = Judgement::of_the_rest(&gateway, &subscriber);
+    judgement.assert_no_duplicates();
+}
+
+/// Edits what needs another connection, over and over, while messages are in flight.
+fn edits_amid_messages(qos: u8) {
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+    let gateway = Gateway::new(&broker.url(), &Settings { qos, interval: "1ms", ..Settings::default() });
+    let agent = gateway.start();
+    let mut random = seeded();
+    subscriber.wait_for_count(100);
+
+    let (mut window, mut capacity) = (100, 1024);
+    gateway.edit("shutdown_timeout", "channel: {capacity: 1024}\nshutdown_timeout");
+    for edit in 1..=scale(3, 20) {
+        let (other, room) = (random.u16(1..100), random.u16(200..5000));
+        gateway.edit(&format!("window: {window}"), &format!("window: {other}"));
+        gateway.edit(&format!("capacity: {capacity}"), &format!("capacity: {room}"));
+        (window, capacity) = (other, room);
+        wait_for_changes(&agent, edit);
+        let before = subscriber.arrivals().len();
+        subscriber.wait_for_count(before + 200);
+    }
+
+    assert_eq!(connects(&agent), 1 + scale(3, 20));
+    assert!(!agent.output().contains("channel full"));
+    assert_eq!(agent.stop().code(), Some(0));
+    Judgement::of_the_rest(&gateway, &subscriber).assert_no_duplicates();
+}
+
+#[test]
+fn nothing_is_lost_or_twice_over_edits_amid_messages_at_qos_1() {
+    edits_amid_messages(1);
+}
+
+#[test]
+fn nothing_is_lost_or_twice_over_edits_amid_messages_at_qos_2() {
+    edits_amid_messages(2);
+}
+
+#[test]
+fn what_was_in_flight_when_the_link_was_cut_is_gone_on_with_after_an_edit() {
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+    let proxy = Proxy::start(broker.port());
+    let settings = Settings { qos: 2, interval: "4ms", retry: SLOW, ..Settings::default() };
+    let gateway = Gateway::new(&proxy.url(), &settings);
+    let agent = gateway.start();
+    subscriber.wait_for_count(50);
+
+    proxy.delay(Duration::from_millis(10));
+    proxy.refuse();
+    proxy.cut_before(PacketKind::Pubrec);
+    agent.wait_for_output("no connection: ");
+    proxy.delay(Duration::ZERO);
+    proxy.accept();
+    gateway.edit("window: 100", "window: 50");
+    wait_for_changes(&agent, 1);
+    let waiting = gateway.accepted_count();
+    subscriber.wait_for_count(waiting);
+
+    let log = log_files(&gateway.logs(), "debug.log.").concat();
+    let resumed = log.split_once("session resumed in_flight=").expect("the session is resumed").1;
+    assert!(!resumed.starts_with("0\n"), "some were in flight");
+    assert_eq!(agent.stop().code(), Some(0));
+    Judgement::of_the_rest(&gateway, &subscriber).assert_no_duplicates();
+}
+
+#[test]
+fn another_quality_of_service_is_kept_from_the_next_message_on() {
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+    let gateway = Gateway::new(&broker.url(), &Settings::default());
+    let agent = gateway.start();
+    subscriber.wait_for_count(50);
+
+    gateway.edit("qos: 1", "qos: 2");
+    wait_for_changes(&agent, 1);
+    subscriber.wait_until("messages at QoS 2 arrive", |arrivals| {
+        arrivals.iter().filter(|arrival| arrival.qos == 2).count() > 100
+    });
+    agent.kill();
+
+    let judgement = Judgement::of_the_rest(&gateway, &subscriber);
+    judgement.assert_no_duplicates();
+}
+
+#[test]
+fn another_broker_gets_the_backlog_at_once_however_long_the_back_off() {
+    let (away, broker) = (Broker::absent(""), Broker::start());
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+    let gateway = Gateway::new(&away.url(), &Settings { retry: SLOW, qos: 2, ..Settings::default() });
+    let agent = gateway.start();
+    wait_until("messages wait", || gateway.accepted_count() > 200);
+
+    gateway.edit(&away.url(), &broker.url());
+    wait_for_changes(&agent, 1);
+    subscriber.wait_for_all(&gateway.accepted());
+
+    assert_eq!(agent.stop().code(), Some(0));
+    Judgement::of_the_rest(&gateway, &subscriber).assert_no_duplicates();
+}
+
+#[test]
+fn messages_go_from_one_broker_to_another_without_loss_or_repetition() {
+    let brokers = [Broker::start(), Broker::start()];
+    let subscribers = brokers.each_ref().map(|broker| Subscriber::start(&broker.url(), "telemetry/#"));
+    let more = "status: {topic: \"status/{device}\"}".to_owned();
+    let gateway = Gateway::new(&brokers[0].url(), &Settings { interval: "1ms", qos: 2, more, ..Settings::default() });
+    let agent = gateway.start();
+    subscribers[0].wait_for_count(100);
+
+    gateway.edit(&brokers[0].url(), &brokers[1].url());
+    subscribers[1].wait_for_count(100);
+    assert_eq!(agent.stop().code(), Some(0));
+
+    let accepted = gateway.accepted();
+    let agent = gateway.start();
+    let arrivals = || subscribers.iter().flat_map(Subscriber::arrivals).collect::<Vec<_>>();
+    wait_until("everything arrives", || arrivals().len() >= count(&accepted));
+    agent.kill();
+    let judgement = Judgement::of(&arrivals());
+    judgement.assert_complete(&accepted);
+    judgement.assert_no_duplicates();
+}
+
+/// The newest message on a topic, as its retained one.
+fn retained(broker: &Broker, topic: &'static str) -> serde_json::Value {
+    let subscriber = Subscriber::start(&broker.url(), topic);
+    subscriber.wait_for_count(1);
+    subscriber.arrivals()[0].payload.clone()
+}
+
+#[test]
+fn a_status_topic_that_is_given_up_says_offline() {
+    let broker = Broker::start();
+    let more = "status: {topic: status/old}".to_owned();
+    let gateway = Gateway::new(&broker.url(), &Settings { interval: "100ms", more, ..Settings::default() });
+    let agent = gateway.start();
+    agent.wait_for_output("connected to");
+
+    gateway.edit("status/old", "status/new");
+    wait_for_changes(&agent, 1);
+    wait_until("connected again", || connects(&agent) == 2);
+
+    assert_eq!(retained(&broker, "status/old")["status"], "offline");
+    assert_eq!(retained(&broker, "status/new")["status"], "online");
+}
+
+#[test]
+fn a_bad_edit_is_reported_everywhere_and_changes_nothing_until_it_is_mended() {
+    let (broker, manager) = (Broker::start(), Manager::start());
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+    let status = Subscriber::start(&broker.url(), "status/#");
+    let more = "status: {topic: status/here}".to_owned();
+    let gateway = Gateway::new(&broker.url(), &Settings { interval: "50ms", more, ..Settings::default() });
+    let agent = gateway.start_with(&[("NOTIFY_SOCKET", &manager.socket())]);
+    agent.wait_for_output("connected to");
+
+    gateway.edit("window: 100", "window: 0");
+    let config = gateway.config();
+    let complaint = format!("configuration not applied: {}:", config.display());
+    let (_, said) = manager.wait_for(&complaint);
+    status.wait_until("the status topic tells", |arrivals| {
+        let told = &arrivals.last().unwrap().payload["configuration"]["problem"];
+        told.as_str().is_some_and(|told| told.starts_with(&complaint))
+    });
+    let before = subscriber.arrivals().len();
+    subscriber.wait_for_count(before + 10);
+
+    assert!(said.starts_with("STATUS=connected to ") && said.contains("delivery.window"), "{said}");
+    let lines = agent.output().matches("configuration not applied, the former one stays: ").count();
+    assert_eq!(lines, 1, "{}", agent.output());
+    assert!(!agent.output().contains("configuration changed"));
+
+    gateway.edit("window: 0", "window: 7");
+    wait_for_changes(&agent, 1);
+    status.wait_until("the status topic tells no more", |arrivals| {
+        arrivals.last().unwrap().payload["configuration"]["problem"].is_null()
+    });
+    agent.wait_for_output("window=7");
+    wait_until("the manager hears no more", || !manager.heard().last().unwrap().1.contains("not applied"));
+    assert_eq!(agent.stop().code(), Some(0));
+    Judgement::of_the_rest(&gateway, &subscriber).assert_no_duplicates();
+}
+
+#[test]
+fn what_check_finds_in_the_files_keeps_an_edit_from_being_applied_until_they_are_right() {
+    let broker = Broker::start();
+    let gateway = Gateway::new(&broker.url(), &Settings { interval: "100ms", ..Settings::default() });
+    let agent = gateway.start();
+    agent.wait_for_output("connected to");
+
+    let password = gateway.config().with_file_name("password");
+    gateway.edit("keep_alive", &format!("username: u, password_file: {}, keep_alive", password.display()));
+    agent.wait_for_output("configuration not applied, the former one stays");
+    assert!(agent.output().contains("broker.password_file"), "{}", agent.output());
+    fs::write(&password, "for this test only\n").unwrap();
+    wait_for_changes(&agent, 1);
+
+    assert_eq!(agent.stop().code(), Some(0));
+}
+
+#[test]
+fn the_spool_does_not_move_while_the_agent_runs() {
+    let broker = Broker::start();
+    let gateway = Gateway::new(&broker.url(), &Settings { interval: "100ms", ..Settings::default() });
+    let agent = gateway.start();
+
+    gateway.edit("/spool}", "/elsewhere}");
+    agent.wait_for_output("spool.directory: cannot be another folder while messages are in");
+    gateway.edit("/elsewhere}", "/spool}");
+    agent.wait_for_output("configuration file is as applied again");
+
+    assert!(!agent.output().contains("configuration changed"));
+    assert!(!gateway.spool().with_file_name("elsewhere").exists());
+    assert_eq!(agent.stop().code(), Some(0));
+}
+
+#[test]
+fn another_log_folder_is_used_from_the_next_line_on() {
+    let broker = Broker::start();
+    let gateway = Gateway::new(&broker.url(), &Settings { interval: "100ms", ..Settings::default() });
+    let agent = gateway.start();
+    let elsewhere = gateway.config().with_file_name("elsewhere");
+
+    gateway.edit("/log,", "/elsewhere, info: false,");
+    wait_for_changes(&agent, 1);
+    wait_until("lines are there", || {
+        elsewhere.is_dir() && log_files(&elsewhere, "debug.log.").concat().contains("accepted ")
+    });
+
+    assert!(!elsewhere.join("info.log").exists());
+    assert_eq!(agent.stop().code(), Some(0));
+}
