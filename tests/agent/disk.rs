@@ -122,12 +122,26 @@ fn control(fifo: &Path, agent: &Agent, command: &str) {
 }
 
 fn a_disk_whose_calls_fail(calls: &str, error: i32, qos: u8, repeated: usize) {
+    a_disk_whose_calls_fail_while(calls, error, qos, repeated, |_, _| {});
+}
+
+/// `meanwhile` is done while the disk fails.
+fn a_disk_whose_calls_fail_while(
+    calls: &str,
+    error: i32,
+    qos: u8,
+    repeated: usize,
+    meanwhile: impl Fn(&Gateway, &Agent),
+) {
     let Some(preload) = preload() else { return };
     let broker = Broker::start();
     let gateway = Gateway::new(&broker.url(), &Settings { qos, interval: "2ms", ..Settings::default() });
     let fifo = gateway.logs().with_extension("fiu");
     let agent = gateway.start_with(&[("LD_PRELOAD", preload), ("FIU_CTRL_FIFO", fifo.to_str().unwrap())]);
-    let fail = |agent: &Agent| control(&fifo, agent, &format!("enable name={calls},failinfo={error}"));
+    let fail = |agent: &Agent| {
+        control(&fifo, agent, &format!("enable name={calls},failinfo={error}"));
+        meanwhile(&gateway, agent);
+    };
     let mend = |agent: &Agent| control(&fifo, agent, &format!("disable name={calls}"));
     survives(&broker, &gateway, agent, fail, mend, Way::FromMemory { repeated });
 }
@@ -151,4 +165,13 @@ fn a_disk_that_has_become_read_only() {
 fn a_disk_that_cannot_note_what_is_in_flight_at_qos_2() {
     // What is in flight when the session has to be given up may be repeated: at most a window.
     a_disk_whose_calls_fail("posix/io/rw/pwrite", EIO, 2, 20);
+}
+
+#[test]
+fn another_configuration_takes_over_what_the_disk_did_not_take() {
+    a_disk_whose_calls_fail_while("posix/io/rw/pwrite", EIO, 1, 0, |gateway, agent| {
+        agent.wait_for_output("publishing from memory");
+        gateway.edit("window: 100", "window: 50");
+        agent.wait_for_output("configuration changed; connecting anew");
+    });
 }
