@@ -24,6 +24,7 @@ promise() {
 }
 is() { [ "$(systemctl show --property "$1" --value packhorse)" = "$2" ]; }
 says() { systemctl show --property StatusText --value packhorse | grep -q "$1"; }
+logged() { journalctl -b --no-pager -u packhorse | grep "$1"; }
 drop_in() {
     mkdir -p "$folder"
     cat >"$folder/test.conf"
@@ -53,8 +54,33 @@ pid=$(systemctl show --property MainPID --value packhorse)
 promise "it has no capabilities and a system-call filter" sh -c \
     "grep -q '^CapBnd:.*0000000000000000' /proc/$pid/status && grep -q '^Seccomp:.*2' /proc/$pid/status"
 promise "nothing that it tried was refused" sh -c '! journalctl -b --no-pager -u packhorse | grep -i "permi"'
+
+sed -i 's/^  interval: 10s/  interval: 1s/' "$config"
+promise "an edit is applied while it runs" logged "configuration changed"
+echo "tpyo: 1" >>"$config"
+promise "a bad one is not, and the status says so" says "connected to .*configuration not applied: $config:.*tpyo"
+sed -i '/^tpyo/d' "$config"
+promise "until it is mended" sh -c '! systemctl show --property StatusText --value packhorse | grep "not applied"'
+promise "without a restart" test "$(systemctl show --property MainPID --value packhorse)" = "$pid"
 promise "a stop is clean" systemctl stop packhorse
 promise "and its result a success" is Result success
+
+stream() { journalctl -b --no-pager -u packhorse | sed -n 's/.*spool opened folder=\([^ ]*\) stream=\([^ ]*\).*/\1 \2/p' | tail -n 1; }
+read -r from name <<<"$(stream)"
+install -d -o packhorse -g packhorse -m 0750 /mnt/ssd/spool
+cp -a "$from/." /mnt/ssd/spool/
+drop_in <<'CONF'
+[Unit]
+RequiresMountsFor=/mnt/ssd/spool
+[Service]
+ReadWritePaths=/mnt/ssd/spool
+CONF
+sed -i "s|^  directory: $from|  directory: /mnt/ssd/spool|" "$config"
+systemctl start packhorse
+promise "the spool moves to another disk with its stream" eval '[ "$(stream)" = "/mnt/ssd/spool $name" ]'
+promise "and works there" says "connected to"
+systemctl stop packhorse
+sed -i "s|^  directory: /mnt/ssd/spool|  directory: $from|" "$config"
 
 drop_in <<'CONF'
 [Service]
