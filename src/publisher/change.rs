@@ -4,9 +4,9 @@
 //! flight was acknowledged, and the spool and what is in memory stay as they are.
 
 use super::Publisher;
+use super::caution::Caution;
 use super::link::{NotPublished, Publish};
 use super::rate::Rate;
-use super::refusals::Caution;
 use crate::config::Config;
 use crate::message::{Qos, Route, Sample};
 use crate::status;

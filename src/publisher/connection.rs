@@ -132,8 +132,13 @@ impl Connection {
     }
 
     /// Does what time asks for: the next attempt, or the end of one that takes too long. The attempt's failure, if it
-    /// failed. `render` gives what a message is published as.
-    pub fn check(&mut self, now: Instant, render: impl Fn(Seq, Dated) -> Option<Outgoing>) -> Option<Lost> {
+    /// failed. `render` gives what a message is published as; `resumes` whether the session is gone on with for it.
+    pub fn check(
+        &mut self,
+        now: Instant,
+        render: impl Fn(Seq, Dated) -> Option<Outgoing>,
+        resumes: impl Fn(Seq) -> bool,
+    ) -> Option<Lost> {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return None;
         }
@@ -149,7 +154,7 @@ impl Connection {
                 // Counted from here, where the credentials are made.
                 let stay = self.renewal.map_or(Stay::Unbounded, |after| Stay::Until(now + after));
                 self.state = State::Connecting { deadline: now + self.connect_timeout + GRACE, stay };
-                self.link.connect(address, render).err()
+                self.link.connect(address, render, resumes).err()
             }
             State::Connecting { .. } => {
                 let timeout = humantime::format_duration(self.connect_timeout);
@@ -347,6 +352,18 @@ impl Connection {
         self.state = State::Reconnecting { deadline: now + GOODBYE };
         self.last_loss = Some("connecting anew as planned".to_owned());
         self.link.disconnect();
+    }
+
+    /// Whether the connection is being ended as planned.
+    pub fn is_reconnecting(&self) -> bool {
+        matches!(self.state, State::Reconnecting { .. })
+    }
+
+    /// Does not wait for the next attempt.
+    pub fn hasten(&mut self, now: Instant) {
+        if let State::Waiting { until, .. } = &mut self.state {
+            *until = now;
+        }
     }
 
     /// The connection has ended as planned: the next attempt is due at once, and nothing has failed.

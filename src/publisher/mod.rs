@@ -8,6 +8,9 @@
 
 mod backoff;
 mod bypass;
+mod caution;
+#[cfg(test)]
+mod caution_tests;
 mod change;
 mod connection;
 mod disk;
@@ -34,6 +37,7 @@ use crate::pulse::Pulse;
 use crate::spool::Spool;
 use crate::status::{self, Counters};
 use bypass::Bypass;
+use caution::Caution;
 use change::Pending;
 use connection::Connection;
 use crossbeam_channel::{Receiver, RecvError, Sender, select};
@@ -43,7 +47,6 @@ use link::{Event, Lost, NotPublished, Publish, Ring};
 use log::{debug, warn};
 use news::Announcer;
 use rate::Rate;
-use refusals::Caution;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use times::Times;
@@ -185,6 +188,7 @@ impl Publisher {
             self.check_deadlines(Instant::now());
             self.trim();
             self.reconnect_as_planned();
+            self.attend_to_suspect();
             self.publish_waiting();
             self.publish_from_memory();
         }
@@ -215,7 +219,7 @@ impl Publisher {
             self.times.deadline(),
             self.rate_due,
             self.ack_deadline(),
-            self.caution.until(self.connection.lasting()),
+            self.caution.until(self.connection.lasting(), Instant::now()),
             self.reading.retry_at().filter(|_| self.can_send() && self.window.next_to_send().is_none()),
             // Not when it has passed: it may be that nothing is to be set aside any more.
             self.aside.retry_at().filter(|at| *at > Instant::now()),
@@ -242,7 +246,8 @@ impl Publisher {
         self.times.look(now);
         let (window, times) = (&self.window, &self.times);
         let render = |seq, dated| window.get(seq).map(|message| times.render(message, dated));
-        if let Some(lost) = self.connection.check(now, render) {
+        let resumes = |seq| self.caution.resumes(Publish::Message(seq));
+        if let Some(lost) = self.connection.check(now, render, resumes) {
             self.lost(lost);
         }
         if self.next_status.is_some_and(|at| now >= at) {
@@ -268,7 +273,7 @@ impl Publisher {
             match self.connection.answer(ring) {
                 None | Some(Event::Disconnected) => {}
                 Some(Event::Connected(connected)) => self.connected(connected),
-                Some(Event::Acknowledged(Publish::Status)) => {}
+                Some(Event::Acknowledged(Publish::Status)) => self.caution.answered(Publish::Status),
                 Some(Event::Acknowledged(Publish::Message(seq))) => self.acknowledged(seq),
                 Some(Event::Acknowledged(Publish::Bypass(seq))) => self.bypassed(seq),
                 Some(Event::Refused(Publish::Bypass(seq), refusal)) => self.bypass_refused(seq, &refusal.to_string()),
@@ -285,7 +290,8 @@ impl Publisher {
         self.caution.connected();
         self.connection.connected(connected, now, self.spool.backlog());
         if connected.session_present {
-            debug!("session resumed in_flight={}", self.window.resume(now));
+            let resumed = self.window.resume(now, |seq| self.caution.resumes(Publish::Message(seq)));
+            debug!("session resumed in_flight={resumed}");
         } else {
             let released = self.window.release();
             if released > 0 {
@@ -299,23 +305,24 @@ impl Publisher {
 
     fn acknowledged(&mut self, seq: Seq) {
         let Some(message) = self.window.remove(seq) else { return };
-        self.confirmed(message.sample.route.qos);
+        self.confirmed(Publish::Message(seq), message.sample.route.qos);
         self.counters.acknowledged.add(1);
         self.finish(seq);
     }
 
-    /// The broker has confirmed a message of this quality of service.
-    fn confirmed(&mut self, qos: Qos) {
+    /// The library is done with a message of this quality of service.
+    fn confirmed(&mut self, what: Publish, qos: Qos) {
+        let qos = if self.caution.is_control(what) { sending::as_control(qos) } else { qos };
         if self.connection.is_confirmed(qos) {
             self.connection.carries(Instant::now());
-            self.caution.acknowledged();
+            self.caution.answered(what);
         }
     }
 
     /// The broker has taken a message from memory.
     fn bypassed(&mut self, seq: Seq) {
         let Some(message) = self.bypass.window_mut().remove(seq) else { return };
-        self.confirmed(message.sample.route.qos);
+        self.confirmed(Publish::Bypass(seq), message.sample.route.qos);
         self.counters.acknowledged.add(1);
     }
 
@@ -366,14 +373,12 @@ impl Publisher {
     fn lost(&mut self, lost: Lost) {
         self.next_status = None;
         self.take_last_acknowledgements();
-        let suspicion = self.suspicion(&lost);
+        let ending = self.ending(&lost);
         let end = self.connection.lost(lost, self.spool.backlog());
         // Only now that nothing more is sent over the former connection it is certain what is on its way.
         let session = self.connection.session();
         self.window.connection_lost(|seq| session.is_some_and(|session| session.contains(seq)));
-        if let Some(suspicion) = suspicion {
-            self.suspect(suspicion);
-        }
+        self.conclude(ending);
         self.bypass.window_mut().connection_lost(|_| false);
         if !self.intake.is_failing() {
             self.intake.give_back(self.bypass.give_back());

@@ -2,77 +2,35 @@
 //! nothing.
 //!
 //! Some brokers say no (a reason code in PUBACK or PUBREC, a limit in CONNACK, a reason in DISCONNECT). Others end the
-//! connection without a word, above all over MQTT 3.1.1, and that is what a bad link does as well. So a connection
-//! that ends before anything was acknowledged makes the lowest message in flight a suspect, which is then published
-//! alone, on a connection that has lasted for a while. Only when connections end over it time and again it is set aside.
+//! connection without a word, above all over MQTT 3.1.1, and that is what a bad link does as well, and a broker that
+//! takes nothing for now. [`Caution`](super::caution::Caution) tells them apart.
 
 use super::Publisher;
+use super::caution::{Control, Flight, Verdict};
 use super::link::{Lost, NotPublished, Publish, Refusal};
 use super::times::Dated;
-use crate::message::Seq;
+use super::window::Window;
+use crate::message::{Message, Seq};
 use log::{debug, log, warn};
 use std::fmt;
 use std::time::Instant;
 
-/// How often the broker may refuse a message, or end the connection over it, before it is set aside.
+/// How often the broker may refuse a message with words before it is set aside.
 const STRIKES: u32 = 3;
-/// How often a connection may end while the library sends what the session has in flight. It does so at once and
-/// all together, so a bad link is suspected first.
-const STRIKES_RESUMING: u32 = 10;
+/// How many messages more than the window's are read in search of a control.
+const AHEAD: usize = 100;
 
-/// How carefully to publish.
-#[derive(Debug, Default)]
-pub struct Caution {
-    /// One message at a time, because connections ended over one.
-    level: Level,
-    /// Whether something was acknowledged on the present connection.
-    acknowledged: bool,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Level {
-    #[default]
-    None,
-    /// The broker said that it was a packet of ours: one at a time.
-    Alone,
-    /// Nobody said so: one at a time, and not before the connection has lasted for a while.
-    AloneAndLater,
-}
-
-impl Caution {
-    /// There is a new connection.
-    pub fn connected(&mut self) {
-        self.acknowledged = false;
-    }
-
-    /// A message was acknowledged.
-    pub fn acknowledged(&mut self) {
-        *self = Self { level: Level::None, acknowledged: true };
-    }
-
-    /// Whether another message may be published. `lasting`: from when on the connection has lasted for a while.
-    pub fn allows(&self, in_flight: usize, lasting: Option<Instant>) -> bool {
-        match self.level {
-            Level::None => true,
-            Level::Alone => in_flight == 0,
-            Level::AloneAndLater => in_flight == 0 && lasting.is_some_and(|lasting| Instant::now() >= lasting),
-        }
-    }
-
-    /// When publishing may go on, where that waits for time alone.
-    pub fn until(&self, lasting: Option<Instant>) -> Option<Instant> {
-        lasting.filter(|lasting| self.level == Level::AloneAndLater && Instant::now() < *lasting)
-    }
-}
-
-/// A message that a connection may have ended over.
+/// What the end of a connection says of a message.
 #[derive(Debug)]
-pub struct Suspicion {
-    suspect: Publish,
-    reason: String,
-    level: Level,
-    /// How many strikes are too many; `None`: this is none yet, for others were in flight as well.
-    allowed: Option<u32>,
+pub enum Ending {
+    /// Nothing, for it was no connection any more, or none yet, or it ends as planned.
+    Unrelated,
+    /// Nothing, for there is another reason.
+    Elsewhere,
+    /// It ended because of a packet.
+    Blamed { flight: Flight, reason: String },
+    /// It ended without a word.
+    Silent { flight: Flight, reason: String },
 }
 
 impl fmt::Display for Refusal {
@@ -97,7 +55,7 @@ impl Publisher {
             Refusal::Flatly(reason) => Some(reason),
         };
         self.connection.carries(Instant::now());
-        self.caution.acknowledged();
+        self.caution.answered(Publish::Message(seq));
         self.window.resumed(seq);
         if let Some(session) = self.connection.session() {
             session.abandon(seq);
@@ -121,53 +79,159 @@ impl Publisher {
         }
     }
 
-    /// Whether a connection that was lost ended over a message. To be asked before the window knows of the loss.
-    pub(super) fn suspicion(&self, lost: &Lost) -> Option<Suspicion> {
-        let (reason, level) = match lost {
-            Lost::Blamed(reason) => (reason, Level::Alone),
-            Lost::Ended(reason) => (reason, Level::AloneAndLater),
-            Lost::Passing(_) | Lost::Again(_) | Lost::Moved(_) | Lost::Refused(_) => return None,
-        };
-        if self.caution.acknowledged {
-            return None;
+    /// Whether a connection that is lost ended over a message. To be asked before anything else knows of the loss.
+    pub(super) fn ending(&self, lost: &Lost) -> Ending {
+        if self.connection.is_reconnecting() {
+            return Ending::Unrelated;
         }
-        // What the broker has confirmed is none that it ends the connection over.
-        let session = self.connection.session();
-        let is_confirmed =
-            |seq: &Seq| session.is_some_and(|session| session.contains(*seq) && !session.is_unconfirmed(*seq));
-        let suspect = match self.window.flying().find(|seq| !is_confirmed(seq)) {
-            Some(seq) => Publish::Message(seq),
-            None => Publish::Bypass(self.bypass.window().flying().next()?),
-        };
-        let allowed = match level {
-            Level::AloneAndLater if self.window.is_resuming() => Some(STRIKES_RESUMING),
-            Level::AloneAndLater => (self.caution.level == level && self.in_flight() == 1).then_some(STRIKES),
-            // The broker reads what is resumed in order.
-            Level::Alone | Level::None => (self.window.is_resuming() || self.in_flight() == 1).then_some(STRIKES),
-        };
-        Some(Suspicion { suspect, reason: reason.clone(), level, allowed })
+        match lost {
+            Lost::Blamed(reason) => Ending::Blamed { flight: self.flight(), reason: reason.clone() },
+            Lost::Ended(reason) => Ending::Silent { flight: self.flight(), reason: reason.clone() },
+            Lost::Passing(_) | Lost::Again(_) | Lost::Moved(_) | Lost::Refused(_) => Ending::Elsewhere,
+        }
     }
 
-    /// Acts on a suspicion, once the connection is closed.
-    pub(super) fn suspect(&mut self, suspicion: Suspicion) {
-        let Suspicion { suspect, reason, level, allowed } = suspicion;
-        self.caution.level = level;
-        let Some(allowed) = allowed else { return };
-        let strikes = match suspect {
+    /// Whether the broker has confirmed that it has a message, and the exchange goes on.
+    fn is_confirmed(&self, seq: Seq) -> bool {
+        self.connection.session().is_some_and(|session| session.contains(seq) && !session.is_unconfirmed(seq))
+    }
+
+    fn flight(&self) -> Flight {
+        // What the broker has confirmed is none that it ends the connection over.
+        let from_spool = self.window.flying().find(|seq| !self.is_confirmed(*seq)).map(Publish::Message);
+        let first = from_spool.or_else(|| self.bypass.window().flying().next().map(Publish::Bypass));
+        Flight { first, alone: self.in_flight() == 1, resuming: self.window.is_resuming() }
+    }
+
+    /// Acts on the end of a connection, once it is closed.
+    pub(super) fn conclude(&mut self, ending: Ending) {
+        match ending {
+            Ending::Unrelated => {}
+            Ending::Elsewhere => self.caution.interrupted(),
+            Ending::Blamed { flight, reason } => self.blamed(flight, &reason),
+            Ending::Silent { flight, reason } => {
+                let control = self.caution.suspect().map_or(Control::None, |suspect| self.control_for(suspect));
+                let verdict = self.caution.ended(flight, control);
+                debug!("connection ended without a word, maybe over {:?}: {verdict:?}", flight.first);
+                match verdict {
+                    Verdict::Open => {}
+                    Verdict::Control => self.plan_control(),
+                    Verdict::Guilty(suspect) => self.give_up(suspect, &reason),
+                }
+            }
+        }
+    }
+
+    /// The broker ended the connection because of a packet. It reads what is resumed in order.
+    fn blamed(&mut self, flight: Flight, reason: &str) {
+        let Some(first) = flight.first.filter(|_| self.caution.blamed()) else { return };
+        if !flight.alone && !flight.resuming {
+            return;
+        }
+        let strikes = match first {
             Publish::Message(seq) => self.window.refused(seq),
             Publish::Bypass(seq) => self.bypass.window_mut().refused(seq),
             Publish::Status => None,
         };
-        let strikes = strikes.unwrap_or(0);
-        debug!("connection ended over a message, maybe {suspect:?} times={strikes} allowed={allowed}");
-        if strikes < allowed {
+        debug!("connection ended over a message, maybe {first:?} times={strikes:?}");
+        if strikes.is_some_and(|strikes| strikes >= STRIKES) {
+            self.caution.forgotten();
+            self.give_up(first, reason);
+        }
+    }
+
+    /// The broker will not take a message.
+    fn give_up(&mut self, message: Publish, reason: &str) {
+        match message {
+            Publish::Message(seq) => self.set_aside_under_way(seq, reason),
+            Publish::Bypass(seq) => self.bypass_refused(seq, reason),
+            Publish::Status => {}
+        }
+    }
+
+    /// What can be published to see whether the broker takes anything but the suspect.
+    fn control_for(&mut self, suspect: Publish) -> Control {
+        if self.config.status.topic.is_some() { Control::Free } else { self.seek(suspect) }
+    }
+
+    /// Reads on until there is a message that can be published before the suspect and overtakes none of its topic.
+    fn seek(&mut self, suspect: Publish) -> Control {
+        let enough = usize::from(self.config.delivery.window) + AHEAD;
+        loop {
+            let control = self.choose(suspect, Window::grounded).map_or(Control::None, |(_, control)| control);
+            if control == Control::Free || self.window.len() + self.bypass.window().len() >= enough {
+                return control;
+            }
+            if !self.read_on(Instant::now()) {
+                let is_in_memory = matches!(suspect, Publish::Bypass(_)) && self.intake.is_failing();
+                let Some(sample) = is_in_memory.then(|| self.intake.take_oldest()).flatten() else { return control };
+                self.bypass.push(sample);
+            }
+        }
+    }
+
+    /// Gets ready for a connection over which a message is published before the suspect.
+    fn plan_control(&mut self) {
+        if self.config.status.topic.is_some() {
             return;
         }
-        self.caution.level = Level::None;
-        match suspect {
-            Publish::Message(seq) => self.set_aside_under_way(seq, &reason),
-            Publish::Bypass(seq) => self.bypass_refused(seq, &reason),
-            Publish::Status => {}
+        let suspect = self.caution.passed_over();
+        let Some((what, control)) = suspect.and_then(|suspect| self.choose(suspect, Window::grounded)) else { return };
+        if control == Control::SameTopic {
+            // The sooner it follows the suspect's last try, the less may a broker that takes messages again get it
+            // before the suspect.
+            self.connection.hasten(Instant::now());
+        }
+        // What the session has in flight is sent as soon as there is a connection.
+        if matches!(what, Publish::Message(seq) if self.window.held().any(|held| held == seq)) {
+            self.caution.published(what, control);
+        }
+    }
+
+    /// The message that is best published before the suspect, of those waiting.
+    pub(super) fn next_control(&self) -> Option<(Publish, Control)> {
+        self.choose(self.caution.passed_over()?, Window::waiting)
+    }
+
+    fn choose<'a, M: Iterator<Item = &'a Message>>(
+        &'a self,
+        suspect: Publish,
+        among: impl Fn(&'a Window) -> M,
+    ) -> Option<(Publish, Control)> {
+        let (window, bypass) = (&self.window, self.bypass.window());
+        let suspected = match suspect {
+            Publish::Message(seq) => window.get(seq),
+            Publish::Bypass(seq) => bypass.get(seq),
+            Publish::Status => None,
+        };
+        let topic = &suspected?.sample.route.topic;
+        let from_spool = among(window).filter(|message| !self.is_confirmed(message.seq));
+        let from_spool = from_spool.map(|message| (Publish::Message(message.seq), message));
+        let from_memory = among(bypass).map(|message| (Publish::Bypass(message.seq), message));
+        let candidates =
+            from_spool.chain(from_memory).map(|(what, message)| (what, message.sample.route.topic.as_str()));
+        self.caution.choose(suspect, topic, candidates)
+    }
+
+    /// Whether a message that the session has in flight was left out, and its turn has come.
+    pub(super) fn has_to_resume(&self) -> bool {
+        self.window.held().any(|seq| self.caution.resumes(Publish::Message(seq)))
+    }
+
+    /// Gets on with a suspect where that takes more than to publish what waits.
+    pub(super) fn attend_to_suspect(&mut self) {
+        if let Some(suspect) = self.caution.passed_over()
+            && self.may_send()
+            && (self.seek(suspect) == Control::None || self.next_control().is_none())
+        {
+            // It was dropped, or came in time for the status message alone, which was refused.
+            self.caution.interrupted();
+        }
+        let is_idle = self.in_flight() == 0 && self.connection.awaited_status().is_none();
+        if self.connection.limit().is_some() && is_idle && !self.connection.is_leaving() && self.has_to_resume() {
+            debug!("connecting anew to go on with the session");
+            self.next_status = None;
+            self.connection.reconnect(Instant::now());
         }
     }
 

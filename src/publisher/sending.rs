@@ -1,13 +1,20 @@
 //! What the publisher sends next: from the spool in order, and from memory what the spool does not take.
 
 use super::Publisher;
+use super::caution::Control;
 use super::link::{NotPublished, Publish};
 use super::rate::Rate;
 use super::times::Dated;
-use crate::message::{Message, Seq};
+use crate::message::{Message, Qos, Seq};
+use crate::payload::Outgoing;
 use crate::status::Counter;
 use log::{info, log};
 use std::time::{Duration, Instant};
+
+/// The quality of service at which a message shows whether the broker takes anything: at QoS 0 nothing would.
+pub(super) fn as_control(qos: Qos) -> Qos {
+    qos.max(Qos::AtLeastOnce)
+}
 
 impl Publisher {
     /// Whether a message of the spool may be published, if there is one.
@@ -16,11 +23,17 @@ impl Publisher {
     }
 
     /// Whether the connection and the broker take another publish.
-    fn may_send(&self) -> bool {
+    pub(super) fn may_send(&self) -> bool {
         let in_flight = self.in_flight();
         self.connection.limit().is_some_and(|limit| in_flight < limit)
             && !self.window.is_resuming()
-            && self.caution.allows(in_flight, self.connection.lasting())
+            && !self.has_to_resume()
+            && self.caution.allows(
+                in_flight,
+                self.connection.awaited_status().is_some(),
+                self.connection.lasting(),
+                Instant::now(),
+            )
     }
 
     /// How many messages are in flight, from the spool and from memory.
@@ -35,11 +48,9 @@ impl Publisher {
             let now = Instant::now();
             // A long backlog of messages that are too old is dropped in one go.
             self.pulse.works(now);
-            if self.window.next_to_send().is_none() && !self.read_on(now) {
-                return;
-            }
-            let Some(message) = self.window.next_to_send() else { return };
-            let (seq, waited) = (message.seq, self.times.waited(message.sample.taken));
+            let Some((seq, control)) = self.next_message(now) else { return };
+            let Some(message) = self.window.get(seq) else { return };
+            let waited = self.times.waited(message.sample.taken);
             if let Some(counter) = self.outdated(message, waited) {
                 counter.add(1);
                 self.drop_outdated(seq, waited);
@@ -49,16 +60,20 @@ impl Publisher {
             if self.rate_due.is_some() {
                 return;
             }
-            let outgoing = self.times.render(message, Dated::IfKnown);
-            match self.connection.publish(Publish::Message(seq), outgoing) {
-                Ok(()) => self.window.sent(now),
-                Err(NotPublished::TooLarge(reason)) => {
+            let outgoing = self.outgoing(message, control);
+            match (self.connection.publish(Publish::Message(seq), outgoing), control) {
+                (Ok(()), None) => self.window.sent(now),
+                (Ok(()), Some(control)) => {
+                    self.window.sent_ahead(seq, now);
+                    self.caution.published(Publish::Message(seq), control);
+                }
+                (Err(NotPublished::TooLarge(reason)), _) => {
                     if self.set_aside(seq, &reason) {
                         continue;
                     }
                     return;
                 }
-                Err(NotPublished::Lost(lost)) => {
+                (Err(NotPublished::Lost(lost)), _) => {
                     self.not_published(lost);
                     return;
                 }
@@ -86,12 +101,18 @@ impl Publisher {
                 let Some(sample) = only_way.then(|| self.intake.take_oldest()).flatten() else { return };
                 self.bypass.push(sample);
             }
-            let Some(message) = self.bypass.window().next_to_send() else { return };
-            let seq = message.seq;
-            match self.connection.publish(Publish::Bypass(seq), self.times.render(message, Dated::IfKnown)) {
-                Ok(()) => self.bypass.window_mut().sent(now),
+            let Some((seq, control)) = self.next_from_memory() else { return };
+            let Some(message) = self.bypass.window().get(seq) else { return };
+            match self.connection.publish(Publish::Bypass(seq), self.outgoing(message, control)) {
+                Ok(()) => match control {
+                    None => self.bypass.window_mut().sent(now),
+                    Some(control) => {
+                        self.bypass.window_mut().sent_ahead(seq, now);
+                        self.caution.published(Publish::Bypass(seq), control);
+                    }
+                },
                 Err(NotPublished::TooLarge(reason)) => {
-                    self.bypass.window_mut().sent(now);
+                    self.bypass.window_mut().sent_ahead(seq, now);
                     self.bypass_refused(seq, &reason);
                     continue;
                 }
@@ -105,6 +126,35 @@ impl Publisher {
             self.rate.iter_mut().for_each(|rate| rate.published(now));
             self.rate_due = self.rate.as_ref().and_then(Rate::next).filter(|next| now < *next);
         }
+    }
+
+    /// The message of the spool that is published next, if there is one; as what, where it is to show whether the broker
+    /// takes anything.
+    fn next_message(&mut self, now: Instant) -> Option<(Seq, Option<Control>)> {
+        if self.caution.passed_over().is_some() {
+            let Some((Publish::Message(seq), control)) = self.next_control() else { return None };
+            return Some((seq, Some(control)));
+        }
+        if self.window.next_to_send().is_none() && !self.read_on(now) {
+            return None;
+        }
+        self.window.next_to_send().map(|message| (message.seq, None))
+    }
+
+    /// As [`Publisher::next_message`], of the messages in memory.
+    fn next_from_memory(&self) -> Option<(Seq, Option<Control>)> {
+        if self.caution.passed_over().is_some() {
+            let Some((Publish::Bypass(seq), control)) = self.next_control() else { return None };
+            return Some((seq, Some(control)));
+        }
+        self.bypass.window().next_to_send().map(|message| (message.seq, None))
+    }
+
+    /// What a message is published as.
+    fn outgoing(&self, message: &Message, control: Option<Control>) -> Outgoing {
+        let outgoing = self.times.render(message, Dated::IfKnown);
+        let qos = if control.is_some() { as_control(outgoing.qos) } else { outgoing.qos };
+        Outgoing { qos, ..outgoing }
     }
 
     /// Moves the next message from the spool into the window; whether there was one.

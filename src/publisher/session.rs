@@ -99,8 +99,14 @@ impl Session {
     }
 
     /// Gets ready for a connection; how it begins. `name` is that of the session at the broker that it goes to. `render`
-    /// gives what a message is published as, with a time that is right or as it was then.
-    pub fn prepare(&self, name: u32, render: impl Fn(Seq, Dated) -> Option<Outgoing>) -> Beginning {
+    /// gives what a message is published as, with a time that is right or as it was then. What `resumes` leaves out stays
+    /// under way, for a later connection.
+    pub fn prepare(
+        &self,
+        name: u32,
+        render: impl Fn(Seq, Dated) -> Option<Outgoing>,
+        resumes: impl Fn(Seq) -> bool,
+    ) -> Beginning {
         let mut shared = self.lock();
         shared.name = name;
         if shared.failed {
@@ -120,7 +126,7 @@ impl Session {
             shared.resumed.clear();
             return if shared.failed { Beginning::Without } else { Beginning::Anew };
         }
-        let under_way = shared.exchanges.under_way();
+        let under_way = shared.exchanges.under_way().filter(|(_, exchange)| resumes(exchange.seq));
         let resumed: Option<_> = under_way.map(|(id, exchange)| Some((id, packet(id, exchange)?))).collect();
         shared.resumed = resumed.unwrap_or_else(|| {
             warn!("messages in flight cannot be read back; beginning a new session, which may repeat messages");
@@ -361,7 +367,8 @@ impl ClientPersistence for Store {
     fn contains_key(&mut self, key: &str) -> bool {
         let shared = self.session.lock();
         let contained = match Key::parse(key) {
-            Key::Publish(id) => shared.resumed.contains_key(&id),
+            // The library also asks whether an identifier is free.
+            Key::Publish(id) => shared.resumed.contains_key(&id) || shared.exchanges.get(id).is_some(),
             Key::Pubrel(id) => {
                 shared.resumed.contains_key(&id)
                     && shared.exchanges.get(id).is_some_and(|exchange| exchange.stage == Stage::Received)

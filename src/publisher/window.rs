@@ -62,6 +62,11 @@ impl Window {
         self.messages.len() < self.capacity
     }
 
+    /// How many messages there are.
+    pub fn len(&self) -> usize {
+        self.messages.len()
+    }
+
     /// How many messages are in flight.
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()
@@ -100,6 +105,14 @@ impl Window {
         }
     }
 
+    /// Notes that a message that waits was sent, before others that wait longer.
+    pub fn sent_ahead(&mut self, seq: Seq, now: Instant) {
+        if let Some(entry) = self.messages.get_mut(&seq).filter(|entry| entry.state == State::Waiting) {
+            entry.state = State::InFlight { sent: now, resumed: false };
+            self.in_flight.insert((now, seq));
+        }
+    }
+
     /// Takes out a message in flight that was acknowledged, set aside or dropped. `None`: it is not in flight.
     pub fn remove(&mut self, seq: Seq) -> Option<Message> {
         let State::InFlight { sent, resumed } = self.messages.get(&seq)?.state else { return None };
@@ -126,6 +139,24 @@ impl Window {
     pub fn flying(&self) -> impl Iterator<Item = Seq> + '_ {
         let in_flight = self.messages.iter().filter(|(_, entry)| matches!(entry.state, State::InFlight { .. }));
         in_flight.map(|(seq, _)| *seq)
+    }
+
+    /// The messages that wait, in order of seq.
+    pub fn waiting(&self) -> impl Iterator<Item = &Message> {
+        self.messages.values().filter(|entry| entry.state == State::Waiting).map(|entry| &entry.message)
+    }
+
+    /// The messages that are not in flight, in order of seq.
+    pub fn grounded(&self) -> impl Iterator<Item = &Message> {
+        let grounded = self.messages.values().filter(|entry| !matches!(entry.state, State::InFlight { .. }));
+        grounded.map(|entry| &entry.message)
+    }
+
+    /// The messages that are held, in order of seq.
+    pub fn held(&self) -> impl Iterator<Item = Seq> + '_ {
+        let none_held = self.held == 0;
+        let messages = self.messages.iter().take(if none_held { 0 } else { usize::MAX });
+        messages.filter(|(_, entry)| entry.state == State::Held).map(|(seq, _)| *seq)
     }
 
     /// Notes that the broker refused a message, and how often it did so by now. It stays where it is.
@@ -161,13 +192,16 @@ impl Window {
         self.resumed = 0;
     }
 
-    /// The broker goes on with the session: what was held is in flight again; how many.
-    pub fn resume(&mut self, now: Instant) -> usize {
-        for (seq, entry) in self.messages.iter_mut().filter(|(_, entry)| entry.state == State::Held) {
+    /// The broker goes on with the session: what was held is in flight again, where it was not left out; how many.
+    pub fn resume(&mut self, now: Instant, resumes: impl Fn(Seq) -> bool) -> usize {
+        let mut resumed = 0;
+        let held = self.messages.iter_mut().filter(|(seq, entry)| entry.state == State::Held && resumes(**seq));
+        for (seq, entry) in held {
             entry.state = State::InFlight { sent: now, resumed: true };
             self.in_flight.insert((now, *seq));
+            resumed += 1;
         }
-        let resumed = std::mem::take(&mut self.held);
+        self.held -= resumed;
         self.resumed += resumed;
         resumed
     }
@@ -234,9 +268,10 @@ mod tests {
     enum Step {
         Push,
         Send,
+        SendAhead(prop::sample::Index),
         Remove(prop::sample::Index),
         Lose(u64),
-        Resume,
+        Resume(u64),
         Release,
         Drop(u64, u64),
     }
@@ -245,9 +280,10 @@ mod tests {
         prop_oneof![
             4 => Just(Step::Push),
             4 => Just(Step::Send),
+            1 => any::<prop::sample::Index>().prop_map(Step::SendAhead),
             3 => any::<prop::sample::Index>().prop_map(Step::Remove),
             1 => (1u64..5).prop_map(Step::Lose),
-            1 => Just(Step::Resume),
+            1 => (1u64..4).prop_map(Step::Resume),
             1 => Just(Step::Release),
             1 => (0u64..60, 0u64..10).prop_map(|(first, length)| Step::Drop(first, length)),
         ]
@@ -278,6 +314,13 @@ mod tests {
                         window.sent(start + Duration::from_secs(time as u64));
                         flying.extend(waiting.pop_first());
                     }
+                    Step::SendAhead(index) if !waiting.is_empty() => {
+                        let seq = *index.get(&waiting.iter().copied().collect::<Vec<u64>>());
+                        window.sent_ahead(Seq(seq), start + Duration::from_secs(time as u64));
+                        waiting.remove(&seq);
+                        flying.insert(seq);
+                    }
+                    Step::SendAhead(_) => {}
                     Step::Remove(index) if !flying.is_empty() => {
                         let seq = *index.get(&flying.iter().copied().collect::<Vec<u64>>());
                         prop_assert_eq!(window.remove(Seq(seq)).map(|message| message.seq), Some(Seq(seq)));
@@ -294,10 +337,13 @@ mod tests {
                         resumed.clear();
                         window.connection_lost(|seq| held.contains(&seq.0));
                     }
-                    Step::Resume => {
-                        prop_assert_eq!(window.resume(start + Duration::from_secs(time as u64)), held.len());
-                        resumed.extend(held.iter().copied());
-                        flying.append(&mut held);
+                    Step::Resume(nth) => {
+                        // Every nth message is gone on with.
+                        let gone_on: BTreeSet<u64> = held.extract_if(.., |seq| *seq % nth == 0).collect();
+                        let now = start + Duration::from_secs(time as u64);
+                        prop_assert_eq!(window.resume(now, |seq| seq.0 % nth == 0), gone_on.len());
+                        resumed.extend(gone_on.iter().copied());
+                        flying.extend(gone_on);
                     }
                     Step::Release => {
                         prop_assert_eq!(window.release(), held.len());
@@ -309,6 +355,10 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(window.in_flight(), flying.len());
+                prop_assert!(window.waiting().map(|message| message.seq.0).eq(waiting.iter().copied()));
+                let grounded: BTreeSet<u64> = waiting.union(&held).copied().collect();
+                prop_assert!(window.grounded().map(|message| message.seq.0).eq(grounded));
+                prop_assert!(window.held().map(|seq| seq.0).eq(held.iter().copied()));
                 prop_assert_eq!(window.oldest_sent().is_some(), !flying.is_empty());
                 prop_assert_eq!(window.is_resuming(), !resumed.is_empty());
                 let range = window.range_in_flight();

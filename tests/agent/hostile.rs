@@ -1,14 +1,15 @@
 //! Brokers that die, refuse, limit and forget, scripted: judged by what they wrote down when they became responsible.
 
 use crate::support::{
-    ALWAYS, Agent, Death, Gateway, Judgement, PacketKind, Point, Response, Script, Scripted, Settings, log_files,
-    scale, wait_until,
+    ALWAYS, Agent, Arrival, Death, Delivery, Gateway, Judgement, PacketKind, Point, Response, Script, Scripted,
+    Settings, log_files, scale, wait_until,
 };
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 const WINDOW: u16 = 20;
+const STATUS: &str = "status/gateway-7";
 
 fn gateway(broker: &Scripted, protocol: &'static str, qos: u8) -> Gateway {
     let settings = Settings { protocol, qos, window: WINDOW, interval: "1ms", ..Settings::default() };
@@ -20,18 +21,22 @@ fn wait_for_more(broker: &Scripted, count: usize) {
     wait_until(&format!("{count} more messages arrive"), || broker.deliveries().len() >= before + count);
 }
 
+/// What the broker took, but for the status messages.
+fn telemetry(broker: &Scripted) -> Vec<Arrival> {
+    let mut arrivals = broker.arrivals();
+    arrivals.retain(|arrival| arrival.topic != STATUS);
+    arrivals
+}
+
 /// Stops the agent, lets another one deliver the rest, and judges by the broker's ledger.
 fn judge(agent: Agent, gateway: &Gateway, broker: &Scripted) -> Judgement {
     assert_eq!(agent.stop().code(), Some(0));
     let accepted = gateway.accepted();
     let newest = *accepted.last().unwrap().end();
     let agent = gateway.start();
-    wait_until("the rest arrives", || {
-        let arrivals = broker.arrivals();
-        arrivals.iter().any(|arrival| arrival.identity().1 >= newest)
-    });
+    wait_until("the rest arrives", || telemetry(broker).iter().any(|arrival| arrival.identity().1 >= newest));
     assert_eq!(agent.stop().code(), Some(0));
-    let judgement = Judgement::of(&broker.arrivals());
+    let judgement = Judgement::of(&telemetry(broker));
     judgement.assert_complete(&accepted);
     assert_eq!(broker.violations(), Vec::<String>::new());
     judgement
@@ -175,7 +180,7 @@ fn poison_does_not_block(script: Script, protocol: &'static str, qos: u8, text: 
     assert_eq!(broker.violations(), Vec::<String>::new());
 }
 
-fn is_poison(publish: &crate::support::Delivery) -> bool {
+fn is_poison(publish: &Delivery) -> bool {
     publish.topic.ends_with("poison")
 }
 
@@ -208,6 +213,102 @@ fn a_message_that_the_broker_ends_the_connection_over_is_set_aside() {
     for qos in [1, 2] {
         let script = Script::default().react(is_poison, Response::Close, ALWAYS);
         poison_does_not_block(script, "3.1.1", qos, "poison");
+    }
+}
+
+/// How many connections end at the first message. Enough for whatever the agent may make of it, and then some.
+const ELECTION: u32 = 20;
+
+/// A broker that is up takes nothing at all for a while: it ends each connection at the first message.
+fn an_election(protocol: &'static str, qos: u8, status: bool) {
+    let broker = Scripted::start(Script::default().react(|_| true, Response::Close, ELECTION));
+    let gateway = gateway(&broker, protocol, qos);
+    gateway.edit("max_delay: 1s", "max_delay: 100ms");
+    if status {
+        gateway.edit("status: {topic: ~}", &format!("status: {{topic: {STATUS}}}"));
+    }
+
+    let agent = gateway.start();
+    wait_until("the election is over", || broker.connects().len() > ELECTION as usize);
+    wait_for_more(&broker, 100);
+
+    println!("MQTT {protocol}, QoS {qos}, status topic {status}");
+    assert_eq!(rejected(&gateway), Vec::<PathBuf>::new());
+    let judgement = judge(agent, &gateway, &broker);
+    assert!(qos == 1 || judgement.duplicates == 0, "{} duplicates", judgement.duplicates);
+    assert_eq!(rejected(&gateway), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_broker_that_takes_nothing_for_a_while_gets_everything_afterwards_at_qos_1() {
+    for protocol in ["3.1.1", "5"] {
+        an_election(protocol, 1, false);
+        an_election(protocol, 1, true);
+    }
+}
+
+#[test]
+fn a_broker_that_takes_nothing_for_a_while_gets_everything_afterwards_at_qos_2() {
+    for protocol in ["3.1.1", "5"] {
+        an_election(protocol, 2, false);
+        an_election(protocol, 2, true);
+    }
+}
+
+/// The seq that the payload names.
+fn seq(publish: &Delivery) -> u64 {
+    let payload: serde_json::Value = serde_json::from_slice(&publish.payload).unwrap();
+    payload["seq"].as_u64().unwrap_or_default()
+}
+
+/// A message that is like all others of its topic, but for the broker, which ends each connection over it.
+fn poison_among_its_like(protocol: &'static str, qos: u8, status: bool) {
+    let is_poison = |publish: &Delivery| seq(publish) % 300 == 7;
+    let broker = Scripted::start(Script::default().react(is_poison, Response::Close, ALWAYS));
+    let gateway = gateway(&broker, protocol, qos);
+    gateway.edit("max_delay: 1s", "max_delay: 100ms");
+    if status {
+        gateway.edit("status: {topic: ~}", &format!("status: {{topic: {STATUS}}}"));
+    }
+
+    let agent = gateway.start();
+    wait_until("two messages are set aside", || rejected(&gateway).len() >= 2);
+    wait_for_more(&broker, 100);
+    agent.kill();
+
+    println!("MQTT {protocol}, QoS {qos}, status topic {status}");
+    let arrived = Judgement::of(&telemetry(&broker));
+    let missing: Vec<u64> = (1..307).filter(|seq| !arrived.seqs.contains(seq)).collect();
+    assert_eq!((missing, arrived.disorder), (vec![7], vec![]));
+    assert_eq!(broker.violations(), Vec::<String>::new());
+}
+
+#[test]
+fn one_message_of_a_topic_that_the_broker_ends_the_connection_over_is_set_aside() {
+    for protocol in ["3.1.1", "5"] {
+        for qos in [1, 2] {
+            poison_among_its_like(protocol, qos, false);
+            poison_among_its_like(protocol, qos, true);
+        }
+    }
+}
+
+#[test]
+fn the_only_message_is_set_aside_when_the_next_one_is_taken() {
+    for qos in [1, 2] {
+        let broker = Scripted::start(Script::default().react(|publish| seq(publish) == 1, Response::Close, ALWAYS));
+        let settings = Settings { protocol: "3.1.1", qos, interval: "4s", ..Settings::default() };
+        let gateway = Gateway::new(&broker.url(), &settings);
+        gateway.edit("max_delay: 1s", "max_delay: 50ms");
+
+        let agent = gateway.start();
+        wait_until("many connections end over it", || broker.connects().len() > 15);
+        assert_eq!((rejected(&gateway).len(), broker.deliveries().len()), (0, 0));
+        wait_until("it is set aside", || rejected(&gateway).len() == 1);
+
+        let arrived: Vec<u64> = broker.deliveries().iter().map(seq).collect();
+        assert!(!arrived.contains(&1) && arrived.is_sorted(), "{arrived:?}");
+        assert_eq!(agent.stop().code(), Some(0));
     }
 }
 

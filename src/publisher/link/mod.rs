@@ -145,16 +145,22 @@ impl Link {
     }
 
     /// Begins to connect to one of the brokers; a ring tells the end of it. `render` gives what a message is published
-    /// as, for those that are on their way in the session.
+    /// as, for those that are on their way in the session; `resumes` which of these are gone on with.
     ///
     /// # Errors
     /// [`Lost`] when the attempt failed before it began, as with a password file that cannot be read.
-    pub fn connect(&mut self, address: &Address, render: impl Fn(Seq, Dated) -> Option<Outgoing>) -> Result<(), Lost> {
+    pub fn connect(
+        &mut self,
+        address: &Address,
+        render: impl Fn(Seq, Dated) -> Option<Outgoing>,
+        resumes: impl Fn(Seq) -> bool,
+    ) -> Result<(), Lost> {
         self.close();
         tls::forget_failures();
         self.address = address.clone();
         let name = session_name(&self.broker, &self.client_id, address);
-        self.beginning = self.session.as_ref().map_or(Beginning::Without, |session| session.prepare(name, render));
+        let prepare = |session: &Session| session.prepare(name, render, resumes);
+        self.beginning = self.session.as_ref().map_or(Beginning::Without, prepare);
         let will = self.will.clone().map(|will| self.message(will));
         let (beginning, stale, window) = (self.beginning, self.stale, self.window);
         let options = options(&self.broker, Attempt { address, beginning, stale, window, will })?;

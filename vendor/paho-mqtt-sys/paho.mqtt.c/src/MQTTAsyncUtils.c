@@ -2794,6 +2794,29 @@ static int cmdMessageIDCompare(void* a, void* b)
 
 
 /**
+ * Whether the persistence holds a PUBLISH with this message ID that this client does not go on with. The broker may
+ * hold it as well, so the ID must not be given to another one.
+ */
+static int MQTTAsync_isStored(MQTTAsyncs* m, int msgid)
+{
+	int rc = 0;
+#if !defined(NO_PERSISTENCE)
+	char key[PERSISTENCE_MAX_KEY_LENGTH + 1];
+
+	if (m->c->persistence != NULL)
+	{
+		if (m->c->MQTTVersion >= MQTTVERSION_5)
+			snprintf(key, sizeof(key), "%s%d", PERSISTENCE_V5_PUBLISH_SENT, msgid);
+		else
+			snprintf(key, sizeof(key), "%s%d", PERSISTENCE_PUBLISH_SENT, msgid);
+		rc = m->c->persistence->pcontainskey(m->c->phandle, key) == 0;
+	}
+#endif
+	return rc;
+}
+
+
+/**
  * Assign a new message id for a client.  Make sure it isn't already being used and does
  * not exceed the maximum.
  * @param m a client structure
@@ -2814,7 +2837,8 @@ int MQTTAsync_assignMsgId(MQTTAsyncs* m)
 	msgid = (msgid == MAX_MSG_ID) ? 1 : msgid + 1;
 	while (ListFindItem(MQTTAsync_commands, &msgid, cmdMessageIDCompare) ||
 			ListFindItem(m->c->outboundMsgs, &msgid, messageIDCompare) ||
-			ListFindItem(m->responses, &msgid, cmdMessageIDCompare))
+			ListFindItem(m->responses, &msgid, cmdMessageIDCompare) ||
+			MQTTAsync_isStored(m, msgid))
 	{
 		msgid = (msgid == MAX_MSG_ID) ? 1 : msgid + 1;
 		if (msgid == start_msgid)

@@ -1,0 +1,266 @@
+//! How carefully to publish after connections have ended over a message, and when it is to blame. Pure.
+//!
+//! A broker that ends a connection without a word says neither that it is because of a message nor because of which
+//! one: it may be a bad link, or a broker that takes nothing at all for now, as in a cluster that holds an election. So
+//! a suspect is to blame only where the broker has just taken something else, the *control*, and ends the connection
+//! over the suspect all the same, several times.
+//!
+//! A control that is a message overtakes the suspect. That is made rare, for first arrivals come in order: the suspect
+//! has its tries first, more of them where the control would be of its own topic, and the status message is the
+//! better control, where there is one.
+
+use super::link::Publish;
+use std::time::Instant;
+
+/// How often connections must end over a suspect that is published alone before a control is tried.
+const TRIES: u32 = 3;
+/// As [`TRIES`], where the library sends the suspect with all that the session has in flight, as soon as there is a
+/// connection.
+const TRIES_RESUMING: u32 = 10;
+/// As [`TRIES`], where the control would be of the suspect's topic; doubled each time that it did not help.
+const TRIES_IN_ORDER: u32 = 8;
+/// How often [`TRIES_IN_ORDER`] is doubled.
+const DOUBLINGS: u32 = 5;
+/// How often a connection must end over a suspect after a control was taken.
+const STRIKES: u32 = 3;
+
+/// Where publishing stands.
+#[derive(Debug, Default)]
+pub struct Caution {
+    stage: Stage,
+    /// Whether something was acknowledged on the present connection.
+    acknowledged: bool,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Stage {
+    /// As many at a time as the broker takes.
+    #[default]
+    Free,
+    /// The broker said that it was a packet of ours: one at a time.
+    Blamed,
+    /// Nobody said so: the suspect first, and alone.
+    Suspect { case: Case, tries: u32 },
+    /// A control first: the status message, or another message, once it is published.
+    Control { case: Case, published: Option<(Publish, Control)> },
+    /// A control was taken: now the suspect, alone.
+    Confront { case: Case },
+}
+
+/// A message that connections may have ended over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Case {
+    suspect: Publish,
+    /// How often a connection ended over it although a control was taken before.
+    strikes: u32,
+    /// Controls that were not taken either.
+    failed: Vec<Publish>,
+    /// How many of them were of the suspect's topic.
+    in_vain: u32,
+}
+
+/// What was in flight when a connection ended without a word.
+#[derive(Debug, Clone, Copy)]
+pub struct Flight {
+    /// The first message that the broker has not confirmed.
+    pub first: Option<Publish>,
+    /// Whether it was the only one.
+    pub alone: bool,
+    /// Whether it was sent as soon as there was a connection, to go on with the session.
+    pub resuming: bool,
+}
+
+/// What can be published as a control.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Control {
+    /// Nothing yet.
+    None,
+    /// Something that overtakes nothing of its own topic.
+    Free,
+    /// A message of the suspect's topic alone.
+    SameTopic,
+}
+
+/// What the end of a connection leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The suspect, if there is one, is tried again.
+    Open,
+    /// A control is published over the next connection.
+    Control,
+    /// The broker takes messages, and not this one.
+    Guilty(Publish),
+}
+
+impl Case {
+    fn of(suspect: Publish) -> Self {
+        Self { suspect, strikes: 0, failed: Vec::new(), in_vain: 0 }
+    }
+
+    fn enough_tries(&self, control: Control, resuming: bool) -> u32 {
+        let tries = match control {
+            Control::None => u32::MAX,
+            Control::Free => TRIES,
+            Control::SameTopic => TRIES_IN_ORDER << self.in_vain.min(DOUBLINGS),
+        };
+        tries.max(if resuming { TRIES_RESUMING } else { 0 })
+    }
+
+    /// What was found against the suspect does not count any more: the broker's trouble may be another one by now.
+    fn acquitted(self) -> Stage {
+        Stage::Suspect { case: Self { strikes: 0, ..self }, tries: 0 }
+    }
+}
+
+impl Caution {
+    /// There is a new connection.
+    pub fn connected(&mut self) {
+        self.acknowledged = false;
+    }
+
+    /// The broker has confirmed something, or refused it with words.
+    pub fn answered(&mut self, what: Publish) {
+        self.acknowledged |= what != Publish::Status;
+        self.stage = match std::mem::take(&mut self.stage) {
+            Stage::Control { case, .. } if what != case.suspect => Stage::Confront { case },
+            stage if what == Publish::Status => stage,
+            Stage::Free | Stage::Blamed | Stage::Suspect { .. } | Stage::Control { .. } | Stage::Confront { .. } => {
+                Stage::Free
+            }
+        };
+    }
+
+    /// Whether another message may be published. `awaits_status`: whether the status message is in flight. `lasting`:
+    /// from when on the connection has lasted for a while.
+    pub fn allows(&self, in_flight: usize, awaits_status: bool, lasting: Option<Instant>, now: Instant) -> bool {
+        match self.stage {
+            Stage::Free => true,
+            Stage::Blamed => in_flight == 0,
+            // A broker that takes nothing shows that with the status message already.
+            Stage::Suspect { .. } | Stage::Control { .. } | Stage::Confront { .. } => {
+                in_flight == 0 && !awaits_status && lasting.is_some_and(|lasting| now >= lasting)
+            }
+        }
+    }
+
+    /// When publishing may go on, where that waits for time.
+    pub fn until(&self, lasting: Option<Instant>, now: Instant) -> Option<Instant> {
+        let waits = !matches!(self.stage, Stage::Free | Stage::Blamed);
+        lasting.filter(|lasting| waits && now < *lasting)
+    }
+
+    /// Whether what the session has in flight is to be gone on with over the next connection, or waits.
+    pub fn resumes(&self, what: Publish) -> bool {
+        match &self.stage {
+            Stage::Free | Stage::Blamed | Stage::Suspect { .. } => true,
+            Stage::Control { .. } => self.is_control(what),
+            Stage::Confront { case } => case.suspect == what,
+        }
+    }
+
+    /// The message that connections end over, maybe.
+    pub fn suspect(&self) -> Option<Publish> {
+        match &self.stage {
+            Stage::Free | Stage::Blamed => None,
+            Stage::Suspect { case, .. } | Stage::Control { case, .. } | Stage::Confront { case } => Some(case.suspect),
+        }
+    }
+
+    /// The suspect, where another message comes first.
+    pub fn passed_over(&self) -> Option<Publish> {
+        if let Stage::Control { case, .. } = &self.stage { Some(case.suspect) } else { None }
+    }
+
+    /// The best control among messages that wait: of another topic than the suspect's, and none that was tried before.
+    pub fn choose<'a>(
+        &self,
+        suspect: Publish,
+        topic: &str,
+        waiting: impl Iterator<Item = (Publish, &'a str)>,
+    ) -> Option<(Publish, Control)> {
+        let failed: &[Publish] = match &self.stage {
+            Stage::Free | Stage::Blamed => &[],
+            Stage::Suspect { case, .. } | Stage::Control { case, .. } | Stage::Confront { case } => &case.failed,
+        };
+        let rated = waiting.filter(|(what, _)| *what != suspect).map(|(what, its)| {
+            let control = if its == topic { Control::SameTopic } else { Control::Free };
+            (failed.iter().rposition(|failed| *failed == what), control == Control::SameTopic, what, control)
+        });
+        // Of those that did not help, the one that was tried the longest time ago; of equals, the first.
+        rated.min_by_key(|(tried, same, ..)| (*tried, *same)).map(|(.., what, control)| (what, control))
+    }
+
+    /// A message was published as a control, or is what the session goes on with as one.
+    pub fn published(&mut self, what: Publish, control: Control) {
+        if let Stage::Control { published, .. } = &mut self.stage {
+            *published = Some((what, control));
+        }
+    }
+
+    /// Whether this message is in flight as a control.
+    pub fn is_control(&self, what: Publish) -> bool {
+        matches!(&self.stage, Stage::Control { published: Some((published, _)), .. } if *published == what)
+    }
+
+    /// There is no control after all, or the connection is gone for a reason of its own, or none came about.
+    pub fn interrupted(&mut self) {
+        self.stage = match std::mem::take(&mut self.stage) {
+            Stage::Control { case, .. } | Stage::Confront { case } => case.acquitted(),
+            stage @ (Stage::Free | Stage::Blamed | Stage::Suspect { .. }) => stage,
+        };
+    }
+
+    /// The broker has ended the connection because of a packet; whether that may be the first message in flight.
+    pub fn blamed(&mut self) -> bool {
+        let is_first = !self.acknowledged || matches!(self.stage, Stage::Confront { .. });
+        if is_first {
+            self.stage = Stage::Blamed;
+        }
+        is_first
+    }
+
+    /// The message in question is out of the way.
+    pub fn forgotten(&mut self) {
+        self.stage = Stage::Free;
+    }
+
+    /// A connection has ended without a word. `control`: what can be published as a control.
+    pub fn ended(&mut self, flight: Flight, control: Control) -> Verdict {
+        let (stage, verdict) = match std::mem::take(&mut self.stage) {
+            Stage::Confront { mut case } if flight.first == Some(case.suspect) && flight.alone => {
+                case.strikes += 1;
+                if case.strikes >= STRIKES {
+                    (Stage::Free, Verdict::Guilty(case.suspect))
+                } else if control == Control::None {
+                    (Stage::Suspect { case, tries: 0 }, Verdict::Open)
+                } else {
+                    (Stage::Control { case, published: None }, Verdict::Control)
+                }
+            }
+            Stage::Confront { case } => (case.acquitted(), Verdict::Open),
+            Stage::Control { mut case, published } => {
+                if let Some((what, control)) = published {
+                    case.in_vain += u32::from(control == Control::SameTopic);
+                    case.failed.retain(|failed| *failed != what);
+                    case.failed.push(what);
+                }
+                (case.acquitted(), Verdict::Open)
+            }
+            stage if self.acknowledged => (stage, Verdict::Open),
+            Stage::Suspect { case, tries } if flight.first == Some(case.suspect) => {
+                let tries = tries.saturating_add(u32::from(flight.alone || flight.resuming));
+                if tries < case.enough_tries(control, flight.resuming) {
+                    (Stage::Suspect { case, tries }, Verdict::Open)
+                } else {
+                    (Stage::Control { case, published: None }, Verdict::Control)
+                }
+            }
+            stage => match flight.first {
+                Some(suspect) => (Stage::Suspect { case: Case::of(suspect), tries: 0 }, Verdict::Open),
+                None => (stage, Verdict::Open),
+            },
+        };
+        self.stage = stage;
+        verdict
+    }
+}
