@@ -14,9 +14,8 @@ use std::time::{Duration, Instant};
 
 const WINDOW: u16 = 20;
 
-/// At first as long as by default: members end connections while they elect, and three that end over the same message
-/// within an election would set it aside.
-const RETRY: &str = "{initial_delay: 2s, factor: 1.5, max_delay: 5s, at_max: hold}";
+/// Many attempts within an election, in which members end connections over whatever they get.
+const RETRY: &str = "{initial_delay: 50ms, factor: 1.5, max_delay: 5s, at_max: hold}";
 
 /// How long a cluster may take to elect and go on.
 const ELECTION: Duration = Duration::from_secs(180);
@@ -94,8 +93,15 @@ impl Scene {
         // A round trip of 10 ms: something is under way whenever a member dies.
         proxies.iter().for_each(|proxy| proxy.delay(Duration::from_millis(5)));
         let urls: Vec<String> = proxies.iter().map(Proxy::url).collect();
-        let settings =
-            Settings { protocol: "3.1.1", window: WINDOW, interval: "5ms", retry: RETRY, ..Settings::default() };
+        let settings = Settings {
+            protocol: "3.1.1",
+            window: WINDOW,
+            interval: "5ms",
+            retry: RETRY,
+            // With the status message, as by default: without it, one message may be tried before another one.
+            more: String::new(),
+            ..Settings::default()
+        };
         let gateway = Gateway::new(&urls[0], &settings);
         gateway.edit(&format!("url: \"{}\"", urls[0]), &format!("urls: [\"{}\"]", urls.join("\", \"")));
         // While a cluster elects, its members answer late.
