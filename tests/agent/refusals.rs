@@ -74,6 +74,27 @@ fn every_reason_code_of_connack() {
     );
 }
 
+/// As NATS 2.9 does, with `20 02 00 01`. MQTT 5 has no CONNACK without properties, and no such codes in it.
+#[test]
+fn a_broker_that_refuses_mqtt_5_in_the_words_of_3_1_1_is_understood() {
+    for (code, then, means) in [(1, Exit, 0x84), (2, Exit, 0x85), (3, Retry, 0x88), (4, Exit, 0x86), (5, Exit, 0x87)] {
+        let broker = Scripted::start(Script { connect_code: code, connack_form: Some(4), ..Script::default() });
+        let retry = "{initial_delay: 1h, max_delay: 1h}";
+        let gateway = Gateway::new(&broker.url(), &Settings { protocol: "5", retry, ..Settings::default() });
+
+        let agent = gateway.start();
+        agent.wait_for_output(if then == Exit { "exiting with code 77" } else { "retrying " });
+
+        let output = agent.output();
+        assert!(output.contains("the broker refused the connection: "), "{output}");
+        assert!(output.contains(&format!("(0x{means:02x})")), "{output}");
+        assert_eq!(output.contains("`broker.protocol: 3.1.1`"), code == 1, "{output}");
+        if then == Exit {
+            assert_eq!(agent.wait().code(), Some(77), "{code}");
+        }
+    }
+}
+
 /// Over a connection that has proved itself, the broker ends it over a message.
 fn ended_with(code: u8, then: Then) {
     let brokers = [(); 2].map(|()| Scripted::start(Script::default()));

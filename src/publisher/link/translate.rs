@@ -53,6 +53,11 @@ pub fn refusal(error: &paho_mqtt::Error, tls: impl FnOnce() -> Option<String>) -
     use paho_mqtt::Error;
     let (text, meaning) = match error {
         Error::ConnectReturn(code) => (code.to_string(), reasons::of_return_code(*code)),
+        Error::ReasonCode(ReasonCode::UnsupportedProtocolVersion, _) => {
+            let reason = ReasonCode::UnsupportedProtocolVersion;
+            let advice = "it may know MQTT 3.1.1 (`broker.protocol: 3.1.1`)";
+            (format!("{}; {advice}", reason_text(reason)), reasons::of_connack(reason))
+        }
         Error::ReasonCode(code, properties) => {
             (format!("{}{}", reason_text(*code), elsewhere(properties)), reasons::of_connack(*code))
         }

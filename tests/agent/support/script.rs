@@ -12,6 +12,8 @@ pub struct Script {
     pub connect_code: u8,
     /// Asked when `connect_code` is 0; what it gives counts instead.
     pub authorize: Box<dyn FnMut(&Connect) -> u8 + Send>,
+    /// The protocol version in whose form CONNACK is sent; `None`: the client's.
+    pub connack_form: Option<u8>,
     /// When CONNACK is sent, after CONNECT; `None`: never.
     pub connack_after: Option<Duration>,
     /// What CONNACK says of the session, while the broker acts by the truth; `None`: the truth.
@@ -32,6 +34,7 @@ impl Default for Script {
         Self {
             connect_code: 0,
             authorize: Box::new(|_| 0),
+            connack_form: None,
             connack_after: Some(Duration::ZERO),
             session_present: None,
             receive_maximum: u16::MAX,

@@ -270,7 +270,8 @@ impl Server {
         }
         if let Some(patience) = self.script.connack_after {
             let Script { receive_maximum, maximum_packet_size, .. } = self.script;
-            let bytes = connack(connect.version, present, code, receive_maximum, maximum_packet_size);
+            let version = self.script.connack_form.unwrap_or(connect.version);
+            let bytes = connack(version, present, code, receive_maximum, maximum_packet_size);
             connection.outgoing.push_back(Outgoing { due: now + patience, bytes, completes: None, then });
         }
         connection.phase = Phase::Connecting(client);

@@ -174,6 +174,17 @@ void* MQTTPacket_connack(int MQTTVersion, unsigned char aHeader, char* data, siz
 				goto exit;
 			}
 		}
+		else if (pack->rc >= 1 && pack->rc <= 5)
+		{
+			/* Without the length of its properties it is a CONNACK of MQTT 3.1.1: from a server that knows no other
+			 * version. Its return codes in those of MQTT 5, where a refusal is at least 0x80. */
+			static const unsigned char reasons[] = {
+				MQTTREASONCODE_UNSUPPORTED_PROTOCOL_VERSION, MQTTREASONCODE_CLIENT_IDENTIFIER_NOT_VALID,
+				MQTTREASONCODE_SERVER_UNAVAILABLE, MQTTREASONCODE_BAD_USER_NAME_OR_PASSWORD,
+				MQTTREASONCODE_NOT_AUTHORIZED
+			};
+			pack->rc = reasons[pack->rc - 1];
+		}
 	}
 exit:
 	FUNC_EXIT;
