@@ -76,6 +76,8 @@ void SSLSocket_addPendingRead(SOCKET sock);
 static int handle_openssl_init = 1;
 static ssl_mutex_type* sslLocks = NULL;
 static ssl_mutex_type sslCoreMutex;
+/* packhorse: whether OpenSSL is ready, see SSLSocket_prepare */
+static int prepared = 0;
 
 /* Used to store MQTTClient_SSLOptions for TLS-PSK callback */
 static int tls_ex_index_ssl_opts;
@@ -488,21 +490,36 @@ void SSLSocket_handleOpensslInit(int bool_value)
 
 int SSLSocket_initialize(void)
 {
-	int rc = 0;
+	FUNC_ENTRY;
+
+#if defined(OPENSSL_INIT_NO_ATEXIT)
+	/* A process may end while threads of ours use OpenSSL, which must not be taken down under them. */
+	if (handle_openssl_init)
+		OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
+#endif
+	SSL_create_mutex(&sslCoreMutex);
+
+	FUNC_EXIT_RC(0);
+	return 0;
+}
+
+/* packhorse: OpenSSL is made ready by the first connection over TLS, for that touches nearly 2 MiB of it. The callers hold
+ * the library's lock.
+ */
+static void SSLSocket_prepare(void)
+{
 	/*int prc;*/
 	int i;
 	int lockMemSize;
 
 	FUNC_ENTRY;
 
+	if (prepared)
+		goto exit;
+
 	if (handle_openssl_init)
 	{
-#if defined(OPENSSL_INIT_NO_ATEXIT)
-		/* A process may end while threads of ours use OpenSSL, which must not be taken down under them. */
-		OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
-#endif
-		if ((rc = SSL_library_init()) != 1)
-			rc = -1;
+		SSL_library_init();
 
 		ERR_load_crypto_strings();
 		SSL_load_error_strings();
@@ -517,10 +534,7 @@ int SSLSocket_initialize(void)
 
 		sslLocks = malloc(lockMemSize);
 		if (!sslLocks)
-		{
-			rc = -1;
 			goto exit;
-		}
 		else
 			memset(sslLocks, 0, lockMemSize);
 
@@ -538,20 +552,18 @@ int SSLSocket_initialize(void)
 
 	}
 
-	SSL_create_mutex(&sslCoreMutex);
-
 	tls_ex_index_ssl_opts = SSL_get_ex_new_index(0, "paho ssl options", NULL, NULL, NULL);
+	prepared = 1;
 
 exit:
-	FUNC_EXIT_RC(rc);
-	return rc;
+	FUNC_EXIT;
 }
 
 void SSLSocket_terminate(void)
 {
 	FUNC_ENTRY;
 
-	if (handle_openssl_init)
+	if (handle_openssl_init && prepared)
 	{
 		CRYPTO_set_locking_callback(NULL);
 		ERR_free_strings();
@@ -565,8 +577,10 @@ void SSLSocket_terminate(void)
 				SSL_destroy_mutex(&sslLocks[i]);
 			}
 			free(sslLocks);
+			sslLocks = NULL;
 		}
 	}
+	prepared = 0;
 
 	SSL_destroy_mutex(&sslCoreMutex);
 
@@ -599,6 +613,7 @@ int SSLSocket_createContext(networkHandles* net, MQTTClient_SSLOptions* opts)
 	int rc = 1;
 
 	FUNC_ENTRY;
+	SSLSocket_prepare();
 	if (net->ctx == NULL)
 	{
 #if (OPENSSL_VERSION_NUMBER >= 0x10100000L)
