@@ -22,11 +22,11 @@ demo: deps ## Runs the agent against a broker of its own and shows what arrives;
 	cargo build
 	@scripts/demo.sh target/debug/packhorse
 
-test: test-deps build ## Runs all tests, those that kill the agent on the release binary too
-	cargo test -- --skip rabbitmq:: --skip clusters::
+test: test-deps build ## Runs all tests, those of kills and of constrained hardware on the release binary
+	cargo test -- --skip rabbitmq:: --skip clusters:: --skip constrained::
 	@# By themselves: clusters elect for seconds, and what else runs then would miss its time limits.
 	cargo test --test agent -- rabbitmq:: clusters::
-	PACKHORSE_BINARY=$(CURDIR)/target/release/packhorse cargo test --test agent kills::
+	PACKHORSE_BINARY=$(CURDIR)/target/release/packhorse cargo test --test agent -- kills:: constrained::
 
 test-package: build ## Installs, boots, upgrades, removes and purges the package in a Debian of its own; needs root, 2 to 5 minutes
 	@scripts/install-deps.sh $(PACKAGE_PACKAGES)

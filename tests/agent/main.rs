@@ -6,6 +6,7 @@
 mod azure;
 mod clock;
 mod clusters;
+mod constrained;
 mod delivery;
 mod disk;
 mod edits;

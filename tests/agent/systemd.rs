@@ -135,18 +135,6 @@ fn a_stop_that_takes_longer_than_the_limit_keeps_feeding() {
     assert!(manager.saying("has not come back").is_empty());
 }
 
-/// How often a thread of this name gave up the processor of its own will, proc(5).
-fn wake_ups(agent: &Agent) -> Vec<(String, u64)> {
-    let tasks = fs::read_dir(format!("/proc/{}/task", agent.id())).unwrap();
-    let count = |path: &std::path::Path| {
-        let status = fs::read_to_string(path.join("status")).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
-        let name = fs::read_to_string(path.join("comm")).ok()?;
-        Some((name.trim().to_owned(), line.trim().parse().unwrap()))
-    };
-    tasks.filter_map(|task| count(&task.unwrap().path())).collect()
-}
-
 #[test]
 fn a_watchdog_costs_few_wake_ups() {
     const SECONDS: u64 = 12;
@@ -158,9 +146,9 @@ fn a_watchdog_costs_few_wake_ups() {
     manager.wait_for("STATUS=connected");
     std::thread::sleep(Duration::from_secs(1));
 
-    let before = wake_ups(&agent);
+    let before = agent.wake_ups();
     std::thread::sleep(Duration::from_secs(SECONDS));
-    let after = wake_ups(&agent);
+    let after = agent.wake_ups();
 
     for ((name, before), (_, after)) in before.iter().zip(&after) {
         let wakes = after - before;

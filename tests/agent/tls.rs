@@ -12,13 +12,13 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 /// A broker with an encrypted listener, and a plain one for who judges.
-struct Encrypted {
+pub struct Encrypted {
     broker: Broker,
     port: u16,
 }
 
 impl Encrypted {
-    fn start(authority: &Authority, certificate: &Certificate, more: &str) -> Self {
+    pub fn start(authority: &Authority, certificate: &Certificate, more: &str) -> Self {
         let (port, clients) = (Broker::free_port(), authority.file());
         let (file, key) = (certificate.certificate.display(), certificate.key.display());
         let settings = format!(
@@ -34,18 +34,18 @@ impl Encrypted {
         Subscriber::start(&self.broker.url(), "telemetry/#")
     }
 
-    fn url(&self, scheme: &str, host: &str) -> String {
+    pub fn url(&self, scheme: &str, host: &str) -> String {
         format!("{scheme}://{host}:{}", self.port)
     }
 }
 
-fn gateway(url: &str, tls: &str, settings: &Settings) -> Gateway {
+pub fn gateway(url: &str, tls: &str, settings: &Settings) -> Gateway {
     let gateway = Gateway::new(url, settings);
     gateway.edit("keep_alive: 5s", &format!("keep_alive: 5s, tls: {{{tls}}}"));
     gateway
 }
 
-fn ca(authority: &Authority) -> String {
+pub fn ca(authority: &Authority) -> String {
     format!("ca_file: {}", authority.file().display())
 }
 

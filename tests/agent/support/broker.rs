@@ -22,7 +22,7 @@ impl Broker {
         Self::with("allow_anonymous true")
     }
 
-    /// A running broker with these lines in its configuration.
+    /// A running broker with these lines in its configuration; what they set wins.
     pub fn with(settings: &str) -> Self {
         // Another process may take the port between our asking for it and mosquitto's: then another one is tried.
         for _ in 0..10 {
@@ -93,8 +93,8 @@ impl Broker {
     fn try_start(&mut self) -> bool {
         let folder = self.folder.path().display();
         let configuration = format!(
-            "listener {} 127.0.0.1\nuser root\n{}\npersistence true\npersistence_location {folder}/\n\
-             autosave_on_changes true\nautosave_interval 1\nmax_queued_messages 0\n",
+            "listener {} 127.0.0.1\nuser root\npersistence true\npersistence_location {folder}/\n\
+             autosave_on_changes true\nautosave_interval 1\nmax_queued_messages 0\n{}\n",
             self.port, self.settings
         );
         let file = self.folder.path().join("mosquitto.conf");

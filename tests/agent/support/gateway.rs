@@ -1,6 +1,6 @@
 //! A device with a configuration, a spool and a log folder, and the agent that runs on it.
 
-use super::{PATIENCE, count, wait_for};
+use super::{ControlGroup, PATIENCE, count, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::ops::RangeInclusive;
@@ -97,7 +97,14 @@ impl Gateway {
     /// Starts an agent with more in its environment; it has opened its spool when this returns.
     pub fn start_with(&self, environment: &[(&str, &str)]) -> Agent {
         let agent = self.launch_with(environment);
-        wait_for("the agent opens its spool", PATIENCE, || agent.output().contains("spool opened").then_some(()));
+        agent.wait_for_output("spool opened");
+        agent
+    }
+
+    /// Starts an agent in a control group; it has opened its spool when this returns.
+    pub fn start_in(&self, group: &ControlGroup) -> Agent {
+        let agent = self.spawn(group.command(&binary()));
+        agent.wait_for_output("spool opened");
         agent
     }
 
@@ -108,13 +115,18 @@ impl Gateway {
 
     /// Starts an agent that may fail to start, with more in its environment.
     pub fn launch_with(&self, environment: &[(&str, &str)]) -> Agent {
+        let mut command = Command::new(binary());
+        command.envs(environment.iter().copied());
+        self.spawn(command)
+    }
+
+    /// Starts an agent by a command that lacks no more than the configuration.
+    fn spawn(&self, mut command: Command) -> Agent {
         let output = self.folder.path().join(format!("output-{}", fastrand::u64(..)));
         let file = File::create(&output).unwrap();
-        let binary = std::env::var_os("PACKHORSE_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_packhorse").into());
-        let child = Command::new(binary)
+        let child = command
             .arg("--config")
             .arg(self.folder.path().join("config.yaml"))
-            .envs(environment.iter().copied())
             .stdout(file.try_clone().unwrap())
             .stderr(file)
             .spawn()
@@ -138,6 +150,11 @@ impl Gateway {
     pub fn accepted_count(&self) -> usize {
         count(&self.accepted())
     }
+}
+
+/// The agent to test: the one that was built with the tests, or the one that `PACKHORSE_BINARY` names.
+fn binary() -> PathBuf {
+    std::env::var_os("PACKHORSE_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_packhorse").into()).into()
 }
 
 /// The content of the log files whose names begin like this.
@@ -195,6 +212,25 @@ impl Agent {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
         let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+
+    /// A figure of its memory in KiB, such as `VmRSS`, by its name in `/proc/PID/status` (proc(5)).
+    pub fn memory(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.strip_suffix("kB"));
+        line.unwrap_or_else(|| panic!("{name} in {status}")).trim().parse().unwrap()
+    }
+
+    /// How often each of its threads gave up the processor of its own will (proc(5)), by the names of the threads.
+    pub fn wake_ups(&self) -> Vec<(String, u64)> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.id())).unwrap();
+        let count = |path: &Path| {
+            let status = fs::read_to_string(path.join("status")).ok()?;
+            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+            let name = fs::read_to_string(path.join("comm")).ok()?;
+            Some((name.trim().to_owned(), line.trim().parse().unwrap()))
+        };
+        tasks.filter_map(|task| count(&task.unwrap().path())).collect()
     }
 
     /// What it wrote to standard output and standard error by now.

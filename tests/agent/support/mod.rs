@@ -3,6 +3,7 @@
 mod authority;
 mod broker;
 mod cluster;
+mod control_group;
 mod event_loop;
 mod freezing_disk;
 mod gateway;
@@ -26,6 +27,7 @@ mod tls_front;
 pub use authority::{Authority, Certificate};
 pub use broker::Broker;
 pub use cluster::Cluster;
+pub use control_group::ControlGroup;
 pub use freezing_disk::{FreezingDisk, freeze};
 pub use gateway::{Agent, Gateway, Settings, log_files};
 pub use jetstream::{Reader, keep_telemetry};
