@@ -1,0 +1,47 @@
+//! What all connections of a configuration have in common, and the sessions at the brokers that go with it.
+
+use super::link::{Link, Terms, session_name};
+use super::session::Session;
+use crate::config::Config;
+use crate::message::StreamId;
+use crate::payload::Outgoing;
+use crate::spool::Spool;
+use log::warn;
+
+/// The name of our session at the broker.
+fn client_id(config: &Config, stream: StreamId) -> String {
+    config.broker.client_id.replace("{stream}", &stream.to_string())
+}
+
+/// The names of our sessions at the brokers, and what all connections have in common.
+pub fn terms(config: &Config, spool: &Spool, will: Option<Outgoing>, boot_id: u32) -> (Vec<u32>, Terms) {
+    let client_id = client_id(config, spool.stream());
+    let name = |address| session_name(&config.broker, &client_id, address);
+    let sessions: Vec<u32> = config.broker.addresses.iter().map(name).collect();
+    let session = session(config, &sessions, spool, boot_id);
+    (sessions, Terms { broker: config.broker.clone(), client_id, window: config.delivery.window, will, session })
+}
+
+/// The member that a round begins with: the first one, unless messages are in flight at another one at QoS 2. Only there
+/// they can be finished without a repetition.
+pub fn first(link: &Link, sessions: &[u32]) -> usize {
+    let busy = link.session().and_then(Session::busy_with);
+    busy.and_then(|busy| sessions.iter().position(|session| *session == busy)).unwrap_or(0)
+}
+
+/// The session that outlives connections, where messages are published at QoS 2.
+fn session(config: &Config, names: &[u32], spool: &Spool, boot_id: u32) -> Option<Session> {
+    // The hub knows no QoS 2: what was accepted for that is published at QoS 1. A session at another broker moves on without
+    // us, so it must not be gone on with later.
+    let exchanges = match config.broker.azure_iot_hub {
+        Some(_) => spool.end_exchanges().map(|()| None),
+        None => spool.exchanges(names, boot_id),
+    };
+    match exchanges {
+        Ok(exchanges) => exchanges.map(|exchanges| Session::new(exchanges, config.broker.protocol)),
+        Err(error) => {
+            warn!("messages in flight cannot be noted; QoS 2 may repeat some after a reconnect error={error}");
+            None
+        }
+    }
+}
