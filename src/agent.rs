@@ -112,6 +112,7 @@ impl Control {
         let channel = (capacity != self.config.channel.capacity).then(|| bounded(capacity));
         let (samples, taken) = channel.unzip();
         self.sampling.steps = steps(&sources);
+        // The publisher first: when its channel closes, it has to know of the next one.
         self.order(Order::Change(Box::new(Change {
             config: config.clone(),
             routes: routes(&sources),

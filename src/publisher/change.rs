@@ -60,6 +60,14 @@ impl Publisher {
         }
     }
 
+    /// Goes on with the channel that follows the one that has closed; whether there is one. The order that brings it was
+    /// given before the other end was let go of, and may not have been heard yet.
+    pub(super) fn follow_channel(&mut self) -> bool {
+        let orders = self.orders.clone();
+        orders.try_iter().for_each(|order| self.obey(order));
+        self.intake.turn_to_next()
+    }
+
     /// When a change can be made; `None`: not now.
     pub(super) fn change_due(&self) -> Option<Instant> {
         let change = self.change.as_ref()?;

@@ -172,7 +172,7 @@ impl Publisher {
                 },
                 recv(self.intake.samples()) -> sample => match sample {
                     Ok(sample) => self.intake.push(sample),
-                    Err(RecvError) if self.intake.turn_to_next() => {}
+                    Err(RecvError) if self.follow_channel() => {}
                     Err(RecvError) => break,
                 },
                 recv(self.rings) -> ring => self.answer(ring.into_iter()),

@@ -18,8 +18,9 @@ fn wait_for_changes(agent: &Agent, count: usize) {
     });
 }
 
+/// How often the agent connected of its own will. On a busy machine a connection may be lost.
 fn connects(agent: &Agent) -> usize {
-    agent.output().matches("connected to ").count()
+    agent.output().matches("connected to ").count() - agent.output().matches("; retrying ").count()
 }
 
 #[test]
@@ -62,7 +63,8 @@ fn edits_amid_messages(qos: u8) {
     let (mut window, mut capacity) = (100, 1024);
     gateway.edit("shutdown_timeout", "channel: {capacity: 1024}\nshutdown_timeout");
     for edit in 1..=scale(3, 20) {
-        let (other, room) = (random.u16(1..100), random.u16(200..5000));
+        // Never the window that it is.
+        let (other, room) = ((window + random.u16(1..100)) % 100 + 1, random.u16(200..5000));
         gateway.edit(&format!("window: {window}"), &format!("window: {other}"));
         gateway.edit(&format!("capacity: {capacity}"), &format!("capacity: {room}"));
         (window, capacity) = (other, room);
