@@ -137,12 +137,14 @@ impl Gateway {
     /// What all agents of this device said they accepted.
     pub fn accepted(&self) -> Vec<RangeInclusive<u64>> {
         let range = |line: &str| {
+            // An agent that runs may be in the middle of a line.
+            let line = line.strip_suffix('\n')?;
             let (first, last) = line.split_once("accepted stream=")?.1.split_once(" seq=")?.1.split_once("..")?;
             Some(first.parse().unwrap()..=last.trim().parse().unwrap())
         };
         log_files(&self.logs(), "debug.log.")
             .iter()
-            .flat_map(|text| text.lines().filter_map(range).collect::<Vec<_>>())
+            .flat_map(|text| text.split_inclusive('\n').filter_map(range).collect::<Vec<_>>())
             .collect()
     }
 
