@@ -26,7 +26,9 @@ test: test-deps build ## Runs all tests, those of kills and of constrained hardw
 	cargo test -- --skip rabbitmq:: --skip clusters:: --skip constrained::
 	@# By themselves: clusters elect for seconds, and what else runs then would miss its time limits.
 	cargo test --test agent -- rabbitmq:: clusters::
-	PACKHORSE_BINARY=$(CURDIR)/target/release/packhorse cargo test --test agent -- kills:: constrained::
+	PACKHORSE_BINARY=$(CURDIR)/target/release/packhorse cargo test --test agent kills::
+	@# By themselves, too: they measure.
+	PACKHORSE_BINARY=$(CURDIR)/target/release/packhorse cargo test --test agent constrained::
 
 test-package: build ## Installs, boots, upgrades, removes and purges the package in a Debian of its own; needs root, 2 to 5 minutes
 	@scripts/install-deps.sh $(PACKAGE_PACKAGES)
