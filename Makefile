@@ -12,7 +12,7 @@ ARM_PACKAGES := cmake make perl rustc-web cargo-web rust-web-src gcc-aarch64-lin
 	gcc-arm-linux-gnueabihf libc6-dev-armhf-cross qemu-user-static
 TARGET := aarch64-unknown-linux-gnu
 
-.PHONY: help demo test test-package soak lint bench bench-flash bench-scale arm cross deps test-deps build deb deb-arm
+.PHONY: help demo test test-arm test-package soak lint bench bench-flash bench-scale arm cross deps test-deps build deb deb-arm
 
 help: ## Says what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -29,6 +29,9 @@ test: test-deps build ## Runs all tests, those of kills and of constrained hardw
 	PACKHORSE_BINARY=$(CURDIR)/target/release/packhorse cargo test --test agent kills::
 	@# By themselves, too: they measure.
 	PACKHORSE_BINARY=$(CURDIR)/target/release/packhorse cargo test --test agent constrained::
+
+test-arm: test-deps arm ## Runs the core of the tests on both ARM binaries, on qemu
+	@scripts/test-arm.sh
 
 test-package: build ## Installs, boots, upgrades, removes and purges the package in a Debian of its own; needs root, 2 to 5 minutes
 	@scripts/install-deps.sh $(PACKAGE_PACKAGES)

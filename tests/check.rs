@@ -40,7 +40,8 @@ struct Checked {
 }
 
 fn packhorse() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_packhorse"));
+    let binary = std::env::var_os("PACKHORSE_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_packhorse").into());
+    let mut command = Command::new(binary);
     for variable in ["PACKHORSE_CONFIG", "CREDENTIALS_DIRECTORY", "IOTHUB_DEVICE_CONNECTION_STRING"] {
         command.env_remove(variable);
     }
@@ -247,7 +248,8 @@ fn folders_that_cannot_be_made_are_problems() {
     setup.check().refused_with(&[":1: spool.directory: ", ":2: logging.directory: "]);
 }
 
-/// Root may do everything, so for root the check runs as nobody; for everybody else, as themselves.
+/// Root may do everything, so for root the check runs as nobody; for everybody else, as themselves. Always the binary
+/// that was built with the test: `PACKHORSE_BINARY` may lead to what nobody cannot reach.
 fn check_without_privileges(setup: &Setup) -> Checked {
     // Nobody need not be able to reach the folder that the binary was built in.
     let binary = setup.path("packhorse");
