@@ -66,10 +66,11 @@ deb: build ## Makes the Debian package, target/debian/packhorse_VERSION_ARCHITEC
 	@scripts/install-deps.sh dpkg-dev
 	@scripts/deb.sh
 
-deb-arm: arm ## Makes the Debian packages for arm64 and armhf, of what `make arm` built
-	@scripts/install-deps.sh dpkg-dev
+deb-arm: arm deb ## Makes the Debian packages for arm64 and armhf, of what `make arm` built, and looks into them
+	@scripts/install-deps.sh dpkg-dev lintian
 	@scripts/deb.sh --target aarch64-unknown-linux-gnu
 	@scripts/deb.sh --target armv7-unknown-linux-gnueabihf
+	@tests/package/arm.sh
 
 build: deps ## Builds the release binary, target/release/packhorse
 	cargo build --release

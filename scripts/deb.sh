@@ -15,10 +15,17 @@ target=${CARGO_TARGET_DIR:-target}
 tool="$target/tools/bin/cargo-deb"
 program="$target/release/packhorse"
 options=(--quiet --no-build --no-dbgsym)
+embedded=
 if [ "${1:-}" = --target ]; then
-    program=target/arm/$2/run
+    program=$target/arm/$2/run
     options+=(--target "$2" --output "${4:-$target/debian/}")
-    export CARGO_TARGET_DIR=target/arm
+    export CARGO_TARGET_DIR=$target/arm
+    embedded="
+Files: openssl/*
+Copyright: 1998-2026, The OpenSSL Project Authors
+License: Apache-2.0
+Comment: built along, into the program, of what the crate openssl-src has.
+"
     shift 2
 elif [ $# -gt 1 ]; then
     options+=(--output "$2")
@@ -55,7 +62,7 @@ License: Expat or Apache-2.0
 Files: vendor/paho-mqtt-sys/*
 Copyright: 2009-2025, IBM Corp., Frank Pagliughi and others
 License: EPL-2.0 or BSD-3-Clause~Eclipse
-
+$embedded
 License: Expat
 $(sed -n '3,$ { s/^$/./; s/^/ /; p }' LICENSE-MIT)
 
@@ -69,4 +76,13 @@ License: EPL-2.0 or BSD-3-Clause~Eclipse
  The sources, with the changes that packhorse makes to them, are in the folder
  vendor/paho-mqtt-sys of packhorse's sources.
 COPYRIGHT
-"$tool" deb "${options[@]}" --deb-version "$version"
+package=$("$tool" deb "${options[@]}" --deb-version "$version")
+if [ -n "$embedded" ]; then
+    # Debian's cross libraries ask for `libc6:arm64`; a package names what is of its own architecture without that.
+    unpacked=$(mktemp -d)
+    trap 'rm -r "$unpacked"' EXIT
+    dpkg-deb --raw-extract "$package" "$unpacked/package"
+    sed -i '/^Depends:/ s/libc6:[a-z0-9]*/libc6/' "$unpacked/package/DEBIAN/control"
+    dpkg-deb --root-owner-group --build "$unpacked/package" "$package" >/dev/null
+fi
+echo "$package"
