@@ -39,7 +39,7 @@ test-package: build ## Installs, boots, upgrades, removes and purges the package
 
 soak: test-deps build ## Runs the fault tests at length, on the release binary; PACKHORSE_SEED=... replays a run
 	PACKHORSE_SOAK=1 PACKHORSE_BINARY=$(CURDIR)/target/release/packhorse \
-		cargo test --test agent -- --nocapture --test-threads 2 kills:: faults:: hostile:: rabbitmq:: clusters::
+		cargo test --test agent -- --nocapture --test-threads 2 kills:: faults:: edits:: hostile:: rabbitmq:: clusters::
 
 lint: test-deps ## Checks formatting, lints and documentation
 	cargo fmt --check
