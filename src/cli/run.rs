@@ -18,7 +18,7 @@ use std::time::Instant;
 /// Why it could not start, or could not go on.
 pub fn run(named: Option<&Path>) -> Result<(), Failure> {
     let Loaded { path, content, config } = super::load(named)?;
-    let (logs, trouble) =
+    let (mut logs, trouble) =
         Logs::start(&config.logging).map_err(|error| Failure { code: Code::Bug, message: error.to_string() })?;
     log_panics();
     info!("packhorse {} starting device={}", env!("CARGO_PKG_VERSION"), config.device);

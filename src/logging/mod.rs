@@ -39,6 +39,7 @@ pub enum Error {
 
 /// The running log. Dropping it ends the logging.
 pub struct Logs {
+    config: Logging,
     outputs: Shared,
     logger: LoggerHandle,
 }
@@ -56,13 +57,17 @@ impl Logs {
             .log_to_writer(Box::new(Writer(Arc::clone(&outputs))))
             .error_channel(flexi_logger::ErrorChannel::DevNull)
             .start()?;
-        Ok((Logs { outputs, logger }, trouble))
+        Ok((Logs { config: config.clone(), outputs, logger }, trouble))
     }
 
     /// Goes on by another configuration; what is wrong with its files.
     ///
     /// The C library begins its trace with the process or never: there `paho` does not bring it later.
-    pub fn change(&self, config: &Logging) -> Option<Error> {
+    pub fn change(&mut self, config: &Logging) -> Option<Error> {
+        if *config == self.config {
+            return None;
+        }
+        self.config = config.clone();
         let (outputs, trouble) = outputs(config);
         *lock(&self.outputs) = Arc::new(outputs);
         self.logger.set_new_spec(specification(config));
