@@ -24,10 +24,17 @@ const DOUBLINGS: u32 = 5;
 /// How often a connection must end over a suspect after a control was taken.
 const STRIKES: u32 = 3;
 
+/// How many connections in a row must end over the status message before one goes without it.
+const STATUS_TRIES: u32 = 3;
+
 /// Where publishing stands.
 #[derive(Debug, Default)]
 pub struct Caution {
     stage: Stage,
+    /// Connections in a row that ended over the status message alone.
+    status_failures: u32,
+    /// Whether the present connection goes without the status message.
+    without_status: bool,
     /// Whether something was acknowledged on the present connection.
     acknowledged: bool,
 }
@@ -68,6 +75,15 @@ pub struct Flight {
     pub alone: bool,
     /// Whether it was sent as soon as there was a connection, to go on with the session.
     pub resuming: bool,
+    /// Whether the status message was in flight as well.
+    pub with_status: bool,
+}
+
+impl Flight {
+    /// Whether nothing but the status message can be to blame.
+    fn is_status_alone(&self) -> bool {
+        self.first.is_none() && self.with_status
+    }
 }
 
 /// What can be published as a control.
@@ -116,11 +132,24 @@ impl Caution {
     /// There is a new connection.
     pub fn connected(&mut self) {
         self.acknowledged = false;
+        // Only one: what the broker did not take then, it may take later.
+        self.without_status = self.status_failures >= STATUS_TRIES;
+        if self.without_status {
+            self.status_failures = 0;
+        }
+    }
+
+    /// Whether the present connection goes without the status message, for others ended over it.
+    pub fn is_without_status(&self) -> bool {
+        self.without_status
     }
 
     /// The broker has confirmed something, or refused it with words.
     pub fn answered(&mut self, what: Publish) {
         self.acknowledged |= what != Publish::Status;
+        if what == Publish::Status {
+            self.status_failures = 0;
+        }
         self.stage = match std::mem::take(&mut self.stage) {
             Stage::Control { case, .. } if what != case.suspect => Stage::Confront { case },
             stage if what == Publish::Status => stage,
@@ -135,7 +164,7 @@ impl Caution {
     pub fn allows(&self, in_flight: usize, awaits_status: bool, lasting: Option<Instant>, now: Instant) -> bool {
         match self.stage {
             Stage::Free => true,
-            Stage::Blamed => in_flight == 0,
+            Stage::Blamed => in_flight == 0 && !awaits_status,
             // A broker that takes nothing shows that with the status message already.
             Stage::Suspect { .. } | Stage::Control { .. } | Stage::Confront { .. } => {
                 in_flight == 0 && !awaits_status && lasting.is_some_and(|lasting| now >= lasting)
@@ -211,7 +240,11 @@ impl Caution {
     }
 
     /// The broker has ended the connection because of a packet; whether that may be the first message in flight.
-    pub fn blamed(&mut self) -> bool {
+    pub fn blamed(&mut self, flight: Flight) -> bool {
+        if flight.is_status_alone() {
+            self.status_failures += 1;
+            return false;
+        }
         let is_first = !self.acknowledged || matches!(self.stage, Stage::Confront { .. });
         if is_first {
             self.stage = Stage::Blamed;
@@ -226,6 +259,13 @@ impl Caution {
 
     /// A connection has ended without a word. `control`: what can be published as a control.
     pub fn ended(&mut self, flight: Flight, control: Control) -> Verdict {
+        if flight.is_status_alone() {
+            self.status_failures += 1;
+            if matches!(self.stage, Stage::Confront { .. }) {
+                self.interrupted();
+            }
+            return Verdict::Open;
+        }
         let (stage, verdict) = match std::mem::take(&mut self.stage) {
             Stage::Confront { mut case } if flight.first == Some(case.suspect) && flight.alone => {
                 case.strikes += 1;

@@ -10,7 +10,7 @@ const SUSPECT: Publish = Publish::Message(Seq(1));
 const OTHER: Publish = Publish::Message(Seq(2));
 
 fn over(first: Publish) -> Flight {
-    Flight { first: Some(first), alone: true, resuming: false }
+    Flight { first: Some(first), alone: true, resuming: false, with_status: false }
 }
 
 /// What was published over which connection, until the suspect was acknowledged or a verdict was there, or so many
@@ -84,7 +84,7 @@ fn a_control_that_did_not_help_comes_again_ever_more_rarely_where_it_is_of_the_s
 #[test]
 fn a_session_that_is_gone_on_with_has_more_tries() {
     let mut caution = Caution::default();
-    let flight = Flight { first: Some(SUSPECT), alone: false, resuming: true };
+    let flight = Flight { first: Some(SUSPECT), alone: false, resuming: true, with_status: false };
 
     let verdicts: Vec<Verdict> = (0..11).map(|_| caution.ended(flight, Control::Free)).collect();
 
@@ -95,9 +95,31 @@ fn a_session_that_is_gone_on_with_has_more_tries() {
 }
 
 #[test]
+fn a_status_message_that_connections_end_over_is_left_out_of_the_fourth() {
+    let status_alone = Flight { first: None, alone: false, resuming: false, with_status: true };
+    let mut caution = Caution::default();
+
+    let mut left_out = Vec::new();
+    for connection in 0..8 {
+        caution.connected();
+        left_out.push(caution.is_without_status());
+        match (caution.is_without_status(), connection % 2) {
+            (true, _) => caution.answered(SUSPECT),
+            (false, 0) => drop(caution.ended(status_alone, Control::Free)),
+            (false, _) => drop(caution.blamed(status_alone)),
+        }
+    }
+
+    assert_eq!(left_out, [false, false, false, true, false, false, false, true]);
+    caution.answered(Publish::Status);
+    caution.connected();
+    assert!(!caution.is_without_status());
+}
+
+#[test]
 fn others_in_flight_are_no_proof() {
     let mut caution = Caution::default();
-    let flight = Flight { first: Some(SUSPECT), alone: false, resuming: false };
+    let flight = Flight { first: Some(SUSPECT), alone: false, resuming: false, with_status: false };
 
     assert!((0..100).all(|_| caution.ended(flight, Control::Free) == Verdict::Open));
 }

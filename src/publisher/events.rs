@@ -37,6 +37,10 @@ impl Publisher {
         self.counters.connections.add(1);
         let now = Instant::now();
         self.caution.connected();
+        if self.caution.is_without_status() {
+            let topic = &self.config.status.topic;
+            warn!("connections end over the status message; going without it over this one topic={topic:?}");
+        }
         self.connection.connected(connected, now, self.spool.backlog());
         if connected.session_present {
             let resumed = self.window.resume(now, |seq| self.caution.resumes(Publish::Message(seq)));

@@ -276,7 +276,8 @@ impl Publisher {
 
     fn publish_status(&mut self, now: Instant) {
         self.next_status = Some(now + self.config.status.interval);
-        if self.connection.awaited_status().is_some() || self.connection.is_leaving() {
+        let is_out = self.connection.is_leaving() || self.caution.is_without_status();
+        if self.connection.awaited_status().is_some() || is_out {
             return;
         }
         let status = status::online(&self.config, self.started, &self.file, self.spool.backlog(), &self.counters);

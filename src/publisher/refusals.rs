@@ -100,7 +100,8 @@ impl Publisher {
         // What the broker has confirmed is none that it ends the connection over.
         let from_spool = self.window.flying().find(|seq| !self.is_confirmed(*seq)).map(Publish::Message);
         let first = from_spool.or_else(|| self.bypass.window().flying().next().map(Publish::Bypass));
-        Flight { first, alone: self.in_flight() == 1, resuming: self.window.is_resuming() }
+        let with_status = self.connection.awaited_status().is_some();
+        Flight { first, alone: self.in_flight() == 1, resuming: self.window.is_resuming(), with_status }
     }
 
     /// Acts on the end of a connection, once it is closed.
@@ -124,8 +125,11 @@ impl Publisher {
 
     /// The broker ended the connection because of a packet. It reads what is resumed in order.
     fn blamed(&mut self, flight: Flight, reason: &str) {
-        let Some(first) = flight.first.filter(|_| self.caution.blamed()) else { return };
-        if !flight.alone && !flight.resuming {
+        if !self.caution.blamed(flight) {
+            return;
+        }
+        let Some(first) = flight.first else { return };
+        if (!flight.alone || flight.with_status) && !flight.resuming {
             return;
         }
         let strikes = match first {
@@ -151,7 +155,12 @@ impl Publisher {
 
     /// What can be published to see whether the broker takes anything but the suspect.
     fn control_for(&mut self, suspect: Publish) -> Control {
-        if self.config.status.topic.is_some() { Control::Free } else { self.seek(suspect) }
+        if self.has_status() { Control::Free } else { self.seek(suspect) }
+    }
+
+    /// Whether the status message can show whether the broker takes anything.
+    fn has_status(&self) -> bool {
+        self.config.status.topic.is_some() && !self.status_refusals.is_on() && !self.caution.is_without_status()
     }
 
     /// Reads on until there is a message that can be published before the suspect and overtakes none of its topic.
@@ -172,7 +181,7 @@ impl Publisher {
 
     /// Gets ready for a connection over which a message is published before the suspect.
     fn plan_control(&mut self) {
-        if self.config.status.topic.is_some() {
+        if self.has_status() {
             return;
         }
         let suspect = self.caution.passed_over();

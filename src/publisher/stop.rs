@@ -21,6 +21,7 @@ impl Publisher {
         });
         if self.connection.limit().is_some()
             && self.connection.awaited_status().is_none()
+            && !self.caution.is_without_status()
             && let Some(status) = status::offline(&self.config, self.started)
             && self.connection.publish(Publish::Status, status).is_ok()
         {
