@@ -41,7 +41,10 @@ impl Spool {
             {
                 return Ok(self.recycle(first, size)?);
             }
-            let is_full = self.segments.values().sum::<u64>() + size > self.max_size;
+            // Where the spool is to be smaller than it was, the segment being written may be all that it has room for, and
+            // only another one can take its place.
+            let is_outgrown = self.segments.len() == 1 && size == self.segment_size;
+            let is_full = !is_outgrown && self.segments.values().sum::<u64>() + size > self.max_size;
             match finished {
                 Some(first) if is_full => self.remove_segments([first])?,
                 None if is_full => {

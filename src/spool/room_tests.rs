@@ -141,6 +141,29 @@ fn it_goes_before_a_message_does_where_it_is_too_small_too() {
 }
 
 #[test]
+fn a_spool_that_becomes_as_small_as_its_one_segment_goes_on() {
+    let folder = folder();
+    let large_spool = config::Spool { max_size: 64 * 1024 * 1024, ..config(folder.path()) };
+    let mut spool = open(&large_spool).unwrap();
+    append(&mut spool, &samples(1..=1));
+    assert_eq!(spool.backlog().bytes, 1024 * 1024);
+
+    spool.change(&small(folder.path()), &[]);
+    let mut taken = 0;
+    while spool.segments.len() < 3 {
+        let appended = spool.append(&[large()], None);
+        spool.commit().unwrap();
+        assert_eq!(appended.dropped_newest, 0, "after {taken} messages");
+        taken += 1;
+    }
+    let waiting = spool.backlog().messages;
+    let (read, _) = drain(&mut spool);
+
+    assert_eq!(read.len() as u64, waiting);
+    assert!(spool.backlog().bytes <= 1024 * 1024, "{}", spool.backlog().bytes);
+}
+
+#[test]
 fn a_file_of_another_size_is_not_used_again() {
     let folder = folder();
     let mut spool = open(&small(folder.path())).unwrap();
