@@ -111,7 +111,9 @@ impl Control {
         let (sources, capacity) = (Scheduled::all(&config), config.channel.capacity);
         let channel = (capacity != self.config.channel.capacity).then(|| bounded(capacity));
         let (samples, taken) = channel.unzip();
-        self.sampling.steps = steps(&sources);
+        // The former ones stay: the sampler may hang in one of them.
+        let first_step = self.sampling.steps.len();
+        self.sampling.steps.extend(steps(&sources));
         // The publisher first: when its channel closes, it has to know of the next one.
         self.order(Order::Change(Box::new(Change {
             config: config.clone(),
@@ -119,7 +121,7 @@ impl Control {
             samples: taken,
         })));
         // A thread that has ended is noticed elsewhere.
-        let _ = self.plans.send(Plan { sources, samples });
+        let _ = self.plans.send(Plan { sources, samples, first_step });
         self.config = config;
     }
 
@@ -144,7 +146,7 @@ pub fn routes(sources: &[Scheduled]) -> Vec<Arc<Route>> {
 ///
 /// `manager` is told how the agent fares, and that it is alive while both threads make progress.
 ///
-/// `housekeeping` is called about once a second, with the present moment; it returns when it wants to be called next, and
+/// `housekeeping` is called every few seconds, with the present moment; it returns when it wants to be called next, and
 /// what became of the configuration's file.
 pub fn run(
     config: Config,

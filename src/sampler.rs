@@ -29,6 +29,8 @@ pub struct Plan {
     pub sources: Vec<Scheduled>,
     /// Another channel for the samples; `None`: the present one stays.
     pub samples: Option<Sender<Sample>>,
+    /// The step of the pulse that the first source is.
+    pub first_step: usize,
 }
 
 impl Scheduled {
@@ -84,10 +86,10 @@ pub fn run(
     clock: Clock,
 ) {
     let mut sources = scheduled(sources, Vec::new(), Instant::now());
-    let (mut full, mut taken) = (Burst::default(), 0);
+    let (mut full, mut taken, mut first_step) = (Burst::default(), 0, 0);
     loop {
-        for (index, source) in sources.iter_mut().enumerate() {
-            pulse.works_on(index, Instant::now());
+        for (step, source) in (first_step..).zip(&mut sources) {
+            pulse.works_on(step, Instant::now());
             let Some(sample) = source.sample_if_due(counters, clock) else { continue };
             let name = sample.route.source.clone();
             match samples.try_send(sample) {
@@ -121,6 +123,7 @@ pub fn run(
             Ok(plan) => {
                 sources = scheduled(plan.sources, sources, Instant::now());
                 samples = plan.samples.unwrap_or(samples);
+                first_step = plan.first_step;
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
@@ -328,7 +331,7 @@ mod tests {
                 thread::yield_now();
             }
             let more = sources().into_iter().chain([scripted(7, NEVER, AT_ONCE)]).collect();
-            plans.send(Plan { sources: more, samples: Some(others) }).unwrap();
+            plans.send(Plan { sources: more, samples: Some(others), first_step: 1 }).unwrap();
             let next: Vec<Sample> = next.iter().take(20).collect();
             drop(plans);
 

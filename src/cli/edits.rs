@@ -77,15 +77,10 @@ impl Edits {
 
     /// What the file says by now, where that can be applied.
     fn judge(&self, present: Result<&[u8], &String>) -> Result<Config, Problems> {
-        let refuse = |problem| Problems::none_of(&self.path, vec![problem]);
-        let content = match present {
-            Ok(content) => content,
-            Err(error) => {
-                let message = format!("cannot be read: {error}");
-                refuse(Problem { line: None, key: String::new(), message })?;
-                &[]
-            }
-        };
+        let content = present.map_err(|error| {
+            let message = format!("cannot be read: {error}");
+            Problems::one(&self.path, Problem { line: None, key: String::new(), message })
+        })?;
         let inspection = config::inspect_bytes(content, &self.path);
         let config = inspection.outcome?;
         if config == self.applied {
@@ -112,13 +107,7 @@ impl Edits {
         if problems == self.said {
             return None;
         }
-        let summary = problems.as_ref().map(|problems| {
-            let mut lines = problems.iter().map(|problem| format!("{}:{problem}", self.path.display()));
-            let first = lines.next().unwrap_or_default();
-            let more = lines.count();
-            let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
-            format!("configuration not applied: {first}{more}")
-        });
+        let summary = problems.as_ref().map(summary);
         match &problems {
             Some(problems) => {
                 for problem in problems {
@@ -130,6 +119,21 @@ impl Edits {
         self.said = problems;
         Some(Edit::Problem(summary))
     }
+}
+
+/// What is wrong, in one line that may go to the broker: without what is in the file, which may be a secret in a wrong
+/// place.
+fn summary(problems: &Problems) -> String {
+    let mut places = problems.iter().map(|Problem { line, key, message }| match (line, key.as_str()) {
+        (Some(line), "") => format!("line {line}"),
+        (Some(line), key) => format!("line {line}, {key}"),
+        (None, "") => format!("the file {message}"),
+        (None, key) => key.to_owned(),
+    });
+    let first = places.next().unwrap_or_default();
+    let more = places.count();
+    let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+    format!("configuration not applied: {first}{more}; the log says why")
 }
 
 /// The content of the file. A pipe would make us wait.
@@ -241,10 +245,7 @@ mod tests {
         let ended = watched.wait(60 * SECOND);
 
         let [Edit::Problem(Some(problem))] = &told[..] else { panic!("{told:?}") };
-        assert!(
-            problem.starts_with("configuration not applied: ") && problem.contains("telemetry.interval"),
-            "{problem}"
-        );
+        assert!(problem == "configuration not applied: line 2, telemetry.interval; the log says why", "{problem}");
         assert!(matches!(ended[..], [Edit::Problem(None)]), "{ended:?}");
     }
 
@@ -258,7 +259,7 @@ mod tests {
         let back = watched.wait(60 * SECOND);
 
         let [Edit::Problem(Some(problem))] = &gone[..] else { panic!("{gone:?}") };
-        assert!(problem.contains("cannot be read: No such file"), "{problem}");
+        assert!(problem.starts_with("configuration not applied: the file cannot be read: No such file"), "{problem}");
         assert!(matches!(back[..], [Edit::Apply(_)]), "{back:?}");
     }
 }

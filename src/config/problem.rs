@@ -36,7 +36,9 @@ impl Problems {
         Err(Problems { file: file.to_owned(), list })
     }
 
-    pub(super) fn one(file: &Path, problem: Problem) -> Problems {
+    /// A single one.
+    #[must_use]
+    pub fn one(file: &Path, problem: Problem) -> Problems {
         Problems { file: file.to_owned(), list: vec![problem] }
     }
 

@@ -51,6 +51,7 @@ impl Publisher {
                     self.intake.follow(samples, config.channel.capacity);
                 }
                 self.spool.change(&config.spool, &routes);
+                self.file.problem = None;
                 self.change = Some(Pending { config, parted: false });
             }
             Order::Problem(problem) => {
@@ -100,7 +101,8 @@ impl Publisher {
     }
 
     fn go_on_by(&mut self, config: Config) {
-        let keeps_connection = self.keeps_connection(&config);
+        // An attempt that was the last one would stay it.
+        let keeps_connection = self.keeps_connection(&config) && !self.connection.is_over();
         self.config = config;
         if !keeps_connection {
             let will = status::offline(&self.config, self.started);
@@ -110,12 +112,14 @@ impl Publisher {
             self.bypass.window_mut().connection_lost(|_| false);
             // Another broker may take what the former one did not.
             self.caution = Caution::default();
+            self.window.forgive();
+            self.bypass.window_mut().forgive();
         }
         let delivery = &self.config.delivery;
         self.window.set_capacity(usize::from(delivery.window));
         self.bypass.window_mut().set_capacity(usize::from(delivery.window));
         self.rate = delivery.max_rate.map(Rate::new);
-        self.file = status::File { applied: self.times.now(), problem: None };
+        self.file.applied = self.times.now();
         self.status_is_due();
         info!("configuration changed{}", if keeps_connection { "" } else { "; connecting anew" });
     }
@@ -125,10 +129,13 @@ impl Publisher {
         self.next_status = self.next_status.map(|_| Instant::now());
     }
 
-    /// Says goodbye on a status topic that the change gives up, once; whether that has to be waited for.
+    /// Says goodbye where nobody may come back to: on a status topic or at a broker that the change gives up. Once; whether
+    /// that has to be waited for.
     pub(super) fn part(&mut self) -> bool {
         let Some(change) = &mut self.change else { return false };
-        if std::mem::replace(&mut change.parted, true) || change.config.status.topic == self.config.status.topic {
+        let Config { broker, status, .. } = &change.config;
+        let stays = *broker == self.config.broker && status.topic == self.config.status.topic;
+        if std::mem::replace(&mut change.parted, true) || stays {
             return false;
         }
         let Some(status) = status::offline(&self.config, self.started) else { return false };

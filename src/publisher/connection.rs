@@ -67,7 +67,7 @@ impl Connection {
     /// A connection whose first attempt is due at once, and the channel that the library rings on. `boot_id` names the
     /// present boot.
     pub fn new(config: &Config, spool: &Spool, will: Option<Outgoing>, boot_id: u32) -> (Self, Receiver<Ring>) {
-        let (sessions, terms) = terms(config, spool, will, boot_id);
+        let (sessions, terms) = terms(config, spool, will, boot_id, None);
         let (link, rings) = Link::new(terms);
         (Self::over(link, sessions, config), rings)
     }
@@ -75,7 +75,8 @@ impl Connection {
     /// Gives the present connection up and begins anew by another configuration, on the same channel.
     pub fn change(&mut self, config: &Config, spool: &Spool, will: Option<Outgoing>, boot_id: u32) {
         self.end_session();
-        let (sessions, terms) = terms(config, spool, will, boot_id);
+        let former = self.session().map(|session| (self.sessions.as_slice(), session));
+        let (sessions, terms) = terms(config, spool, will, boot_id, former);
         *self = Self::over(self.link.successor(terms), sessions, config);
     }
 
@@ -334,6 +335,11 @@ impl Connection {
     /// Whether the connection is to be replaced as planned, once nothing is in flight over it.
     pub fn is_leaving(&self) -> bool {
         matches!(self.state, State::Connected { stay: Stay::Over, .. })
+    }
+
+    /// Whether there will be no further attempts.
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
     }
 
     /// Whether an attempt to connect is under way, or a connection is being ended for another one: neither takes long.

@@ -109,10 +109,7 @@ impl Session {
     ) -> Beginning {
         let mut shared = self.lock();
         shared.name = name;
-        if shared.failed {
-            shared.failed = false;
-            shared.note(Exchanges::forget);
-        }
+        shared.renounce();
         shared.live = false;
         shared.unnumbered.clear();
         shared.commands.clear();
@@ -213,7 +210,11 @@ impl Session {
 
     /// Makes what is under way durable, for an orderly end.
     pub fn flush(&self) {
-        self.lock().note(Exchanges::flush);
+        let mut shared = self.lock();
+        shared.renounce();
+        if !shared.failed {
+            shared.note(Exchanges::flush);
+        }
     }
 
     /// A thread that panicked leaves nothing behind that the other one could not use.
@@ -223,6 +224,13 @@ impl Session {
 }
 
 impl Shared {
+    /// Gives the session up where the file is behind.
+    fn renounce(&mut self) {
+        if std::mem::take(&mut self.failed) {
+            self.note(Exchanges::forget);
+        }
+    }
+
     /// Changes the exchanges. After a failure the file is behind, and a process that went on with it could have the
     /// broker take a new message for one that it has: the session is given up.
     fn note(&mut self, change: impl FnOnce(&mut Exchanges) -> io::Result<()>) {

@@ -13,12 +13,22 @@ fn client_id(config: &Config, stream: StreamId) -> String {
     config.broker.client_id.replace("{stream}", &stream.to_string())
 }
 
-/// The names of our sessions at the brokers, and what all connections have in common.
-pub fn terms(config: &Config, spool: &Spool, will: Option<Outgoing>, boot_id: u32) -> (Vec<u32>, Terms) {
+/// The names of our sessions at the brokers, and what all connections have in common. `former`: the names and the session of
+/// the former ones, which goes on where it is the same.
+pub fn terms(
+    config: &Config,
+    spool: &Spool,
+    will: Option<Outgoing>,
+    boot_id: u32,
+    former: Option<(&[u32], &Session)>,
+) -> (Vec<u32>, Terms) {
     let client_id = client_id(config, spool.stream());
     let name = |address| session_name(&config.broker, &client_id, address);
     let sessions: Vec<u32> = config.broker.addresses.iter().map(name).collect();
-    let session = session(config, &sessions, spool, boot_id);
+    let session = match former {
+        Some((names, session)) if names == sessions => Some(session.clone()),
+        _ => session(config, &sessions, spool, boot_id),
+    };
     (sessions, Terms { broker: config.broker.clone(), client_id, window: config.delivery.window, will, session })
 }
 

@@ -166,6 +166,11 @@ impl Window {
         Some(entry.refused)
     }
 
+    /// Forgets how often messages were refused.
+    pub fn forgive(&mut self) {
+        self.messages.values_mut().for_each(|entry| entry.refused = 0);
+    }
+
     /// Notes that a message that was resumed is not on its way any more, and will be published as any other. It stays
     /// in flight.
     pub fn resumed(&mut self, seq: Seq) {

@@ -259,7 +259,7 @@ fn a_file_that_goes_or_names_another_device_is_waited_for() {
     let agent = gateway.start();
     wait_until("the first token is used", || !hub.seen().is_empty());
     hub.write(&connection_string(KEY).replace("pi-7", "pi-8"));
-    agent.wait_for_output("is of another device now; packhorse must be restarted for that");
+    agent.wait_for_output("is of another device now; edit the configuration for that");
     fs::remove_file(hub.file()).unwrap();
     wait_for("the missing file is named", PATIENCE, || {
         log_files(&gateway.logs(), "debug.log.").concat().contains("connection-string` cannot be read").then_some(())

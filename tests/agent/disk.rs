@@ -169,9 +169,12 @@ fn a_disk_that_cannot_note_what_is_in_flight_at_qos_2() {
 
 #[test]
 fn another_configuration_takes_over_what_the_disk_did_not_take() {
-    a_disk_whose_calls_fail_while("posix/io/rw/pwrite", EIO, 1, 0, |gateway, agent| {
-        agent.wait_for_output("publishing from memory");
-        gateway.edit("window: 100", "window: 50");
-        agent.wait_for_output("configuration changed; connecting anew");
-    });
+    // As above.
+    for (qos, repeated) in [(1, 0), (2, 20)] {
+        a_disk_whose_calls_fail_while("posix/io/rw/pwrite", EIO, qos, repeated, |gateway, agent| {
+            agent.wait_for_output("publishing from memory");
+            gateway.edit("window: 100", "window: 50");
+            agent.wait_for_output("configuration changed; connecting anew");
+        });
+    }
 }

@@ -69,7 +69,9 @@ fn token(hub: &AzureIotHub) -> Result<Option<Token>, Lost> {
     let string = hub.connection_string.read().map_err(|unusable| failed(unusable.to_string()))?;
     if string.device != hub.device {
         let origin = &hub.connection_string;
-        return Err(failed(format!("{origin} is of another device now; packhorse must be restarted for that")));
+        return Err(failed(format!(
+            "{origin} is of another device now; edit the configuration for that, or start packhorse anew"
+        )));
     }
     // A clock before 1970 gives a token that the hub refuses, like any wrong clock.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -32,7 +32,11 @@ impl ControlGroup {
         let version = if Path::new(ROOT).join("cgroup.controllers").exists() { Version::Two } else { Version::One };
         let group = Self { version, name: format!("packhorse-test-{:016x}", fastrand::u64(..)) };
         match group.limit(mebibytes << 20, percent) {
-            Ok(()) => Some(group),
+            Ok(()) if group.tells() => Some(group),
+            Ok(()) => {
+                println!("skipped: this kernel does not tell what a control group took");
+                None
+            }
             Err(error) => {
                 println!("skipped: this machine does not allow to limit memory and processor time: {error}");
                 None
@@ -94,6 +98,15 @@ impl ControlGroup {
             }
         }
         Ok(())
+    }
+
+    /// Whether the kernel has the figures that are asked for: `memory.peak` came with Linux 5.19.
+    fn tells(&self) -> bool {
+        let peak = match self.version {
+            Version::One => "memory.max_usage_in_bytes",
+            Version::Two => "memory.peak",
+        };
+        self.folder("memory").join(peak).exists() && self.folder("cpu").join("cpu.stat").exists()
     }
 
     fn folders(&self) -> Vec<PathBuf> {

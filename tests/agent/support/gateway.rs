@@ -2,6 +2,7 @@
 
 use super::{ControlGroup, PATIENCE, count, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -223,14 +224,15 @@ impl Agent {
         line.unwrap_or_else(|| panic!("{name} in {status}")).trim().parse().unwrap()
     }
 
-    /// How often each of its threads gave up the processor of its own will (proc(5)), by the names of the threads.
-    pub fn wake_ups(&self) -> Vec<(String, u64)> {
+    /// The names of its threads by their ids, and how often each gave up the processor of its own will (proc(5)).
+    pub fn wake_ups(&self) -> BTreeMap<u32, (String, u64)> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.id())).unwrap();
         let count = |path: &Path| {
             let status = fs::read_to_string(path.join("status")).ok()?;
             let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
             let name = fs::read_to_string(path.join("comm")).ok()?;
-            Some((name.trim().to_owned(), line.trim().parse().unwrap()))
+            let id = path.file_name()?.to_str()?.parse().ok()?;
+            Some((id, (name.trim().to_owned(), line.trim().parse().unwrap())))
         };
         tasks.filter_map(|task| count(&task.unwrap().path())).collect()
     }

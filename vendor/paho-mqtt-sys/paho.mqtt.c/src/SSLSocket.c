@@ -506,7 +506,7 @@ int SSLSocket_initialize(void)
 /* packhorse: OpenSSL is made ready by the first connection over TLS, for that touches nearly 2 MiB of it. The callers hold
  * the library's lock.
  */
-static void SSLSocket_prepare(void)
+static int SSLSocket_prepare(void)
 {
 	/*int prc;*/
 	int i;
@@ -519,7 +519,8 @@ static void SSLSocket_prepare(void)
 
 	if (handle_openssl_init)
 	{
-		SSL_library_init();
+		if (SSL_library_init() != 1)
+			goto exit;
 
 		ERR_load_crypto_strings();
 		SSL_load_error_strings();
@@ -556,7 +557,8 @@ static void SSLSocket_prepare(void)
 	prepared = 1;
 
 exit:
-	FUNC_EXIT;
+	FUNC_EXIT_RC(prepared);
+	return prepared;
 }
 
 void SSLSocket_terminate(void)
@@ -613,7 +615,11 @@ int SSLSocket_createContext(networkHandles* net, MQTTClient_SSLOptions* opts)
 	int rc = 1;
 
 	FUNC_ENTRY;
-	SSLSocket_prepare();
+	if (!SSLSocket_prepare())
+	{
+		rc = 0;
+		goto exit;
+	}
 	if (net->ctx == NULL)
 	{
 #if (OPENSSL_VERSION_NUMBER >= 0x10100000L)
