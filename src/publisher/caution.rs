@@ -49,7 +49,7 @@ enum Stage {
     /// Nobody said so: the suspect first, and alone.
     Suspect { case: Case, tries: u32 },
     /// A control first: the status message, or another message, once it is published.
-    Control { case: Case, published: Option<(Publish, Control)> },
+    Control { case: Case, planned: Control, published: Option<(Publish, Control)> },
     /// A control was taken: now the suspect, alone.
     Confront { case: Case },
 }
@@ -91,6 +91,8 @@ impl Flight {
 pub enum Control {
     /// Nothing yet.
     None,
+    /// The status message.
+    Status,
     /// Something that overtakes nothing of its own topic.
     Free,
     /// A message of the suspect's topic alone.
@@ -116,7 +118,7 @@ impl Case {
     fn enough_tries(&self, control: Control, resuming: bool) -> u32 {
         let tries = match control {
             Control::None => u32::MAX,
-            Control::Free => TRIES,
+            Control::Status | Control::Free => TRIES,
             Control::SameTopic => TRIES_IN_ORDER << self.in_vain.min(DOUBLINGS),
         };
         tries.max(if resuming { TRIES_RESUMING } else { 0 })
@@ -261,7 +263,8 @@ impl Caution {
     pub fn ended(&mut self, flight: Flight, control: Control) -> Verdict {
         if flight.is_status_alone() {
             self.status_failures += 1;
-            if matches!(self.stage, Stage::Confront { .. }) {
+            // Where a message is to be the control, the status message is known not to be taken.
+            if !matches!(self.stage, Stage::Control { planned: Control::Free | Control::SameTopic, .. }) {
                 self.interrupted();
             }
             return Verdict::Open;
@@ -274,11 +277,11 @@ impl Caution {
                 } else if control == Control::None {
                     (Stage::Suspect { case, tries: 0 }, Verdict::Open)
                 } else {
-                    (Stage::Control { case, published: None }, Verdict::Control)
+                    (Stage::Control { case, planned: control, published: None }, Verdict::Control)
                 }
             }
             Stage::Confront { case } => (case.acquitted(), Verdict::Open),
-            Stage::Control { mut case, published } => {
+            Stage::Control { mut case, published, .. } => {
                 if let Some((what, control)) = published {
                     case.in_vain += u32::from(control == Control::SameTopic);
                     case.failed.retain(|failed| *failed != what);
@@ -292,7 +295,7 @@ impl Caution {
                 if tries < case.enough_tries(control, flight.resuming) {
                     (Stage::Suspect { case, tries }, Verdict::Open)
                 } else {
-                    (Stage::Control { case, published: None }, Verdict::Control)
+                    (Stage::Control { case, planned: control, published: None }, Verdict::Control)
                 }
             }
             stage => match flight.first {

@@ -117,6 +117,19 @@ fn a_status_message_that_connections_end_over_is_left_out_of_the_fourth() {
 }
 
 #[test]
+fn a_status_message_that_is_not_taken_ends_the_wait_for_it_and_not_the_one_for_a_message() {
+    let status_alone = Flight { first: None, alone: false, resuming: false, with_status: true };
+    for (planned, waits) in [(Control::Status, false), (Control::Free, true), (Control::SameTopic, true)] {
+        let mut caution = Caution::default();
+        while caution.ended(over(SUSPECT), planned) != Verdict::Control {}
+
+        caution.ended(status_alone, planned);
+
+        assert_eq!(caution.passed_over().is_some(), waits, "{planned:?}");
+    }
+}
+
+#[test]
 fn others_in_flight_are_no_proof() {
     let mut caution = Caution::default();
     let flight = Flight { first: Some(SUSPECT), alone: false, resuming: false, with_status: false };

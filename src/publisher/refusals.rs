@@ -155,7 +155,7 @@ impl Publisher {
 
     /// What can be published to see whether the broker takes anything but the suspect.
     fn control_for(&mut self, suspect: Publish) -> Control {
-        if self.has_status() { Control::Free } else { self.seek(suspect) }
+        if self.has_status() { Control::Status } else { self.seek(suspect) }
     }
 
     /// Whether the status message can show whether the broker takes anything.

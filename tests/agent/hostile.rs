@@ -125,6 +125,7 @@ fn the_window_obeys_the_broker_s_receive_maximum() {
             gateway.edit("window: 20", "window: 100");
 
             let agent = gateway.start();
+            wait_until("the window is full", || broker.peak_in_flight() >= usize::from(receive_maximum));
             wait_for_more(&broker, 3 * usize::from(receive_maximum));
 
             assert_eq!(broker.peak_in_flight(), usize::from(receive_maximum));
