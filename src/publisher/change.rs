@@ -135,7 +135,7 @@ impl Publisher {
         let Some(change) = &mut self.change else { return false };
         let Config { broker, status, .. } = &change.config;
         let stays = *broker == self.config.broker && status.topic == self.config.status.topic;
-        if std::mem::replace(&mut change.parted, true) || stays {
+        if std::mem::replace(&mut change.parted, true) || stays || self.caution.is_without_status() {
             return false;
         }
         let Some(status) = status::offline(&self.config, self.started) else { return false };
