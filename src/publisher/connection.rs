@@ -74,7 +74,8 @@ impl Connection {
 
     /// Gives the present connection up and begins anew by another configuration, on the same channel.
     pub fn change(&mut self, config: &Config, spool: &Spool, will: Option<Outgoing>, boot_id: u32) {
-        self.end_session();
+        // What is on its way is noted until then; it is no end of the session, which may go on.
+        self.link.close();
         let former = self.session().map(|session| (self.sessions.as_slice(), session));
         let (sessions, terms) = terms(config, spool, will, boot_id, former);
         *self = Self::over(self.link.successor(terms), sessions, config);

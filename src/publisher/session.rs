@@ -217,6 +217,11 @@ impl Session {
         }
     }
 
+    /// Gives the session up where the file is behind, so that nobody else goes on with it.
+    pub fn give_up_if_behind(&self) {
+        self.lock().renounce();
+    }
+
     /// A thread that panicked leaves nothing behind that the other one could not use.
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)

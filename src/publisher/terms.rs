@@ -26,8 +26,12 @@ pub fn terms(
     let name = |address| session_name(&config.broker, &client_id, address);
     let sessions: Vec<u32> = config.broker.addresses.iter().map(name).collect();
     let session = match former {
-        Some((names, session)) if names == sessions => Some(session.clone()),
-        _ => session(config, &sessions, spool, boot_id),
+        Some((names, former)) if names == sessions => Some(former.clone()),
+        Some((_, former)) => {
+            former.give_up_if_behind();
+            session(config, &sessions, spool, boot_id)
+        }
+        None => session(config, &sessions, spool, boot_id),
     };
     (sessions, Terms { broker: config.broker.clone(), client_id, window: config.delivery.window, will, session })
 }

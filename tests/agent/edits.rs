@@ -120,6 +120,27 @@ fn what_was_in_flight_when_the_link_was_cut_is_gone_on_with_after_an_edit() {
     Judgement::of_the_rest(&gateway, &subscriber).assert_no_duplicates();
 }
 
+/// What is noted after an edit reaches the medium at its own pace: after a power cut it must not look like an orderly end.
+#[test]
+fn an_edit_is_no_orderly_end_of_what_is_in_flight() {
+    /// In the byte of flags of the file's header (docs/spool-format.md).
+    const ENDED_IN_ORDER: u8 = 2;
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+    let gateway = Gateway::new(&broker.url(), &Settings { qos: 2, ..Settings::default() });
+    let agent = gateway.start();
+    subscriber.wait_for_count(50);
+    let flags = || fs::read(gateway.spool().join("exchanges")).unwrap()[28];
+
+    gateway.edit("window: 100", "window: 50");
+    wait_for_changes(&agent, 1);
+    let after_the_edit = flags();
+    assert_eq!(agent.stop().code(), Some(0));
+
+    assert_eq!(after_the_edit & ENDED_IN_ORDER, 0);
+    assert_eq!(flags() & ENDED_IN_ORDER, ENDED_IN_ORDER);
+}
+
 #[test]
 fn another_quality_of_service_is_kept_from_the_next_message_on() {
     let broker = Broker::start();
