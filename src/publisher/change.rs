@@ -5,7 +5,6 @@
 
 use super::Publisher;
 use super::caution::Caution;
-use super::link::{NotPublished, Publish};
 use super::rate::Rate;
 use crate::config::Config;
 use crate::message::{Qos, Route, Sample};
@@ -135,17 +134,12 @@ impl Publisher {
         let Some(change) = &mut self.change else { return false };
         let Config { broker, status, .. } = &change.config;
         let stays = *broker == self.config.broker && status.topic == self.config.status.topic;
-        if std::mem::replace(&mut change.parted, true) || stays || self.caution.is_without_status() {
+        if std::mem::replace(&mut change.parted, true) || stays {
             return false;
         }
-        let Some(status) = status::offline(&self.config, self.started) else { return false };
-        match self.connection.publish(Publish::Status, status) {
-            Ok(()) => true,
-            Err(NotPublished::TooLarge(_)) => false,
-            Err(NotPublished::Lost(lost)) => {
-                self.not_published(lost);
-                true
-            }
-        }
+        self.publish_offline().unwrap_or_else(|lost| {
+            self.not_published(lost);
+            true
+        })
     }
 }

@@ -61,22 +61,21 @@ impl Publisher {
                 return;
             }
             let outgoing = self.outgoing(message, control);
-            match (self.connection.publish(Publish::Message(seq), outgoing), control) {
-                (Ok(()), None) => self.window.sent(now),
-                (Ok(()), Some(control)) => {
-                    self.window.sent_ahead(seq, now);
-                    self.caution.published(Publish::Message(seq), control);
-                }
-                (Err(NotPublished::TooLarge(reason)), _) => {
+            match self.connection.publish(Publish::Message(seq), outgoing) {
+                Ok(()) => self.window.sent(seq, now),
+                Err(NotPublished::TooLarge(reason)) => {
                     if self.set_aside(seq, &reason) {
                         continue;
                     }
                     return;
                 }
-                (Err(NotPublished::Lost(lost)), _) => {
+                Err(NotPublished::Lost(lost)) => {
                     self.not_published(lost);
                     return;
                 }
+            }
+            if let Some(control) = control {
+                self.caution.published(Publish::Message(seq), control);
             }
             self.counters.published.add(1);
             if let Some(dropped) = self.outdated.ended() {
@@ -104,15 +103,9 @@ impl Publisher {
             let Some((seq, control)) = self.next_from_memory() else { return };
             let Some(message) = self.bypass.window().get(seq) else { return };
             match self.connection.publish(Publish::Bypass(seq), self.outgoing(message, control)) {
-                Ok(()) => match control {
-                    None => self.bypass.window_mut().sent(now),
-                    Some(control) => {
-                        self.bypass.window_mut().sent_ahead(seq, now);
-                        self.caution.published(Publish::Bypass(seq), control);
-                    }
-                },
+                Ok(()) => self.bypass.window_mut().sent(seq, now),
                 Err(NotPublished::TooLarge(reason)) => {
-                    self.bypass.window_mut().sent_ahead(seq, now);
+                    self.bypass.window_mut().sent(seq, now);
                     self.bypass_refused(seq, &reason);
                     continue;
                 }
@@ -120,6 +113,9 @@ impl Publisher {
                     self.not_published(lost);
                     return;
                 }
+            }
+            if let Some(control) = control {
+                self.caution.published(Publish::Bypass(seq), control);
             }
             self.counters.published.add(1);
             self.counters.from_memory.add(1);

@@ -1,6 +1,6 @@
 //! How the publisher stops: everything safe first, then a goodbye.
 
-use super::link::Publish;
+use super::link::{Lost, NotPublished, Publish};
 use super::{End, Publisher};
 use crate::status;
 use log::{info, warn};
@@ -21,9 +21,7 @@ impl Publisher {
         });
         if self.connection.limit().is_some()
             && self.connection.awaited_status().is_none()
-            && !self.caution.is_without_status()
-            && let Some(status) = status::offline(&self.config, self.started)
-            && self.connection.publish(Publish::Status, status).is_ok()
+            && self.publish_offline().is_ok_and(|published| published)
         {
             self.wait_until(deadline, |publisher| publisher.connection.awaited_status().is_none());
         }
@@ -41,6 +39,20 @@ impl Publisher {
             self.connection.end_session();
         }
         info!("stopped backlog={}", self.spool.backlog().messages);
+    }
+
+    /// Says on the status topic, where there is one and the broker takes it, that nobody is there any more; whether an
+    /// answer will come.
+    ///
+    /// # Errors
+    /// [`Lost`]: there is no connection any more.
+    pub(super) fn publish_offline(&mut self) -> Result<bool, Lost> {
+        let status = status::offline(&self.config, self.started).filter(|_| !self.caution.is_without_status());
+        match status.map(|status| self.connection.publish(Publish::Status, status)) {
+            Some(Ok(())) => Ok(true),
+            None | Some(Err(NotPublished::TooLarge(_))) => Ok(false),
+            Some(Err(NotPublished::Lost(lost))) => Err(lost),
+        }
     }
 
     /// Puts everything on the medium; why that did not work until the deadline.

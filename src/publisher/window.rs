@@ -95,21 +95,15 @@ impl Window {
         from_there.find(|(_, entry)| entry.state == State::Waiting).map(|(_, entry)| &entry.message)
     }
 
-    /// Notes that [`Window::next_to_send`] was sent.
-    pub fn sent(&mut self, now: Instant) {
-        let mut from_there = self.messages.range_mut(self.unsent..);
-        if let Some((seq, entry)) = from_there.find(|(_, entry)| entry.state == State::Waiting) {
-            entry.state = State::InFlight { sent: now, resumed: false };
-            self.unsent = seq.next();
-            self.in_flight.insert((now, *seq));
-        }
-    }
-
-    /// Notes that a message that waits was sent, before others that wait longer.
-    pub fn sent_ahead(&mut self, seq: Seq, now: Instant) {
+    /// Notes that a message that waits was sent: [`Window::next_to_send`], or one before others that wait longer.
+    pub fn sent(&mut self, seq: Seq, now: Instant) {
+        let was_next = self.next_to_send().is_some_and(|next| next.seq == seq);
         if let Some(entry) = self.messages.get_mut(&seq).filter(|entry| entry.state == State::Waiting) {
             entry.state = State::InFlight { sent: now, resumed: false };
             self.in_flight.insert((now, seq));
+            if was_next {
+                self.unsent = seq.next();
+            }
         }
     }
 
@@ -316,12 +310,12 @@ mod tests {
                     Step::Send => {
                         let next = window.next_to_send().map(|message| message.seq.0);
                         prop_assert_eq!(next, waiting.first().copied());
-                        window.sent(start + Duration::from_secs(time as u64));
+                        next.into_iter().for_each(|seq| window.sent(Seq(seq), start + Duration::from_secs(time as u64)));
                         flying.extend(waiting.pop_first());
                     }
                     Step::SendAhead(index) if !waiting.is_empty() => {
                         let seq = *index.get(&waiting.iter().copied().collect::<Vec<u64>>());
-                        window.sent_ahead(Seq(seq), start + Duration::from_secs(time as u64));
+                        window.sent(Seq(seq), start + Duration::from_secs(time as u64));
                         waiting.remove(&seq);
                         flying.insert(seq);
                     }
@@ -378,7 +372,7 @@ mod tests {
         let (mut window, start) = (Window::new(3), Instant::now());
         (1..=3).for_each(|seq| window.push(message(seq)));
 
-        (0..3).for_each(|second| window.sent(start + Duration::from_secs(second)));
+        (0..3).for_each(|second| window.sent(Seq(second + 1), start + Duration::from_secs(second)));
         window.remove(Seq(1));
 
         assert_eq!(window.oldest_sent(), Some(start + Duration::from_secs(1)));
