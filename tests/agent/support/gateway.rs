@@ -225,7 +225,7 @@ impl Agent {
     }
 
     /// The names of its threads by their ids, and how often each gave up the processor of its own will (proc(5)).
-    pub fn wake_ups(&self) -> BTreeMap<u32, (String, u64)> {
+    fn wake_ups(&self) -> BTreeMap<u32, (String, u64)> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.id())).unwrap();
         let count = |path: &Path| {
             let status = fs::read_to_string(path.join("status")).ok()?;
@@ -235,6 +235,15 @@ impl Agent {
             Some((id, (name.trim().to_owned(), line.trim().parse().unwrap())))
         };
         tasks.filter_map(|task| count(&task.unwrap().path())).collect()
+    }
+
+    /// How often each of its threads wakes up within this time, by the names of the threads.
+    pub fn wake_ups_in(&self, time: Duration) -> Vec<(String, u64)> {
+        let before = self.wake_ups();
+        std::thread::sleep(time);
+        // A thread that has begun meanwhile has woken up as often since.
+        let since = |(id, (name, after))| (name, after - before.get(&id).map_or(0, |(_, before)| *before));
+        self.wake_ups().into_iter().map(since).collect()
     }
 
     /// What it wrote to standard output and standard error by now.
