@@ -12,6 +12,7 @@ pub mod clock;
 pub mod config;
 pub mod logging;
 pub mod message;
+pub mod own;
 pub mod payload;
 pub mod pem;
 pub mod publisher;

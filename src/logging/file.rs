@@ -4,6 +4,7 @@
 //! here. Every line goes to the system at once: a `kill -9` loses none.
 
 use crate::config::Logging;
+use crate::own;
 use chrono::{Local, NaiveDateTime};
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -58,6 +59,7 @@ impl RotatingFile {
             newest: (String::new(), 0),
             complained: false,
         };
+        own::narrow_all(&file.directory, |name| name.to_str().is_some_and(|name| is_of_kind(name, kind)));
         // A former file that cannot be gone on with, as that of another user, is left alone.
         file.current = file.resume().unwrap_or_default();
         let trouble = if file.current.is_none() { file.rotate().err() } else { None };
@@ -105,7 +107,7 @@ impl RotatingFile {
     }
 
     fn rotate(&mut self) -> io::Result<()> {
-        fs::create_dir_all(&self.directory)?;
+        own::folder(&self.directory)?;
         let stamp = Local::now().format(STAMP).to_string();
         let (file, name) = self.create(&stamp)?;
         let path = self.directory.join(&name);
@@ -126,7 +128,7 @@ impl RotatingFile {
         let Some(age) = age.ok().filter(|age| *age < self.rotate_every) else { return Ok(None) };
         let Some(began) = Instant::now().checked_sub(age) else { return Ok(None) };
         let path = self.directory.join(&name);
-        let file = File::options().append(true).open(&path)?;
+        let file = own::append(&path)?;
         let size = file.metadata()?.len();
         if size >= self.max_size {
             return Ok(None);
@@ -152,7 +154,7 @@ impl RotatingFile {
                 0 => format!("{}.{stamp}", self.kind),
                 number => format!("{}.{stamp}.{number:03}", self.kind),
             };
-            match File::options().append(true).create_new(true).open(self.directory.join(&name)) {
+            match own::create_log(&self.directory.join(&name)) {
                 Ok(file) => {
                     self.newest = (stamp.to_owned(), number);
                     return Ok((file, name));

@@ -5,12 +5,16 @@
 
 use super::medium;
 use super::segment::sync_directory;
-use std::fs::{self, File};
+use crate::own;
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// How many boots are remembered; a spool that is older than that many boots is not read in order any more.
 const REMEMBERED: usize = 64;
+
+/// A line has 40 bytes at most.
+const SIZE_MAX: u64 = 64 * REMEMBERED as u64;
 
 /// The beginnings of boots, kept in the spool's folder.
 #[derive(Debug)]
@@ -23,7 +27,7 @@ pub struct Boots {
 impl Boots {
     /// What is known of the boots of this spool. What cannot be read is not known.
     pub(super) fn read(directory: &Path) -> Self {
-        let text = fs::read(directory.join("boots")).unwrap_or_default();
+        let text = medium::read(&directory.join("boots"), SIZE_MAX).map(|content| content.bytes).unwrap_or_default();
         let line = |line: &str| {
             let (entry, sum) = line.rsplit_once(' ')?;
             let (id, beginning) = entry.split_once(' ')?;
@@ -56,7 +60,7 @@ impl Boots {
         };
         let text: String = beginnings.iter().map(line).collect();
         let new = self.directory.join("boots.new");
-        let mut file = File::create(&new)?;
+        let mut file = own::begin(&new)?;
         file.write_all(text.as_bytes())?;
         medium::sync_all(&file)?;
         fs::rename(new, self.directory.join("boots"))?;

@@ -13,6 +13,8 @@ use super::medium;
 use super::record::{u32_at, u64_at};
 use super::segment::sync_directory;
 use crate::message::{Seq, StreamId};
+use crate::own;
+use log::warn;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -89,10 +91,17 @@ impl Exchanges {
             // Where some of it cannot be read, nothing of it can be trusted: it is written anew, which mends it.
             Ok(medium::Content { bytes, bad_blocks: 0 }) => bytes,
             Ok(_) => Vec::new(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound || own::is_planted(&error) => Vec::new(),
             Err(error) => return Err(error),
         };
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
+        let (file, bytes) = match own::keep(&path) {
+            // What others put there says nothing of our session.
+            Err(error) if own::is_planted(&error) => {
+                warn!("exchanges begin anew, for {} {error}", path.display());
+                (own::begin(&path)?, Vec::new())
+            }
+            opened => (opened?, bytes),
+        };
         if bytes.len() != SIZE {
             file.set_len(0)?;
             file.write_all_at(&vec![0; SIZE], 0)?;

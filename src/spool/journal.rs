@@ -21,6 +21,8 @@ use super::record::{u32_at, u64_at};
 use super::sector::SECTOR;
 use super::segment::sync_directory;
 use crate::message::{Seq, StreamId};
+use crate::own;
+use log::warn;
 use std::fs::{self, File};
 use std::io;
 use std::ops::RangeInclusive;
@@ -72,6 +74,10 @@ impl Journal {
         let bytes = match medium::read(&directory.join("journal"), 2 * HALF as u64) {
             Ok(content) => content.bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if own::is_planted(&error) => {
+                warn!("journal is replaced, for it {error}");
+                return Ok(None);
+            }
             Err(error) => return Err(error),
         };
         Ok(recover(&bytes))
@@ -83,7 +89,11 @@ impl Journal {
     /// The medium's.
     pub fn resume(directory: &Path, recovered: Recovered) -> io::Result<Journal> {
         let Recovered { stream, finished, generation, offset } = recovered;
-        let file = File::options().read(true).write(true).open(directory.join("journal"))?;
+        let file = match own::edit(&directory.join("journal")) {
+            // A copy that only we have says the same.
+            Err(error) if own::is_planted(&error) => return Journal::create(directory, stream, finished),
+            opened => opened?,
+        };
         let mut journal = Journal { file, stream, finished, generation, offset, newest: None, pending: Vec::new() };
         // A file that was cut short is made whole by the snapshot, and entries behind a torn one are left behind.
         journal.file.set_len(2 * HALF as u64)?;
@@ -97,7 +107,7 @@ impl Journal {
     /// The medium's.
     pub fn create(directory: &Path, stream: StreamId, finished: Finished) -> io::Result<Journal> {
         let begun = directory.join("journal.new");
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(&begun)?;
+        let file = own::begin(&begun)?;
         file.write_all_at(&vec![0; 2 * HALF], 0)?;
         let mut journal =
             Journal { file, stream, finished, generation: 0, offset: 0, newest: None, pending: Vec::new() };

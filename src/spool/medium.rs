@@ -4,6 +4,7 @@
 //! it is found. And it holds what was flushed, no more: every flush of the spool goes through here, where the tests
 //! see it.
 
+use crate::own;
 use log::warn;
 use std::fs::File;
 use std::io;
@@ -57,7 +58,7 @@ pub struct Content {
 /// # Errors
 /// The medium's, but for bad places.
 pub fn read(path: &Path, limit: u64) -> io::Result<Content> {
-    let file = File::open(path)?;
+    let file = own::read(path)?;
     let length = usize::try_from(file.metadata()?.len().min(limit)).map_err(io::Error::other)?;
     let mut bytes = vec![0; length];
     let (read, bad_blocks) = read_whole(|buffer, offset| file.read_at(buffer, offset), &mut bytes, 0)?;

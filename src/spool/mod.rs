@@ -33,6 +33,7 @@ mod writer;
 
 use crate::config::{self, Sync, WhenFull};
 use crate::message::{Message, Qos, Route, Sample, Seq, StreamId};
+use crate::own;
 use exchanges::Party;
 use finished::Finished;
 use journal::Journal;
@@ -121,13 +122,17 @@ impl Spool {
             move |source| OpenError::Io { directory, action, source }
         };
         if !directory.exists() {
-            fs::create_dir_all(&directory).map_err(fail("create the folder"))?;
+            own::folder(&directory).map_err(fail("create the folder"))?;
             if let Some(parent) = directory.canonicalize().ok().as_deref().and_then(Path::parent) {
                 // A parent that cannot be flushed is no reason not to start.
                 let _ = segment::sync_directory(parent);
             }
         }
         let lock = lock(&directory)?;
+        own::narrow_all(&directory, |name| {
+            Path::new(name).extension().is_some_and(|kind| kind == "seg" || kind == "damaged")
+        });
+        own::narrow_all(&directory.join("rejected"), |_| true);
         let mut segments = list(&directory).map_err(fail("list the folder"))?;
         // A process that was killed may have left names that the system holds and the medium does not.
         segment::sync_directory(&directory).map_err(fail("flush the folder"))?;
@@ -355,12 +360,7 @@ fn segment_size(max_size: u64) -> u64 {
 
 fn lock(directory: &Path) -> Result<File, OpenError> {
     let fail = |action| move |source| OpenError::Io { directory: directory.to_owned(), action, source };
-    let lock = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(directory.join("lock"))
-        .map_err(fail("open the lock file"))?;
+    let lock = own::keep(&directory.join("lock")).map_err(fail("open the lock file"))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked(directory.to_owned())),

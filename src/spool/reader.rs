@@ -8,9 +8,10 @@ use super::record::{Content, Decoded, RouteId, Seed, StoredMessage, decode};
 use super::sector::{self, SECTOR};
 use super::segment::{self, HEADER, Header};
 use crate::message::{Message, Route, Sample, Seq, Stamp, StreamId};
+use crate::own;
 use log::warn;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
@@ -133,7 +134,7 @@ impl Reader {
             open.end = newer;
             return Ok(None);
         }
-        let file = match File::open(segment::path(&self.directory, first)) {
+        let file = match own::read(&segment::path(&self.directory, first)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.open = None;
@@ -277,9 +278,13 @@ impl OpenSegment {
         }
         let from = segment::path(directory, self.first);
         let to = segment::damaged_copy(directory, self.first);
-        match if to.exists() { Ok(0) } else { fs::copy(&from, &to) } {
+        match if to.symlink_metadata().is_ok() { Ok(0) } else { copy(&from, &to) } {
             Ok(_) => warn!("segment damaged; a copy is kept file={}", to.display()),
             Err(error) => warn!("segment damaged; no copy could be kept file={} error={error}", from.display()),
         }
     }
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<u64> {
+    io::copy(&mut own::read(from)?, &mut own::begin(to)?)
 }

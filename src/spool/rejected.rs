@@ -3,10 +3,11 @@
 use super::medium;
 use super::segment::sync_directory;
 use crate::message::Message;
+use crate::own::Folder;
 use crate::payload::{self, Time};
 use log::{debug, warn};
 use serde_json::json;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,8 +22,9 @@ const KEPT: usize = 1000;
 pub fn set_aside(directory: &Path, message: &Message, reason: &str) -> io::Result<PathBuf> {
     let spool = directory;
     let directory = spool.join("rejected");
-    if !directory.exists() {
-        fs::create_dir_all(&directory)?;
+    let is_new = !directory.exists();
+    let folder = Folder::keep(&directory)?;
+    if is_new {
         sync_directory(spool)?;
     }
     let outgoing = payload::outgoing(message, Time::as_taken(message.sample.taken), Duration::ZERO);
@@ -32,11 +34,12 @@ pub fn set_aside(directory: &Path, message: &Message, reason: &str) -> io::Resul
         "qos": outgoing.qos as u8,
         "payload": String::from_utf8_lossy(&outgoing.payload),
     });
-    let name = directory.join(format!("{}-{:020}.json", message.stream, message.seq.0));
-    let mut file = File::create(&name)?;
+    let name = format!("{}-{:020}.json", message.stream, message.seq.0);
+    let mut file = folder.begin(name.as_ref())?;
+    let name = directory.join(name);
     writeln!(file, "{text}")?;
     medium::sync_all(&file)?;
-    sync_directory(&directory)?;
+    medium::sync_all(folder.file())?;
     if let Err(error) = prune(&directory, &name) {
         // The message is safe; the next one tries again.
         debug!("rejected messages not pruned error={error}");

@@ -17,6 +17,7 @@ use super::medium;
 use super::record::{Content, Decoded, FRAME, Frame, Seed, Settled, decode, is_padding, length_of, u32_at, u64_at};
 use super::sector::{self, DATA, SECTOR};
 use crate::message::{Seq, StreamId};
+use crate::own;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -92,7 +93,7 @@ pub fn first_of(name: &OsStr) -> Option<Seq> {
 /// The medium's.
 pub fn read_header(directory: &Path, first: Seq) -> io::Result<Option<Header>> {
     let (mut file, mut content) = ([0; SECTOR], Vec::new());
-    match File::open(path(directory, first))?.read_exact_at(&mut file, 0) {
+    match own::read(&path(directory, first))?.read_exact_at(&mut file, 0) {
         Ok(()) => {
             sector::unseal(&mut content, &file, 0, first);
             Ok(Header::decode(&content))
@@ -129,11 +130,12 @@ pub fn create(directory: &Path, header: Header) -> io::Result<File> {
 }
 
 /// Whether a segment in which all is finished may become another one. Its header proves that it is of the present
-/// format and stream, in which no first seq is used twice; and a place that was damaged once is not trusted again.
+/// format and stream, in which no first seq is used twice; a place that was damaged once is not trusted again;
+/// and the file must be ours to write.
 pub fn may_be_used_again(directory: &Path, first: Seq, stream: StreamId, size: u64) -> bool {
     let is_own = |header: Header| header.stream == stream && header.first == first && u64::from(header.size) == size;
     let header = read_header(directory, first).ok().flatten();
-    header.is_some_and(is_own) && !damaged_copy(directory, first).exists()
+    header.is_some_and(is_own) && !damaged_copy(directory, first).exists() && own::edit(&path(directory, first)).is_ok()
 }
 
 /// Makes a segment in which all is finished the one that begins with `first`, and its name durable. It holds nothing
@@ -143,7 +145,7 @@ pub fn may_be_used_again(directory: &Path, first: Seq, stream: StreamId, size: u
 /// The medium's.
 pub fn recycle(directory: &Path, former: Seq, first: Seq) -> io::Result<File> {
     let former = path(directory, former);
-    let file = File::options().read(true).write(true).open(&former)?;
+    let file = own::edit(&former)?;
     fs::rename(&former, path(directory, first))?;
     // Before anything is written to it: else the former name could be found with the new content.
     sync_directory(directory)?;
@@ -156,7 +158,7 @@ pub fn damaged_copy(directory: &Path, first: Seq) -> PathBuf {
 }
 
 fn write_zeros(name: &Path, header: Header) -> io::Result<File> {
-    let mut file = File::options().read(true).write(true).create(true).truncate(true).open(name)?;
+    let mut file = own::begin(name)?;
     let zeros = vec![0; 64 * 1024];
     let mut left = header.size as usize;
     while left > 0 {

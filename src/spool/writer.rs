@@ -7,6 +7,7 @@ use super::record::{self, Content, Decoded, FRAME, RouteId, Seed, Settled, decod
 use super::sector::{self, DATA, PAGE_DATA};
 use super::segment::{self, HEADER, Header, Tail, TailState};
 use crate::message::{Route, Sample, Seq, StreamId};
+use crate::own;
 use log::warn;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
@@ -65,10 +66,16 @@ impl Writer {
             return Self::create_first(directory, stream, at_least, size, segments);
         };
         let name = segment::path(directory, first);
-        let file = File::options().read(true).write(true).open(&name)?;
+        let file = match own::edit(&name) {
+            Err(error) if own::is_planted(&error) => {
+                warn!("newest segment is not written to any more, for it {error} file={}", name.display());
+                None
+            }
+            opened => Some(opened?),
+        };
         // A process that was killed may have left records that the system holds and the medium does not. They count as
         // accepted from here on.
-        medium::sync_data(&file)?;
+        file.as_ref().map_or(Ok(()), medium::sync_data)?;
         let medium::Content { bytes: sectors, bad_blocks } = medium::read(&name, u64::MAX)?;
         let file_length = sectors.len() as u64;
         let foreign = segment::foreign_format(&sectors);
@@ -81,11 +88,14 @@ impl Writer {
         let unreadable = if foreign.is_some() { file_length.div_ceil(medium::BLOCK as u64) } else { bad_blocks };
         let unreadable = unreadable * (medium::BLOCK / message_length(0) + 1) as u64;
         let next = Seq(tail.next.0 + unreadable).max(at_least);
-        if tail.state == TailState::Clean && next == tail.next {
+        if let Some(file) = file
+            && tail.state == TailState::Clean
+            && next == tail.next
+        {
             let size = u32::try_from(file_length).unwrap_or(u32::MAX);
             return Ok(Self::resume(file, Header { stream, first, size }, &content, tail));
         }
-        warn!("newest segment does not end cleanly; going on in a new one file={} next_seq={next}", name.display());
+        warn!("newest segment cannot be continued; beginning a new one file={} next_seq={next}", name.display());
         if next == first {
             // It holds nothing, and the new one needs its name.
             fs::remove_file(&name)?;

@@ -20,6 +20,7 @@ mod logs;
 mod network;
 mod outage;
 mod panics;
+mod planted;
 mod rabbitmq;
 mod refusals;
 mod scripted_support;

@@ -109,6 +109,15 @@ impl Gateway {
         agent
     }
 
+    /// Starts an agent under a umask; it has opened its spool when this returns.
+    pub fn start_under(&self, umask: &str) -> Agent {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("umask {umask}; exec \"$0\" \"$@\"")]).arg(binary());
+        let agent = self.spawn(command);
+        agent.wait_for_output("spool opened");
+        agent
+    }
+
     /// Starts an agent that may fail to start.
     pub fn launch(&self) -> Agent {
         self.launch_with(&[])
