@@ -333,6 +333,11 @@ impl Connection {
         self.awaited_status
     }
 
+    /// Counts the status message that waits for its acknowledgement as published so much later, but not later than `now`.
+    pub fn postpone(&mut self, by: Duration, now: Instant) {
+        self.awaited_status = self.awaited_status.map(|published| (published + by).min(now));
+    }
+
     /// Whether the connection is to be replaced as planned, once nothing is in flight over it.
     pub fn is_leaving(&self) -> bool {
         matches!(self.state, State::Connected { stay: Stay::Over, .. })

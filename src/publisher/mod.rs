@@ -21,6 +21,7 @@ mod members;
 mod network;
 mod news;
 mod packet;
+mod patience;
 mod rate;
 mod refusals;
 mod sending;
@@ -45,7 +46,7 @@ use connection::Connection;
 use crossbeam_channel::{Receiver, RecvError, Sender, select};
 use disk::Access;
 use intake::Intake;
-use link::{Lost, NotPublished, Publish, Ring};
+use link::{NotPublished, Publish, Ring};
 use news::Announcer;
 use rate::Rate;
 use std::sync::Arc;
@@ -180,9 +181,12 @@ impl Publisher {
             }
             self.pulse.works(Instant::now());
             self.answer_waiting();
-            self.change_over();
             self.spool_waiting();
-            self.check_deadlines(Instant::now());
+            // The disk may have taken its time: what has come meanwhile counts before any deadline does.
+            let now = Instant::now();
+            self.answer_waiting();
+            self.change_over();
+            self.check_deadlines(now);
             self.trim();
             self.reconnect_as_planned();
             self.attend_to_suspect();
@@ -229,17 +233,8 @@ impl Publisher {
         .min()
     }
 
-    /// When the oldest publish in flight, a message or the status, must be acknowledged.
-    fn ack_deadline(&self) -> Option<Instant> {
-        let sent = [self.window.oldest_sent(), self.bypass.window().oldest_sent(), self.connection.awaited_status()];
-        Some(sent.into_iter().flatten().min()? + self.config.delivery.ack_timeout)
-    }
-
     fn check_deadlines(&mut self, now: Instant) {
-        if self.ack_deadline().is_some_and(|deadline| now >= deadline) {
-            let timeout = humantime::format_duration(self.config.delivery.ack_timeout);
-            self.lost(Lost::Passing(format!("no acknowledgement for {timeout}")));
-        }
+        self.check_acknowledgements(now);
         self.times.look(now);
         let (window, times) = (&self.window, &self.times);
         let render = |seq, dated| window.get(seq).map(|message| times.render(message, dated));

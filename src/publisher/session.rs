@@ -20,12 +20,16 @@ use paho_mqtt::ClientPersistence;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Flags of a PUBLISH packet's first byte (MQTT 5, section 3.3.1).
 const DUP: u8 = 1 << 3;
 const QOS: u8 = 3 << 1;
 const QOS_2: u8 = 2 << 1;
 const RETAIN: u8 = 1;
+
+/// A note that takes longer than this waits for the disk: writing one into memory takes microseconds.
+const STALL: Duration = Duration::from_millis(100);
 
 /// Our end of the session.
 #[derive(Clone)]
@@ -50,6 +54,8 @@ struct Shared {
     /// A note could not be written: the file must not be gone on with, and neither must the broker's session.
     failed: bool,
     disk: Burst,
+    /// How long notes have waited for the disk since somebody asked.
+    stalled: Duration,
 }
 
 /// A message that was handed to the library at QoS 2.
@@ -94,6 +100,7 @@ impl Session {
             live: false,
             failed: false,
             disk: Burst::default(),
+            stalled: Duration::ZERO,
         };
         Self { protocol, shared: Arc::new(Mutex::new(shared)) }
     }
@@ -217,6 +224,12 @@ impl Session {
         }
     }
 
+    /// How long the notes have waited for the disk since this was asked last. While one waits, in whichever thread, no
+    /// packet comes or goes: this waits as well, until it is over.
+    pub fn take_stalled(&self) -> Duration {
+        std::mem::take(&mut self.lock().stalled)
+    }
+
     /// Gives the session up where the file is behind, so that nobody else goes on with it.
     pub fn give_up_if_behind(&self) {
         self.lock().renounce();
@@ -239,7 +252,13 @@ impl Shared {
     /// Changes the exchanges. After a failure the file is behind, and a process that went on with it could have the
     /// broker take a new message for one that it has: the session is given up.
     fn note(&mut self, change: impl FnOnce(&mut Exchanges) -> io::Result<()>) {
-        match change(&mut self.exchanges) {
+        let begin = Instant::now();
+        let noted = change(&mut self.exchanges);
+        let took = begin.elapsed();
+        if took > STALL {
+            self.stalled += took;
+        }
+        match noted {
             Ok(()) => {
                 self.disk.ended();
             }

@@ -12,9 +12,10 @@ const LAST_TRIES: Duration = Duration::from_millis(500);
 impl Publisher {
     /// Makes everything safe, waits for what is in flight, says goodbye.
     pub(super) fn stop(&mut self) {
-        let deadline = Instant::now() + self.config.shutdown_timeout;
         // First of all, for whoever stops us may lose patience. What fails here is tried again below.
         let _ = self.intake.save_rest(&mut self.spool, self.window.range_in_flight(), &self.counters);
+        // The broker's time begins when the disk has taken its own.
+        let deadline = Instant::now() + self.config.shutdown_timeout;
         info!("stopping in_flight={} backlog={}", self.in_flight(), self.spool.backlog().messages);
         self.wait_until(deadline, |publisher| {
             publisher.in_flight() == 0 && publisher.connection.awaited_status().is_none()

@@ -3,7 +3,7 @@
 use crate::message::{Message, Seq};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// At most `capacity` messages, in order of seq, and those that a former process had on their way.
 #[derive(Debug)]
@@ -105,6 +105,17 @@ impl Window {
                 self.unsent = seq.next();
             }
         }
+    }
+
+    /// Counts everything in flight as sent so much later, but not later than `now`.
+    pub fn postpone(&mut self, by: Duration, now: Instant) {
+        for entry in self.messages.values_mut() {
+            if let State::InFlight { sent, .. } = &mut entry.state {
+                *sent = (*sent + by).min(now);
+            }
+        }
+        self.in_flight =
+            std::mem::take(&mut self.in_flight).into_iter().map(|(sent, seq)| ((sent + by).min(now), seq)).collect();
     }
 
     /// Takes out a message in flight that was acknowledged, set aside or dropped. `None`: it is not in flight.
@@ -376,5 +387,22 @@ mod tests {
         window.remove(Seq(1));
 
         assert_eq!(window.oldest_sent(), Some(start + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn what_is_postponed_was_sent_later_but_never_in_the_future() {
+        let (mut window, start) = (Window::new(2), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        (1..=2).for_each(|seq| window.push(message(seq)));
+        window.sent(Seq(1), start);
+        window.sent(Seq(2), after(9));
+
+        window.postpone(Duration::from_secs(5), after(10));
+
+        assert_eq!(window.oldest_sent(), Some(after(5)));
+        assert!(window.remove(Seq(1)).is_some());
+        assert_eq!(window.oldest_sent(), Some(after(10)));
+        assert!(window.remove(Seq(2)).is_some());
+        assert_eq!(window.in_flight(), 0);
     }
 }

@@ -24,6 +24,7 @@ mod planted;
 mod rabbitmq;
 mod refusals;
 mod scripted_support;
+mod stalls;
 mod stop;
 mod support;
 mod systemd;
