@@ -22,6 +22,16 @@ pub enum Scheme {
     Wss,
 }
 
+/// No address is longer, in bytes: servers take at least 8,000 in the line that asks for a path (RFC 9110, section 4.1).
+const LONGEST: usize = 4096;
+
+/// What stands in the place of a query where an address is shown.
+const HIDDEN: &str = "?...";
+
+/// The query of a WebSocket's address. It often carries a secret, and an address stands in every log: so it is not shown.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Query(String);
+
 /// Where a broker is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
@@ -31,6 +41,8 @@ pub struct Address {
     pub port: u16,
     /// Of the WebSocket, with its first slash; empty for the other schemes.
     pub path: String,
+    /// Of the WebSocket; empty where there is none.
+    pub query: Query,
 }
 
 impl Scheme {
@@ -88,23 +100,50 @@ impl Address {
         let host = self.host.to_ascii_lowercase();
         host.contains(".iot.") && (host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn"))
     }
+
+    /// The whole address, with its query: for the library alone.
+    #[must_use]
+    pub fn reveal(&self) -> String {
+        format!("{}{}", self.without_query(), self.query.0)
+    }
+
+    fn without_query(&self) -> String {
+        format!("{}://{}:{}{}", self.scheme.name(), self.host, self.port, self.path)
+    }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}:{}{}", self.scheme.name(), self.host, self.port, self.path)
+        write!(f, "{}{}", self.without_query(), if self.query.0.is_empty() { "" } else { HIDDEN })
     }
 }
 
-/// Reads an address. What stands before an `@` is never repeated: it may be a password.
+impl fmt::Debug for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "none" } else { HIDDEN })
+    }
+}
+
+/// An address as it may be repeated: without a query, and without what stands before an `@`, which may be a password.
+fn shown(text: &str) -> String {
+    let (before, query) = text.split_at(text.find('?').unwrap_or(text.len()));
+    let before = match before.rfind('@') {
+        Some(at) => format!("...{}", &before[at..]),
+        None if query.contains('@') => "...".to_owned(),
+        None => before.to_owned(),
+    };
+    echo(&format!("{before}{}", if query.is_empty() { "" } else { HIDDEN }))
+}
+
+/// Reads an address.
 pub(super) fn address(node: &Node) -> Reading<Address> {
     let Content::Scalar { text, value: Scalar::Text } = &node.content else {
         return allowed("an address such as `mqtt://localhost:1883`");
     };
-    let shown = match text.rfind('@') {
-        Some(at) => echo(&format!("...{}", &text[at..])),
-        None => echo(text),
-    };
+    let shown = shown(text);
+    if text.len() > LONGEST {
+        return because(format!("has {} bytes; allowed are at most {LONGEST}", text.len()));
+    }
     let Some((scheme, rest)) = text.split_once("://") else {
         return because(format!("{shown} has no scheme; {FORM}"));
     };
@@ -112,21 +151,32 @@ pub(super) fn address(node: &Node) -> Reading<Address> {
         return because(format!("{shown} has an unknown scheme; {FORM}"));
     };
     if rest.contains('@') {
-        return because("holds a user name or a password; give these as `broker.username` and `broker.password_file`");
+        let place = "give these as `broker.username` and `broker.password_file`, and write `%40` in a query";
+        return because(format!("holds a user name or a password before an `@`; {place}"));
     }
-    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let (rest, query) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let Some(path) = scheme.path(path) else {
         return because(format!("{shown} has a path behind the host, which only `ws` and `wss` have; {FORM}"));
     };
-    // A query often carries a secret, and an address stands in every log. The library takes a colon for the port's.
-    if rest.contains('?') {
-        return because("has a query behind a `?`; only a path is allowed there");
+    if !query.is_empty() && path.is_empty() {
+        return because(format!("{shown} has a query behind the host, which only `ws` and `wss` have; {FORM}"));
     }
-    if !path.chars().all(|character| character.is_ascii_graphic() && !"#:".contains(character)) {
-        return because(format!("{shown} has a path with a character that is not allowed there; {FORM}"));
+    let is_allowed = |character: char| character.is_ascii_graphic() && character != '#';
+    if !path.chars().all(is_allowed) || !query.chars().all(is_allowed) {
+        return because(format!("{shown} has a path or a query with a character that is not allowed there; {FORM}"));
+    }
+    if query == HIDDEN {
+        return because(format!("{shown} is how an address is shown without its query; write the query itself"));
     }
     let (host, port) = split_port(authority).map_err(|why| Refusal::Because(format!("{shown} {why}; {FORM}")))?;
-    Ok(Address { scheme, host: host.to_owned(), port: port.unwrap_or(scheme.port()), path })
+    Ok(Address {
+        scheme,
+        host: host.to_owned(),
+        port: port.unwrap_or(scheme.port()),
+        path,
+        query: Query(query.to_owned()),
+    })
 }
 
 /// Takes `HOST:PORT` apart. The error is the rest of a sentence about the address.

@@ -3,7 +3,7 @@
 //! The hub's address, the client id, the user name and the topic follow from the device's connection string. Whoever gives
 //! another value for one of these means something else than what would happen, so that is a problem.
 
-use super::address::{Address, Scheme};
+use super::address::{Address, Query, Scheme};
 use super::read::{Host, SECOND, credential};
 use super::section::{Role, Section};
 use super::value::{self, LONGEST};
@@ -80,7 +80,7 @@ impl Hub {
     /// The hub's own address.
     pub fn address(&self) -> Option<Address> {
         let host = self.device()?.host().to_owned();
-        Some(Address { scheme: Scheme::Mqtts, host, port: azure::PORT, path: String::new() })
+        Some(Address { scheme: Scheme::Mqtts, host, port: azure::PORT, path: String::new(), query: Query::default() })
     }
 
     /// What the device makes of a key: `follow`, which the file need not say and must not contradict. `given` is what

@@ -19,7 +19,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use address::{AWS_IOT_PAYLOAD_MAX, Address, Scheme};
+pub use address::{AWS_IOT_PAYLOAD_MAX, Address, Query, Scheme};
 pub use load::{Inspection, NotFound, bytes, inspect, inspect_bytes, keys, locate, parse};
 pub use problem::{Problem, Problems};
 pub use section::{NamedFile, Role};

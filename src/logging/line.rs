@@ -4,19 +4,21 @@ use chrono::{DateTime, Local, SecondsFormat};
 use log::Record;
 use std::fmt::Write;
 
-/// How a password begins in the MQTT library's debug record of its connect options, which writes its bytes as numbers.
-const PASSWORD: &str = "password: Some(";
+/// How secrets begin in the MQTT library's debug records of its options: a password, whose bytes it writes as numbers, the
+/// credentials for a proxy, and the query of an address.
+const SECRETS: [&str; 4] = ["password: Some(", "http_proxy: Some(", "https_proxy: Some(", "server_uri: \""];
 
 /// `2026-11-21T03:15:01.234+01:00 INFO  packhorse::publisher connected …`, with a line break at the end.
 ///
-/// Control characters in the message are escaped: what a sensor or a broker says cannot forge a line. A password of the
+/// Control characters in the message are escaped: what a sensor or a broker says cannot forge a line. A secret of the
 /// MQTT library, and what stands behind it, is left out.
 pub fn render(now: DateTime<Local>, record: &Record<'_>) -> String {
     let time = now.to_rfc3339_opts(SecondsFormat::Millis, false);
     let mut line = format!("{time} {:<5} {} ", record.level(), record.target());
     write!(Escape(&mut line), "{}", record.args()).expect("writing to memory");
-    if let Some(password) = line.find(PASSWORD) {
-        line.truncate(password + PASSWORD.len());
+    let secret = |begins: &&str| line.find(*begins).map(|at| at + begins.len());
+    if let Some(secret) = SECRETS.iter().filter_map(secret).min() {
+        line.truncate(secret);
         line.push_str("***)");
     }
     line.push('\n');
@@ -74,6 +76,19 @@ mod tests {
         let line = line(&format!("Connect options: {{ username: Some(\"horse\"), password: {password:?} }}"));
 
         assert!(line.ends_with("username: Some(\"horse\"), password: Some(***)\n"), "{line}");
+    }
+
+    #[test]
+    fn a_query_and_a_proxy_s_credentials_among_the_library_s_options_are_left_out() {
+        for record in [
+            "CreateOptions { copts: C { v: 1 }, server_uri: \"wss://h/mqtt?token=hunter2\", client_id: \"a\" }",
+            "Connect options: { password: None, http_proxy: Some(\"http://a:hunter2@h:1\"), https_proxy: None }",
+            "Connect options: { password: None, http_proxy: None, https_proxy: Some(\"http://a:hunter2@h:1\") }",
+        ] {
+            let line = line(record);
+
+            assert!(line.ends_with("***)\n") && !line.contains("hunter2"), "{line}");
+        }
     }
 
     #[test]

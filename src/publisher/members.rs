@@ -79,11 +79,17 @@ impl Members {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Scheme;
+    use crate::config::{Query, Scheme};
     use proptest::prelude::*;
 
     fn members(count: u16) -> Members {
-        let address = |port| Address { scheme: Scheme::Mqtt, host: "h".to_owned(), port, path: String::new() };
+        let address = |port| Address {
+            scheme: Scheme::Mqtt,
+            host: "h".to_owned(),
+            port,
+            path: String::new(),
+            query: Query::default(),
+        };
         Members::new((0..count).map(address).collect(), 0)
     }
 

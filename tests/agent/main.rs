@@ -29,3 +29,4 @@ mod stop;
 mod support;
 mod systemd;
 mod tls;
+mod websocket;

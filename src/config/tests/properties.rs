@@ -2,7 +2,7 @@
 
 use super::super::load::inspect_text;
 use super::super::{
-    Address, AtMax, AzureIotHub, Broker, Channel, Config, Delivery, Logging, Protocol, Retry, Scheme, Source,
+    Address, AtMax, AzureIotHub, Broker, Channel, Config, Delivery, Logging, Protocol, Query, Retry, Scheme, Source,
     SourceKind, Spool, Status, Sync, Telemetry, Tls, WhenFull,
 };
 use super::{SHIPPED, azure, host, outcome};
@@ -148,7 +148,7 @@ fn address() -> impl Strategy<Value = Address> {
     let host = prop_oneof!["[a-z]{1,9}", Just("[2001:db8::1]".to_owned())];
     (scheme, host, 1..=u16::MAX, "/[a-z=$]{1,9}").prop_map(|(scheme, host, port, path)| {
         let path = if matches!(scheme, Scheme::Ws | Scheme::Wss) { path } else { String::new() };
-        Address { scheme, host, port, path }
+        Address { scheme, host, port, path, query: Query::default() }
     })
 }
 

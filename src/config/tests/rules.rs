@@ -160,6 +160,8 @@ fn an_address_gets_the_default_port() {
         ("ws://broker", "ws://broker:80/mqtt"),
         ("wss://broker/", "wss://broker:443/mqtt"),
         ("wss://broker:9001/$iothub/websocket", "wss://broker:9001/$iothub/websocket"),
+        ("wss://broker/a:b?token=a:b/c?d", "wss://broker:443/a:b?..."),
+        ("wss://broker?token=a", "wss://broker:443/mqtt?..."),
         ("mqtt://broker/", "mqtt://broker:1883"),
         ("mqtt://10.0.0.1:8883", "mqtt://10.0.0.1:8883"),
         ("mqtt://[2001:db8::1]", "mqtt://[2001:db8::1]:1883"),
@@ -230,8 +232,9 @@ fn a_wrong_address_says_why() {
         ("mqtts://broker/path", "only `ws` and `wss` have"),
         ("ws://broker/a b", "a character that is not allowed"),
         ("wss://broker/a#b", "a character that is not allowed"),
-        ("wss://broker/a:b", "a character that is not allowed"),
-        ("wss://broker/a?token=hunter2", "a query behind a `?`"),
+        ("wss://broker/a?b#c", "a character that is not allowed"),
+        ("mqtt://broker?token=a", "a query behind the host"),
+        ("wss://broker/mqtt?...", "write the query itself"),
         ("mqtt://", "names no host"),
         ("mqtt://:1883", "names no host"),
         ("mqtt://broker:0", "valid port"),
@@ -253,6 +256,23 @@ fn a_wrong_address_says_why() {
 }
 
 #[test]
+fn a_query_is_for_the_library_alone() {
+    let config = config("broker: {url: 'wss://broker/mqtt?token=hunter2'}");
+
+    assert_eq!(config.broker.addresses[0].reveal(), "wss://broker:443/mqtt?token=hunter2");
+    for text in [format!("{config:?}"), config.to_yaml()] {
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}
+
+#[test]
+fn an_address_of_any_length_is_refused_in_few_words() {
+    let problems = problems(&format!("broker: {{url: 'wss://broker/mqtt?{}'}}", "x".repeat(5000)));
+
+    assert_eq!(problems, ["1: broker.url: has 5018 bytes; allowed are at most 4096"]);
+}
+
+#[test]
 fn a_password_in_an_address_is_refused_and_never_repeated() {
     for text in [
         "broker: {url: 'mqtt://user:hunter2@broker'}",
@@ -263,7 +283,15 @@ fn a_password_in_an_address_is_refused_and_never_repeated() {
         "broker: 'mqtt://user:hunter2@broker'",
         "'mqtt://user:hunter2@broker'",
         "broker: {urls: ['mqtt://user:hunter2@broker']}",
-        "broker: {url: 'wss://broker/mqtt?token=hunter2'}",
+        "broker: {url: 'wss://user:hunter2@broker/mqtt?token=a'}",
+        "broker: {url: 'wss://broker/mqtt?user=me@here&token=hunter2'}",
+        "broker: {url: 'wss://user:hun?ter2@broker/mqtt'}",
+        "broker: {url: 'http://broker/mqtt?token=hunter2'}",
+        "broker: {url: 'broker/mqtt?token=hunter2'}",
+        "broker: {url: 'mqtt://broker?token=hunter2'}",
+        "broker: {url: 'mqtt://broker/path?token=hunter2'}",
+        "broker: {url: 'wss://broker:x/mqtt?token=hunter2'}",
+        "broker: {url: 'wss://broker/mqtt?token=hunter2#a'}",
         "broker: {url: mqtt://h, password: hunter2}",
     ] {
         let problems = problems(text).join("\n");

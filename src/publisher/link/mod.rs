@@ -6,6 +6,7 @@
 //! carries the number of the connection that it belongs to.
 
 mod event;
+mod failure;
 mod options;
 mod reasons;
 mod tls;
@@ -156,7 +157,7 @@ impl Link {
         resumes: impl Fn(Seq) -> bool,
     ) -> Result<(), Lost> {
         self.close();
-        tls::forget_failures();
+        failure::forget();
         self.address = address.clone();
         let name = session_name(&self.broker, &self.client_id, address);
         let prepare = |session: &Session| session.prepare(name, render, resumes);
@@ -257,7 +258,7 @@ impl Link {
             About::Connect => Some(match self.connecting.take()?.result()? {
                 Ok(response) => self.connected(connected(&response)),
                 Err(error) => {
-                    let lost = refusal(&error, || tls::failure(&self.broker.tls, &self.address));
+                    let lost = refusal(&error, || failure::of_connect(&self.broker.tls, &self.address));
                     Event::Lost(advised(lost, self.broker.azure_iot_hub.as_ref()))
                 }
             }),
@@ -319,7 +320,7 @@ impl Link {
             PersistenceType::User(Box::new(Box::new(store)))
         });
         let client = CreateOptionsBuilder::new()
-            .server_uri(self.address.to_string())
+            .server_uri(self.address.reveal())
             .client_id(&self.client_id)
             .mqtt_version(version(self.broker.protocol))
             .persistence(store.unwrap_or(PersistenceType::None))
@@ -328,7 +329,7 @@ impl Link {
             .create_client()?;
         client.set_connection_lost_callback(move |_| {
             // Nobody listens any more once the publisher is gone.
-            let lost = Lost::Ended("connection lost".to_owned());
+            let lost = Lost::Ended(failure::of_loss());
             let _ = rings.send(Ring { connection, about: About::Lost(lost) });
         });
         let rings = self.rings.clone();

@@ -5,7 +5,7 @@ use crate::clock::rfc3339;
 use crate::config::{Address, Tls};
 use crate::pem::{self, Content};
 use paho_mqtt::{SslOptions, SslOptionsBuilder};
-use paho_mqtt_sys::tls_failure::{self, TlsFailure};
+use paho_mqtt_sys::failure::TlsFailure;
 use std::path::Path;
 
 /// Where AWS IoT Core takes MQTT on the port for HTTPS, it wants to be asked for it by this name ("Device communication
@@ -86,19 +86,9 @@ fn trust_the_system(options: &mut SslOptionsBuilder) -> paho_mqtt::Result<()> {
     Ok(())
 }
 
-/// Forgets what former connections left behind: they fail as well, when a broker goes away.
-pub fn forget_failures() {
-    tls_failure::take();
-}
-
-/// Why TLS failed, when it did since [`forget_failures`].
-pub fn failure(tls: &Tls, address: &Address) -> Option<String> {
-    let now = rfc3339(chrono::Utc::now().timestamp_millis());
-    let failure = tls_failure::take().filter(|_| address.scheme.is_tls())?;
-    Some(sentence(&failure, tls, address, &now))
-}
-
-fn sentence(failure: &TlsFailure, tls: &Tls, address: &Address, time: &str) -> String {
+/// What went wrong, and what to do about it.
+pub fn sentence(failure: &TlsFailure, tls: &Tls, address: &Address) -> String {
+    let time = rfc3339(chrono::Utc::now().timestamp_millis());
     let host = &address.host;
     match failure {
         TlsFailure::Certificate(certificate::EXPIRED, _) => {

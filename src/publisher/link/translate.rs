@@ -47,9 +47,9 @@ fn elsewhere(properties: &Properties) -> String {
     server.map(|server| format!("; it names {server:?}, which can be given in `broker.urls`")).unwrap_or_default()
 }
 
-/// Why the broker did not accept the connection, and whether trying again can help. `tls` gives why TLS failed, where
-/// it did.
-pub fn refusal(error: &paho_mqtt::Error, tls: impl FnOnce() -> Option<String>) -> Lost {
+/// Why the broker did not accept the connection, and whether trying again can help. `below` gives what a layer
+/// below MQTT knows of it.
+pub fn refusal(error: &paho_mqtt::Error, below: impl FnOnce() -> Option<String>) -> Lost {
     use paho_mqtt::Error;
     let (text, meaning) = match error {
         Error::ConnectReturn(code) => (code.to_string(), reasons::of_return_code(*code)),
@@ -61,7 +61,7 @@ pub fn refusal(error: &paho_mqtt::Error, tls: impl FnOnce() -> Option<String>) -
         Error::ReasonCode(code, properties) => {
             (format!("{}{}", reason_text(*code), elsewhere(properties)), reasons::of_connack(*code))
         }
-        other => return Lost::Passing(format!("no connection: {}", tls().unwrap_or_else(|| other.to_string()))),
+        other => return Lost::Passing(format!("no connection: {}", below().unwrap_or_else(|| other.to_string()))),
     };
     let text = format!("the broker refused the connection: {text}");
     match meaning {

@@ -23,6 +23,8 @@ mod scripted;
 mod small_disk;
 mod subscriber;
 mod tls_front;
+pub mod websocket;
+mod ws_front;
 
 pub use authority::{Authority, Certificate};
 pub use broker::Broker;
@@ -44,6 +46,7 @@ pub use scripted::Scripted;
 pub use small_disk::SmallDisk;
 pub use subscriber::{Arrival, Subscriber, wait_for_all};
 pub use tls_front::TlsFront;
+pub use ws_front::{Framing, WsFront};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

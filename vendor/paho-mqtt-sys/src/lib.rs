@@ -36,7 +36,7 @@ include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
 
 /// Why TLS failed: packhorse's addition, see PATCHES.md.
 #[cfg(feature = "ssl")]
-pub mod tls_failure;
+pub mod failure;
 
 // The following 'Default' trait implementations contain initializations
 // for the structures from the Paho C library. Each of those structs

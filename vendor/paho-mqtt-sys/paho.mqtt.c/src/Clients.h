@@ -91,7 +91,7 @@ typedef struct
 	char *http_proxy;
 	char *http_proxy_auth;
 	int websocket; /**< socket has been upgraded to use web sockets */
-	char *websocket_key;
+	struct WebSocketStream *stream; /**< packhorse: what the websocket has under way */
 	const MQTTClient_nameValue* httpHeaders;
 } networkHandles;
 

@@ -1373,7 +1373,9 @@ static int MQTTAsync_processCommand(void)
 			else
 				command->command.details.conn.MQTTVersion = command->client->c->MQTTVersion;
 
-			Log(TRACE_PROTOCOL, -1, "Connecting to serverURI %s with MQTT version %d", serverURI, command->command.details.conn.MQTTVersion);
+			Log(TRACE_PROTOCOL, -1, "Connecting to serverURI %.*s with MQTT version %d",
+					(int)strcspn(serverURI, "?"), serverURI, /* packhorse: a query may be secret */
+					command->command.details.conn.MQTTVersion);
 #if defined(OPENSSL)
 #if defined(__GNUC__) && defined(__linux__)
 			rc = MQTTProtocol_connect(serverURI, command->client->c, command->client->unixsock, command->client->ssl, command->client->websocket,
@@ -2161,8 +2163,8 @@ thread_return_type WINAPI MQTTAsync_receiveThread(void* n)
 						if ((m->serverURIcount > 0)
 						    && (m->connect.details.conn.currentURI < m->serverURIcount))
 						{
-							Log(TRACE_MIN, -1, "Connect succeeded to %s",
-								m->serverURIs[m->connect.details.conn.currentURI]);
+							const char* uri = m->serverURIs[m->connect.details.conn.currentURI];
+							Log(TRACE_MIN, -1, "Connect succeeded to %.*s", (int)strcspn(uri, "?"), uri); /* packhorse: likewise */
 						}
 						onSuccess = (m->connect.onSuccess != NULL ||
 								m->connect.onSuccess5 != NULL); /* save setting of onSuccess callback */
@@ -3096,10 +3098,8 @@ static MQTTPacket* MQTTAsync_cycle(SOCKET* sock, unsigned long timeout, int* rc)
 	int rc1 = 0;
 
 	FUNC_ENTRY;
-#if defined(OPENSSL)
-	if ((*sock = SSLSocket_getPendingRead()) == -1)
+	if ((*sock = Socket_getPendingRead()) == -1)
 	{
-#endif
 		/*int should_stop = 0;*/
 		int interrupted = 0;
 
@@ -3115,9 +3115,7 @@ static MQTTPacket* MQTTAsync_cycle(SOCKET* sock, unsigned long timeout, int* rc)
 		 is reinstated - Ian
 		 if (!should_stop && *sock == 0 && (timeout > 0L) && (interrupted == 0))
 			MQTTAsync_sleep(50L);*/
-#if defined(OPENSSL)
 	}
-#endif
 	MQTTAsync_lock_mutex(mqttasync_mutex);
 	if (*sock > 0 && rc1 == 0)
 	{

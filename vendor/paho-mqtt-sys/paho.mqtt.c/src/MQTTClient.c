@@ -2620,19 +2620,15 @@ static MQTTPacket* MQTTClient_cycle(SOCKET* sock, ELAPSED_TIME_TYPE timeout, int
 	START_TIME_TYPE start;
 
 	FUNC_ENTRY;
-#if defined(OPENSSL)
-	if ((*sock = SSLSocket_getPendingRead()) == -1)
+	if ((*sock = Socket_getPendingRead()) == -1)
 	{
 		/* 0 from getReadySocket indicates no work to do, rc -1 == error */
-#endif
 		start = MQTTTime_start_clock();
 		*sock = Socket_getReadySocket(0, (int)timeout, socket_mutex, rc, &interrupted);
 		*rc = rc1;
 		if (*sock == 0 && timeout >= 100L && MQTTTime_elapsed(start) < (int64_t)10)
 			MQTTTime_sleep(100L);
-#if defined(OPENSSL)
 	}
-#endif
 	Paho_thread_lock_mutex(mqttclient_mutex);
 	if (*sock > 0 && rc1 == 0)
 	{

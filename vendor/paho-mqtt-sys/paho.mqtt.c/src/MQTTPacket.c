@@ -114,8 +114,6 @@ void* MQTTPacket_Factory(int MQTTVersion, networkHandles* net, int* error)
 	FUNC_ENTRY;
 	*error = SOCKET_ERROR;  /* indicate whether an error occurred, or not */
 
-	const size_t headerWsFramePos = WebSocket_framePos();
-
 	/* read the packet data from the socket */
 	*error = WebSocket_getch(net, &header.byte);
 	if (*error != TCPSOCKET_COMPLETE)   /* first byte is the header byte */
@@ -175,9 +173,6 @@ void* MQTTPacket_Factory(int MQTTVersion, networkHandles* net, int* error)
 	if (pack)
 		net->lastReceived = MQTTTime_now();
 exit:
-	if (*error == TCPSOCKET_INTERRUPTED)
-		WebSocket_framePosSeekTo(headerWsFramePos);
-
 	FUNC_EXIT_RC(*error);
 	return pack;
 }

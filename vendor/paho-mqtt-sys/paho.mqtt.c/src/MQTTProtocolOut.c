@@ -55,45 +55,26 @@ extern ClientStates* bstate;
  */
 size_t MQTTProtocol_addressPort(const char* uri, int* port, const char **topic, int default_port)
 {
-	char* buf = (char*)uri;
-	char* colon_pos;
-	size_t len;
-	char* topic_pos;
+	/* packhorse: the port's colon is looked for in the authority alone, for a path or a query may have colons, too */
+	size_t len = strcspn(uri, "/?#");
+	const char* end = uri + len;
+	const char* from = uri;
+	const char* colon_pos;
 
 	FUNC_ENTRY;
-	colon_pos = strrchr(uri, ':'); /* reverse find to allow for ':' in IPv6 addresses */
-
-	if (uri[0] == '[')
-	{  /* ip v6 */
-		if (colon_pos < strrchr(uri, ']'))
-			colon_pos = NULL;  /* means it was an IPv6 separator, not for host:port */
-	}
-
-	if (colon_pos) /* have to strip off the port */
+	if (*end != '\0' && topic)
+		*topic = end;
+	if (uri[0] == '[' && (from = memchr(uri, ']', len)) == NULL) /* the colons of an IPv6 address are not the port's */
+		from = end;
+	if ((colon_pos = memchr(from, ':', (size_t)(end - from))) != NULL) /* have to strip off the port */
 	{
 		len = colon_pos - uri;
 		*port = atoi(colon_pos + 1);
 	}
 	else
-	{
-		len = strlen(buf);
 		*port = default_port;
-	}
 
-	/* find any topic portion */
-	topic_pos = (char*)uri;
-	if (colon_pos)
-		topic_pos = colon_pos;
-	topic_pos = strchr(topic_pos, '/');
-	if (topic_pos)
-	{
-		if (topic)
-			*topic = topic_pos;
-		if (!colon_pos)
-			len = topic_pos - uri;
-	}
-
-	if (buf[len - 1] == ']')
+	if (len > 0 && uri[len - 1] == ']')
 	{
 		/* we are stripping off the final ], so length is 1 shorter */
 		--len;

@@ -33,6 +33,7 @@
 #include "MQTTClient.h"
 #include "MQTTProtocolOut.h"
 #include "SSLSocket.h"
+#include "Failure.h"
 #include "Log.h"
 #include "StackTrace.h"
 #include "Socket.h"
@@ -70,7 +71,6 @@ extern unsigned long SSLThread_id(void);
 extern void SSLLocks_callback(int mode, int n, const char *file, int line);
 int SSLSocket_createContext(networkHandles* net, MQTTClient_SSLOptions* opts);
 void SSLSocket_destroyContext(networkHandles* net);
-void SSLSocket_addPendingRead(SOCKET sock);
 
 /* 1 ~ we are responsible for initializing openssl; 0 ~ openssl init is done externally */
 static int handle_openssl_init = 1;
@@ -82,43 +82,28 @@ static int prepared = 0;
 /* Used to store MQTTClient_SSLOptions for TLS-PSK callback */
 static int tls_ex_index_ssl_opts;
 
-/* packhorse: why the last TLS operation failed, see SSLSocket_takeFailure */
-static pthread_mutex_t failure_mutex = PTHREAD_MUTEX_INITIALIZER;
-static SSLSocket_failure failure = { SSLSOCKET_FAILURE_NONE, 0, "" };
-
-static void SSLSocket_setFailure(int kind, long code, const char* text)
+/* packhorse: OpenSSL's words for an error */
+static const char* SSLSocket_reason(unsigned long error)
 {
-	pthread_mutex_lock(&failure_mutex);
-	failure.kind = kind;
-	failure.code = code;
-	strncpy(failure.text, text ? text : "unknown reason", sizeof(failure.text) - 1);
-	failure.text[sizeof(failure.text) - 1] = '\0';
-	pthread_mutex_unlock(&failure_mutex);
+	const char* reason = ERR_reason_error_string(error);
+
+	return reason ? reason : "unknown reason";
 }
 
-void SSLSocket_takeFailure(SSLSocket_failure* taken)
-{
-	pthread_mutex_lock(&failure_mutex);
-	*taken = failure;
-	failure.kind = SSLSOCKET_FAILURE_NONE;
-	pthread_mutex_unlock(&failure_mutex);
-}
-
-/* Notes the oldest error in OpenSSL's queue of this thread, which is the cause of the others. The queue stays. */
+/* packhorse: see Failure.h. Notes the oldest error in OpenSSL's queue of this thread, which is the cause of the others. The queue stays. */
 static void SSLSocket_noteFailure(SSL* ssl)
 {
 	unsigned long error = ERR_peek_error();
 	long verified = ssl ? SSL_get_verify_result(ssl) : X509_V_OK;
 
 	if (ssl && verified != X509_V_OK && SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE)
-		SSLSocket_setFailure(SSLSOCKET_FAILURE_CERTIFICATE, verified, X509_verify_cert_error_string(verified));
+		Failure_set(FAILURE_TLS_CERTIFICATE, verified, "%s", X509_verify_cert_error_string(verified));
 	else if (error == 0)
 		return; /* nothing of TLS's: the socket failed */
 	else if (ERR_GET_LIB(error) == ERR_LIB_SSL && ERR_GET_REASON(error) > SSL_AD_REASON_OFFSET)
-		SSLSocket_setFailure(SSLSOCKET_FAILURE_ALERT, ERR_GET_REASON(error) - SSL_AD_REASON_OFFSET,
-				ERR_reason_error_string(error));
+		Failure_set(FAILURE_TLS_ALERT, ERR_GET_REASON(error) - SSL_AD_REASON_OFFSET, "%s", SSLSocket_reason(error));
 	else
-		SSLSocket_setFailure(SSLSOCKET_FAILURE_OTHER, (long)error, ERR_reason_error_string(error));
+		Failure_set(FAILURE_TLS_OTHER, (long)error, "%s", SSLSocket_reason(error));
 }
 
 #if defined(_WIN32)
@@ -930,7 +915,7 @@ int SSLSocket_connect(SSL* ssl, SOCKET sock, const char* hostname, int verify, i
 				if (rc == 0 || rc == -1 || rc == -2)
 				{
 					rc = SSL_FATAL;
-					SSLSocket_setFailure(SSLSOCKET_FAILURE_NAME, 0, "the certificate is for another name");
+					Failure_set(FAILURE_TLS_NAME, 0, "%s", "the certificate is for another name");
 				}
 			}
 
@@ -1005,6 +990,8 @@ char *SSLSocket_getdata(SSL* ssl, SOCKET socket, size_t bytes, size_t* actual_le
 	if (bytes == 0)
 	{
 		buf = SocketBuffer_complete(socket);
+		if (SSL_pending(ssl) > 0) /* packhorse: another packet may be in the same record as one without content */
+			Socket_addPendingRead(socket);
 		goto exit;
 	}
 
@@ -1043,7 +1030,7 @@ char *SSLSocket_getdata(SSL* ssl, SOCKET socket, size_t bytes, size_t* actual_le
 		if so, add this socket to a new "pending SSL reads" list.
 		*/
 		if (SSL_pending(ssl) > 0) /* return no of bytes pending */
-			SSLSocket_addPendingRead(socket);
+			Socket_addPendingRead(socket);
 	}
 	else /* we didn't read the whole packet */
 	{
@@ -1055,6 +1042,32 @@ exit:
 	return buf;
 }
 
+/**
+ *  packhorse: reads what is there, without any buffer in between
+ *  @return > 0: so many bytes; 0: the peer has ended the connection; TCPSOCKET_INTERRUPTED: nothing is there; SOCKET_ERROR
+ */
+int SSLSocket_receive(SSL* ssl, SOCKET socket, char* buf, size_t len)
+{
+	int rc;
+
+	FUNC_ENTRY;
+	ERR_clear_error();
+	if ((rc = SSL_read(ssl, buf, (int)len)) <= 0)
+	{
+		int err = SSL_get_error(ssl, rc);
+
+		if (err == SSL_ERROR_SSL)
+			SSLSocket_noteFailure(ssl);
+		if (err == SSL_ERROR_WANT_READ || err == SSL_ERROR_WANT_WRITE)
+			rc = TCPSOCKET_INTERRUPTED;
+		else
+			rc = (err == SSL_ERROR_ZERO_RETURN) ? 0 : SOCKET_ERROR;
+		ERR_clear_error();
+	}
+	FUNC_EXIT_RC(rc);
+	return rc;
+}
+
 void SSLSocket_destroyContext(networkHandles* net)
 {
 	FUNC_ENTRY;
@@ -1064,17 +1077,11 @@ void SSLSocket_destroyContext(networkHandles* net)
 	FUNC_EXIT;
 }
 
-static List pending_reads = {NULL, NULL, NULL, 0, 0};
-
 int SSLSocket_close(networkHandles* net)
 {
 	int rc = 1;
 
 	FUNC_ENTRY;
-	/* clean up any pending reads for this socket */
-	if (pending_reads.count > 0 && ListFindItem(&pending_reads, &net->socket, intcompare))
-		ListRemoveItem(&pending_reads, &net->socket, intcompare);
-
 	if (net->ssl)
 	{
 		ERR_clear_error();
@@ -1098,6 +1105,12 @@ int SSLSocket_putdatas(SSL* ssl, SOCKET socket, char* buf0, size_t buf0len, Pack
 	int sslerror;
 
 	FUNC_ENTRY;
+	if (!Socket_noPendingWrites(socket)) /* packhorse: as in Socket_putdatas; OpenSSL may go on with the wrong one */
+	{
+		Log(LOG_SEVERE, -1, "Trying to write to SSL socket %d for which there is already pending output", socket);
+		rc = SOCKET_ERROR;
+		goto exit;
+	}
 	iovec.iov_len = (ULONG)buf0len;
 	for (i = 0; i < bufs.count; i++)
 		iovec.iov_len += (ULONG)bufs.buflens[i];
@@ -1170,38 +1183,6 @@ int SSLSocket_putdatas(SSL* ssl, SOCKET socket, char* buf0, size_t buf0len, Pack
 exit:
 	FUNC_EXIT_RC(rc);
 	return rc;
-}
-
-
-void SSLSocket_addPendingRead(SOCKET sock)
-{
-	FUNC_ENTRY;
-	if (ListFindItem(&pending_reads, &sock, intcompare) == NULL) /* make sure we don't add the same socket twice */
-	{
-		SOCKET* psock = (SOCKET*)malloc(sizeof(SOCKET));
-		if (psock)
-		{
-			*psock = sock;
-			ListAppend(&pending_reads, psock, sizeof(sock));
-		}
-	}
-	else
-		Log(TRACE_MIN, -1, "SSLSocket_addPendingRead: socket %d already in the list", sock);
-
-	FUNC_EXIT;
-}
-
-
-SOCKET SSLSocket_getPendingRead(void)
-{
-	SOCKET sock = -1;
-
-	if (pending_reads.count > 0)
-	{
-		sock = *(int*)(pending_reads.first->content);
-		ListRemoveHead(&pending_reads);
-	}
-	return sock;
 }
 
 

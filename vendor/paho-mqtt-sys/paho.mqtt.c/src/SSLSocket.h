@@ -34,27 +34,6 @@
 #define URI_TLS   "tls://"
 #define URI_MQTTS "mqtts://"
 
-/* packhorse: why a TLS operation failed. MQTTAsync tells its users no more than that one did. */
-#define SSLSOCKET_FAILURE_NONE 0
-/** the peer's certificate is not accepted; code: X509_V_ERR_... */
-#define SSLSOCKET_FAILURE_CERTIFICATE 1
-/** the peer's certificate is for another name */
-#define SSLSOCKET_FAILURE_NAME 2
-/** the peer has sent an alert; code: its number (RFC 8446, section 6) */
-#define SSLSOCKET_FAILURE_ALERT 3
-/** anything else; code: OpenSSL's */
-#define SSLSOCKET_FAILURE_OTHER 4
-
-typedef struct
-{
-	int kind;
-	long code;
-	char text[120];
-} SSLSocket_failure;
-
-/** Gives the last failure of any connection of this process, and forgets it. */
-void SSLSocket_takeFailure(SSLSocket_failure* taken);
-
 /** if we should handle openssl initialization (bool_value == 1) or depend on it to be initalized externally (bool_value == 0) */
 void SSLSocket_handleOpensslInit(int bool_value);
 
@@ -69,7 +48,8 @@ int SSLSocket_close(networkHandles* net);
 int SSLSocket_putdatas(SSL* ssl, SOCKET socket, char* buf0, size_t buf0len, PacketBuffers bufs);
 int SSLSocket_connect(SSL* ssl, SOCKET sock, const char* hostname, int verify, int (*cb)(const char *str, size_t len, void *u), void* u);
 
-SOCKET SSLSocket_getPendingRead(void);
+/* packhorse */
+int SSLSocket_receive(SSL* ssl, SOCKET socket, char* buf, size_t len);
 int SSLSocket_continueWrite(pending_writes* pw);
 int SSLSocket_abortWrite(pending_writes* pw);
 

@@ -280,6 +280,57 @@ error:
 
 static SOCKET sockfd[2];
 
+/* packhorse: sockets for which something was read that nobody has looked at yet; waiting for them would not tell. They were kept
+ * for TLS alone and changed by several threads without a lock. */
+static List pending_reads = {NULL, NULL, NULL, 0, 0};
+
+/**
+ * Notes that there is something to read for a socket, although waiting for it may not tell
+ * @param socket the socket
+ */
+void Socket_addPendingRead(SOCKET socket)
+{
+	FUNC_ENTRY;
+	Paho_thread_lock_mutex(socket_mutex);
+	if (ListFindItem(&pending_reads, &socket, intcompare) == NULL)
+	{
+		SOCKET* item = (SOCKET*)malloc(sizeof(SOCKET));
+
+		if (item)
+		{
+			*item = socket;
+			if (!ListAppend(&pending_reads, item, sizeof(SOCKET)))
+				free(item);
+		}
+	}
+	Paho_thread_unlock_mutex(socket_mutex);
+	FUNC_EXIT;
+}
+
+/**
+ * Gives a socket for which there is something to read, once. As in isReady, one that does not take our output has to wait: what
+ * is read may have to be answered.
+ * @return the socket, or -1 if there is none
+ */
+SOCKET Socket_getPendingRead(void)
+{
+	SOCKET socket = -1;
+	ListElement* current = NULL;
+
+	FUNC_ENTRY;
+	Paho_thread_lock_mutex(socket_mutex);
+	while (socket == -1 && ListNextElement(&pending_reads, &current))
+	{
+		if (Socket_noPendingWrites(*(SOCKET*)(current->content)))
+			socket = *(SOCKET*)(current->content);
+	}
+	if (socket != -1)
+		ListRemoveItem(&pending_reads, &socket, intcompare);
+	Paho_thread_unlock_mutex(socket_mutex);
+	FUNC_EXIT_RC(socket);
+	return socket;
+}
+
 int Socket_pair()
 {
 	int rc = 0;
@@ -347,6 +398,7 @@ void Socket_outInitialize(void)
 void Socket_outTerminate(void)
 {
 	FUNC_ENTRY;
+	ListEmpty(&pending_reads);
 	ListFree(mod_s.connect_pending);
 	ListFree(mod_s.write_pending);
 #if defined(USE_SELECT)
@@ -919,6 +971,26 @@ exit:
 
 
 /**
+ *  packhorse: reads what is there from a socket, without any buffer in between
+ *  @return > 0: so many bytes; 0: the peer has ended the connection; TCPSOCKET_INTERRUPTED: nothing is there; SOCKET_ERROR
+ */
+int Socket_receive(SOCKET socket, char* buf, size_t len)
+{
+	int rc;
+
+	FUNC_ENTRY;
+	if ((rc = (int)recv(socket, buf, len, 0)) == SOCKET_ERROR)
+	{
+		int err = Socket_error("recv - receive", socket);
+		if (err == EWOULDBLOCK || err == EAGAIN || err == EINTR)
+			rc = TCPSOCKET_INTERRUPTED;
+	}
+	FUNC_EXIT_RC(rc);
+	return rc;
+}
+
+
+/**
  *  Attempts to read a number of bytes from a socket, non-blocking. If a previous read did not
  *  finish, then retrieve that data.
  *  @param socket the socket to read from
@@ -1205,6 +1277,7 @@ int Socket_close(SOCKET socket)
 	SocketBuffer_cleanup(socket);
 	ListRemoveItem(mod_s.connect_pending, &socket, intcompare);
 	ListRemoveItem(mod_s.write_pending, &socket, intcompare);
+	ListRemoveItem(&pending_reads, &socket, intcompare);
 
 	if (ListRemoveItem(mod_s.clientsds, &socket, intcompare))
 		Log(TRACE_MIN, -1, "Removed socket %d", socket);
@@ -1247,6 +1320,7 @@ int Socket_close(SOCKET socket)
 	SocketBuffer_cleanup(socket);
 	ListRemoveItem(mod_s.connect_pending, &socket, intcompare);
 	ListRemoveItem(mod_s.write_pending, &socket, intcompare);
+	ListRemoveItem(&pending_reads, &socket, intcompare);
 
 	if (mod_s.nfds == 0)
 		goto exit;
@@ -1485,7 +1559,7 @@ int Socket_new(const char* addr, size_t addr_len, int port, SOCKET* sock)
 					Log(LOG_ERROR, -1, "Could not set SO_SNDBUF for socket %d", *sock);
 			}
 #endif
-			Log(TRACE_MIN, -1, "New socket %d for %s, port %d",	*sock, addr, port);
+			Log(TRACE_MIN, -1, "New socket %d for %s, port %d", *sock, addr_mem, port); /* packhorse: not path and query */
 			if (Socket_addSocket(*sock) == SOCKET_ERROR)
 				rc = Socket_error("addSocket", *sock);
 			else

@@ -143,6 +143,10 @@ void Socket_outInitialize(void);
 void Socket_outTerminate(void);
 SOCKET Socket_getReadySocket(int more_work, int timeout, mutex_type mutex, int* rc, int* interrupted);
 int Socket_getch(SOCKET socket, char* c);
+/* packhorse */
+int Socket_receive(SOCKET socket, char* buf, size_t len);
+void Socket_addPendingRead(SOCKET socket);
+SOCKET Socket_getPendingRead(void);
 char *Socket_getdata(SOCKET socket, size_t bytes, size_t* actual_len, int* rc);
 int Socket_putdatas(SOCKET socket, char* buf0, size_t buf0len, PacketBuffers bufs);
 int Socket_close(SOCKET socket);

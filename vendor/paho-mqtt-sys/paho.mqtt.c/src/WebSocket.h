@@ -60,8 +60,6 @@ int WebSocket_connect(networkHandles *net, int ssl, const char *uri);
 /* obtain data from network socket */
 int WebSocket_getch(networkHandles *net, char* c);
 char *WebSocket_getdata(networkHandles *net, size_t bytes, size_t* actual_len);
-size_t WebSocket_framePos();
-void WebSocket_framePosSeekTo(size_t);
 
 /* send data out, in websocket format only if required */
 int WebSocket_putdatas(networkHandles* net, char** buf0, size_t* buf0len, PacketBuffers* bufs);

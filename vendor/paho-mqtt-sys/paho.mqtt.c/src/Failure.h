@@ -1,0 +1,39 @@
+/* packhorse: why a connection failed or ended. MQTTAsync tells its users no more than that one did. */
+
+#if !defined(FAILURE_H)
+#define FAILURE_H
+
+#include <stddef.h>
+
+#define FAILURE_NONE 0
+/** TLS: the peer's certificate is not accepted; code: X509_V_ERR_... */
+#define FAILURE_TLS_CERTIFICATE 1
+/** TLS: the peer's certificate is for another name */
+#define FAILURE_TLS_NAME 2
+/** TLS: the peer has sent an alert; code: its number (RFC 8446, section 6) */
+#define FAILURE_TLS_ALERT 3
+/** TLS: anything else; code: OpenSSL's */
+#define FAILURE_TLS_OTHER 4
+/** the WebSocket or its handshake; code: the HTTP status or the close code (RFC 6455, section 7.4), 0 where there is none */
+#define FAILURE_WEBSOCKET 5
+/** the proxy on the way; code: the HTTP status, 0 where there is none */
+#define FAILURE_PROXY 6
+
+typedef struct
+{
+	int kind;
+	long code;
+	/** printable ASCII: what others sent is shortened, and other characters are question marks */
+	char text[256];
+} Failure;
+
+/** Notes a failure, in place of any former one. The text is formatted like printf's. */
+void Failure_set(int kind, long code, const char* format, ...);
+
+/** Gives the last failure of any connection of this process, and forgets it. */
+void Failure_take(Failure* taken);
+
+/** Copies foreign bytes as printable ASCII, as many as there is room for. */
+void Failure_printable(char* to, size_t room, const char* from, size_t length);
+
+#endif
