@@ -288,6 +288,7 @@ fn commit(spool: &mut Spool, batch: &[Sample]) {
     for seq in accepted.start().0..=accepted.end().0 {
         spool.finish(Seq(seq));
         spool.trim().unwrap();
+        spool.bound_repeats(Instant::now()).unwrap();
     }
 }
 

@@ -85,6 +85,7 @@ pub struct Publisher {
     rate_due: Option<Instant>,
     reading: Access,
     journal: Access,
+    flush: Access,
     aside: Access,
     /// Messages dropped because they are too old, without one in between that is not.
     outdated: Burst,
@@ -143,6 +144,7 @@ impl Publisher {
             rate_due: None,
             reading: Access::new("read the spool"),
             journal: Access::new("write the journal"),
+            flush: Access::new("flush the journal"),
             aside: Access::new("set messages aside"),
             outdated: Burst::default(),
             caution: Caution::default(),
@@ -188,6 +190,7 @@ impl Publisher {
             self.change_over();
             self.check_deadlines(now);
             self.trim();
+            self.bound_repeats();
             self.reconnect_as_planned();
             self.attend_to_suspect();
             self.publish_waiting();
@@ -225,6 +228,7 @@ impl Publisher {
             // Not when it has passed: it may be that nothing is to be set aside any more.
             self.aside.retry_at().filter(|at| *at > Instant::now()),
             self.journal.retry_at(),
+            self.spool.repeats_due().map(|due| self.flush.retry_at().map_or(due, |retry| due.max(retry))),
             self.change_due(),
             self.announcer.due(),
         ]
@@ -297,6 +301,19 @@ impl Publisher {
                 }
             }
             Err(error) => self.journal.failed(now, &error),
+        }
+    }
+
+    /// Bounds what a power cut repeats. Comes before anything more is published, as above.
+    fn bound_repeats(&mut self) {
+        let now = Instant::now();
+        if !self.flush.is_due(now) {
+            return;
+        }
+        match self.spool.bound_repeats(now) {
+            Ok(false) => {}
+            Ok(true) => self.flush.worked(),
+            Err(error) => self.flush.failed(now, &error),
         }
     }
 }

@@ -10,8 +10,8 @@
 //! entry:    first seq (8), last seq (8), CRC32C (4) over both, seeded with the generation
 //! ```
 //!
-//! Entries are written without a flush: losing the newest ones repeats messages at QoS 1 and loses none. What must
-//! not be repeated is followed by [`Journal::sync`]. Acknowledgements come in rows, so the newest entry is written
+//! Entries are written without a flush: losing the newest ones repeats messages and loses none. [`Journal::sync`] follows
+//! before what they name disappears from the spool, and when many are not on the medium ([`super::unflushed`]). Acknowledgements come in rows, so the newest entry is written
 //! over by one that goes on where it ends, as long as it was not flushed and lies within a sector, which the medium
 //! writes whole and the system copies in one piece.
 
@@ -20,6 +20,7 @@ use super::medium;
 use super::record::{u32_at, u64_at};
 use super::sector::SECTOR;
 use super::segment::sync_directory;
+use super::unflushed::Unflushed;
 use crate::message::{Seq, StreamId};
 use crate::own;
 use log::warn;
@@ -52,6 +53,19 @@ pub struct Journal {
     newest: Option<RangeInclusive<Seq>>,
     /// Ranges not yet written.
     pending: Vec<RangeInclusive<Seq>>,
+    unflushed: Unflushed,
+    half: Half,
+}
+
+/// What the medium has of the half in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Half {
+    /// The snapshot and all entries that were flushed.
+    Sound,
+    /// The snapshot. A flush has failed, after which the system may have forgotten entries.
+    Forgetful,
+    /// Perhaps nothing: the other half is in force there.
+    Unflushed,
 }
 
 /// What a journal file says.
@@ -94,9 +108,22 @@ impl Journal {
             Err(error) if own::is_planted(&error) => return Journal::create(directory, stream, finished),
             opened => opened?,
         };
-        let mut journal = Journal { file, stream, finished, generation, offset, newest: None, pending: Vec::new() };
+        let mut journal = Journal {
+            file,
+            stream,
+            finished,
+            generation,
+            offset,
+            newest: None,
+            pending: Vec::new(),
+            unflushed: Unflushed::default(),
+            half: Half::Sound,
+        };
         // A file that was cut short is made whole by the snapshot, and entries behind a torn one are left behind.
         journal.file.set_len(2 * HALF as u64)?;
+        if medium::sync_data(&journal.file).is_err() {
+            journal.half = Half::Unflushed;
+        }
         journal.switch()?;
         Ok(journal)
     }
@@ -109,8 +136,17 @@ impl Journal {
         let begun = directory.join("journal.new");
         let file = own::begin(&begun)?;
         file.write_all_at(&vec![0; 2 * HALF], 0)?;
-        let mut journal =
-            Journal { file, stream, finished, generation: 0, offset: 0, newest: None, pending: Vec::new() };
+        let mut journal = Journal {
+            file,
+            stream,
+            finished,
+            generation: 0,
+            offset: 0,
+            newest: None,
+            pending: Vec::new(),
+            unflushed: Unflushed::default(),
+            half: Half::Sound,
+        };
         journal.switch()?;
         medium::sync_all(&journal.file)?;
         fs::rename(&begun, directory.join("journal"))?;
@@ -126,6 +162,7 @@ impl Journal {
     /// Notes that these messages are finished. Reaches the file with the next [`Journal::write`].
     pub fn finish(&mut self, range: &RangeInclusive<Seq>) {
         self.finished.insert(range);
+        self.unflushed.add((range.end().0 + 1).saturating_sub(range.start().0));
         match self.pending.last_mut() {
             // Acknowledgements come in rows: one entry serves a row.
             Some(last) if last.end().next() == *range.start() => *last = *last.start()..=*range.end(),
@@ -169,25 +206,46 @@ impl Journal {
     /// Writes the noted entries and waits until they are on the medium.
     ///
     /// # Errors
-    /// The medium's.
+    /// The medium's. The next call writes again what the system may have forgotten.
     pub fn sync(&mut self) -> io::Result<()> {
+        if self.half != Half::Sound {
+            return self.switch();
+        }
         self.write()?;
         self.newest = None;
-        medium::sync_data(&self.file)
+        let flushed = medium::sync_data(&self.file);
+        if flushed.is_ok() {
+            self.unflushed = Unflushed::default();
+        } else {
+            self.half = Half::Forgetful;
+        }
+        flushed
+    }
+
+    /// What is noted and not known to be on the medium.
+    pub fn unflushed(&self) -> &Unflushed {
+        &self.unflushed
     }
 
     /// Begins the other half with a snapshot of everything, noted entries included, and makes it durable, for the
-    /// switch after this one overwrites the half that is in force now.
+    /// switch after this one overwrites the half that is in force now. Where this half is not in force on the medium, it
+    /// begins anew.
+    ///
+    /// # Errors
+    /// The medium's. When the flush has failed the snapshot is written all the same, and entries may follow.
     fn switch(&mut self) -> io::Result<()> {
-        let generation = self.generation + 1;
+        let generation = self.generation + if self.half == Half::Unflushed { 2 } else { 1 };
         let snapshot = encode_snapshot(self.stream, generation, &self.finished);
         let start = half_of(generation) * HALF;
         self.file.write_all_at(&snapshot, start as u64)?;
-        medium::sync_data(&self.file)?;
         self.generation = generation;
         self.offset = start + snapshot.len();
         self.newest = None;
         self.pending.clear();
+        self.half = Half::Unflushed;
+        medium::sync_data(&self.file)?;
+        self.half = Half::Sound;
+        self.unflushed = Unflushed::default();
         Ok(())
     }
 }

@@ -29,6 +29,7 @@ mod sector;
 mod segment;
 #[cfg(test)]
 mod tests;
+mod unflushed;
 mod writer;
 
 use crate::config::{self, Sync, WhenFull};
@@ -332,6 +333,25 @@ impl Spool {
     pub fn trim(&mut self) -> io::Result<()> {
         self.journal.write()?;
         self.remove_finished()
+    }
+
+    /// Waits until what is finished is noted on the medium, where that is much, or was long ago: a power cut repeats what
+    /// is not. Whether anything was to be done.
+    ///
+    /// # Errors
+    /// The medium's. The next call tries again.
+    pub fn bound_repeats(&mut self, now: Instant) -> io::Result<bool> {
+        let is_due = self.journal.unflushed().is_due(now);
+        if is_due {
+            self.journal.sync()?;
+        }
+        Ok(is_due)
+    }
+
+    /// When [`Spool::bound_repeats`] has to be called; `None`: there is nothing to note.
+    #[must_use]
+    pub fn repeats_due(&self) -> Option<Instant> {
+        self.journal.unflushed().deadline()
     }
 
     /// Waits until what is finished is noted on the medium, for a stop.

@@ -98,6 +98,15 @@ impl Medium {
         medium.image.take().unwrap_or_else(|| medium.cut())
     }
 
+    /// What is found after a cut where the medium has written nothing but what was flushed.
+    fn flushed() -> Image {
+        MEDIUM.with_borrow(|medium| {
+            let medium = medium.as_ref().expect("a folder is watched");
+            let content = |(name, inode): (&OsString, &u64)| (name.clone(), medium.files[inode].flushed.clone());
+            medium.names.iter().map(content).collect()
+        })
+    }
+
     fn flush(&mut self, file: &File) -> Result<(), Killed> {
         let names = self.present_names();
         if self.flushes == self.end.cut {
@@ -389,4 +398,52 @@ proptest! {
             prop_assert_eq!(damaged, None, "a torn write is taken for damage");
         }
     }
+}
+
+/// How many messages come out of a spool that is found like this.
+fn unfinished(image: &Image) -> usize {
+    let folder = folder();
+    for (name, content) in image {
+        fs::write(folder.path().join(name), content).unwrap();
+    }
+    let medium = MEDIUM.take();
+    let mut spool = open(&config(folder.path())).unwrap();
+    let mut count = 0;
+    while spool.next(|lost| panic!("{lost:?} are lost")).unwrap().is_some() {
+        count += 1;
+    }
+    MEDIUM.set(medium);
+    count
+}
+
+#[test]
+fn a_power_cut_repeats_no_more_than_was_finished_of_late() {
+    let folder = folder();
+    let calm = End { kills: BTreeSet::new(), cut: u32::MAX, seed: 0 };
+    Medium::watch(folder.path(), &calm);
+    let mut spool = open(&config(folder.path())).unwrap();
+    let (messages, begin) = (3500, Instant::now());
+    spool.append(&samples(0..messages), None);
+    spool.commit().unwrap();
+    assert_eq!(spool.segments.len(), 1, "no segment's end flushes the journal");
+
+    let mut left = usize::try_from(messages).unwrap();
+    while let Some(message) = spool.next(|lost| panic!("{lost:?} are lost")).unwrap() {
+        spool.finish(message.seq);
+        spool.trim().unwrap();
+        spool.bound_repeats(begin).unwrap();
+        left -= 1;
+        if left % 333 == 0 {
+            let repeated = unfinished(&Medium::flushed()) - left;
+            assert!(repeated < usize::try_from(unflushed::MOST).unwrap(), "{repeated} are repeated");
+        }
+    }
+
+    assert_ne!(unfinished(&Medium::flushed()), 0);
+    assert!(spool.repeats_due().is_some_and(|due| due <= Instant::now() + unflushed::LATEST));
+    assert!(!spool.bound_repeats(begin).unwrap(), "a few that were just finished can wait");
+    assert!(spool.bound_repeats(Instant::now() + unflushed::SOON).unwrap());
+    assert_eq!(unfinished(&Medium::flushed()), 0);
+    assert_eq!(spool.repeats_due(), None, "there is nothing to wake up for");
+    Medium::end();
 }

@@ -87,7 +87,7 @@ fn survives(broker: &Broker, gateway: &Gateway, agent: Agent, fail: impl Fn(&Age
 }
 
 fn a_full_disk(qos: u8) {
-    let Some(disk) = SmallDisk::mount(4 * 1024) else { return };
+    let Some(disk) = SmallDisk::mount(16) else { return };
     let broker = Broker::start();
     let gateway = gateway_on(&disk, &broker.url(), qos);
     let agent = gateway.start();

@@ -21,6 +21,7 @@ mod network;
 mod outage;
 mod panics;
 mod planted;
+mod power;
 mod rabbitmq;
 mod refusals;
 mod scripted_support;

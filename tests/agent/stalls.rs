@@ -1,7 +1,7 @@
 //! A disk that does not answer for a while costs no connection: the broker is judged by its own time.
 
 use crate::support::{
-    Broker, FreezingDisk, Gateway, Judgement, PacketKind, Proxy, Settings, Subscriber, freeze, log_files, wait_until,
+    Broker, Gateway, Judgement, PacketKind, Proxy, Settings, SmallDisk, Subscriber, log_files, wait_until,
 };
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ const STALL: Duration = Duration::from_millis(2500);
 
 /// A device whose spool, and nothing else, is on a disk that can stall, some way off from the broker: there is always
 /// something in flight.
-fn gateway_on(disk: &FreezingDisk, broker: &Broker, qos: u8) -> (Gateway, Proxy) {
+fn gateway_on(disk: &SmallDisk, broker: &Broker, qos: u8) -> (Gateway, Proxy) {
     let proxy = Proxy::start(broker.port());
     proxy.delay(Duration::from_millis(20));
     let more = "status: {interval: 1s}".to_owned();
@@ -22,9 +22,8 @@ fn gateway_on(disk: &FreezingDisk, broker: &Broker, qos: u8) -> (Gateway, Proxy)
     (gateway, proxy)
 }
 
-fn stall(disk: &FreezingDisk) {
-    let path = disk.path();
-    let frozen = freeze(&path);
+fn stall(disk: &SmallDisk) {
+    let frozen = disk.freeze();
     std::thread::sleep(STALL);
     drop(frozen);
 }
@@ -41,7 +40,7 @@ fn assert_delivered(gateway: &Gateway, subscriber: &Subscriber) {
 }
 
 fn a_stall_costs_no_connection(qos: u8) {
-    let Some(disk) = FreezingDisk::mount() else { return };
+    let Some(disk) = SmallDisk::mount(16) else { return };
     let broker = Broker::start();
     let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
     let (gateway, proxy) = gateway_on(&disk, &broker, qos);
@@ -78,7 +77,7 @@ fn a_disk_that_stalls_costs_no_connection_at_qos_2() {
 
 #[test]
 fn a_stop_on_a_disk_that_stalls_waits_for_what_is_in_flight() {
-    let Some(disk) = FreezingDisk::mount() else { return };
+    let Some(disk) = SmallDisk::mount(16) else { return };
     let broker = Broker::start();
     let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
     let (gateway, proxy) = gateway_on(&disk, &broker, 1);
@@ -86,8 +85,7 @@ fn a_stop_on_a_disk_that_stalls_waits_for_what_is_in_flight() {
     let agent = gateway.start();
     subscriber.wait_for_count(100);
 
-    let path = disk.path();
-    let frozen = freeze(&path);
+    let frozen = disk.freeze();
     agent.signal(rustix::process::Signal::TERM);
     std::thread::sleep(STALL);
     drop(frozen);

@@ -1,6 +1,6 @@
 //! What the service manager hears: ready, how the agent fares, alive, stopping.
 
-use crate::support::{Agent, Broker, FreezingDisk, Gateway, Manager, Settings, freeze, wait_until};
+use crate::support::{Agent, Broker, Gateway, Manager, Settings, SmallDisk, wait_until};
 use rustix::fs::{Mode, mkfifoat};
 use rustix::process::Signal;
 use std::fs;
@@ -97,7 +97,7 @@ fn the_watchdog_is_fed_while_the_broker_hangs_and_not_when_a_source_never_return
 
 #[test]
 fn the_watchdog_is_not_fed_when_the_disk_never_answers() {
-    let Some(disk) = FreezingDisk::mount() else { return };
+    let Some(disk) = SmallDisk::mount(16) else { return };
     let (manager, broker) = (Manager::start(), Broker::start());
     let gateway = Gateway::new(&broker.url(), &slow());
     gateway.edit(&gateway.spool().display().to_string(), &disk.path().join("spool").display().to_string());
@@ -105,8 +105,7 @@ fn the_watchdog_is_not_fed_when_the_disk_never_answers() {
     manager.wait_for("STATUS=connected");
 
     let since = Instant::now();
-    let path = disk.path();
-    let frozen = freeze(&path);
+    let frozen = disk.freeze();
     assert_starved(&manager, since, "STATUS=the publisher thread has not come back for ");
     drop(frozen);
 

@@ -1,32 +1,54 @@
-//! A disk that a test can fill.
+//! A disk of a test's own: an ext4 file system in a file, which can be filled, run out of inodes, become read-only,
+//! stall, and lose its power.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::path::PathBuf;
 use std::process::Command;
 use tempfile::TempDir;
 
-/// A file system in memory, of few bytes. Dropping it takes it down.
+/// A small disk. Dropping it takes it down.
 pub struct SmallDisk {
     folder: TempDir,
 }
 
+/// A disk that does not answer, until this is dropped: whoever writes to it sleeps in the kernel, where not even SIGKILL
+/// reaches.
+pub struct Frozen<'a>(&'a SmallDisk);
+
 impl SmallDisk {
-    /// `None` where mounting is not allowed, which is said.
-    pub fn mount(kibibytes: u32) -> Option<Self> {
+    /// `None` where loop devices, mounting or freezing is not allowed, which is said.
+    pub fn mount(mebibytes: u64) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={kibibytes}k"), "packhorse-test"])
-            .arg(folder.path())
-            .output();
-        if mounted.is_ok_and(|output| output.status.success()) {
-            return Some(Self { folder });
+        let disk = Self { folder };
+        File::create(disk.image()).unwrap().set_len(mebibytes << 20).unwrap();
+        // Nothing is reserved for root, who runs the tests that may mount; few inodes are soon used up.
+        let made = run("mkfs.ext4", &["-q", "-F", "-m", "0", "-N", "256", disk.image().to_str().unwrap()]);
+        disk.attach().filter(|disk| made && disk.try_freeze())
+    }
+
+    fn attach(self) -> Option<Self> {
+        fs::create_dir(self.path()).unwrap();
+        if run("mount", &["-o", "loop", self.image().to_str().unwrap(), self.path().to_str().unwrap()]) {
+            return Some(self);
         }
         println!("skipped: this machine does not allow to mount a small disk");
         None
     }
 
-    pub fn path(&self) -> &Path {
-        self.folder.path()
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("disk")
+    }
+
+    fn image(&self) -> PathBuf {
+        self.folder.path().join("image")
+    }
+
+    /// The disk that is found when the power is cut now: what has not reached the medium is gone.
+    pub fn after_power_cut(&self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Self { folder };
+        fs::copy(self.image(), disk.image()).unwrap();
+        disk.attach().expect("this disk was mounted as well")
     }
 
     /// Fills the disk to the last byte.
@@ -36,17 +58,15 @@ impl SmallDisk {
         // What does not fit is cut: smaller and smaller pieces find the end.
         while left > 0 {
             filler.resize(left, 0xff);
-            let file = self.path().join(format!("filler-{left}"));
+            let file = self.filler();
             if fs::write(&file, &filler).is_err() {
                 let _ = fs::remove_file(file);
                 left /= 2;
-            } else {
-                fs::rename(&file, self.filler()).unwrap();
             }
         }
     }
 
-    /// Gives the space back.
+    /// Gives the space and the inodes back.
     pub fn free(&self) {
         for entry in fs::read_dir(self.path()).unwrap() {
             let path = entry.unwrap().path();
@@ -56,13 +76,39 @@ impl SmallDisk {
         }
     }
 
+    /// Has the disk take nothing and not answer.
+    pub fn freeze(&self) -> Frozen<'_> {
+        assert!(run("fsfreeze", &["-f", self.path().to_str().unwrap()]));
+        Frozen(self)
+    }
+
+    fn try_freeze(&self) -> bool {
+        let path = self.path();
+        let frozen =
+            run("fsfreeze", &["-f", path.to_str().unwrap()]) && run("fsfreeze", &["-u", path.to_str().unwrap()]);
+        if !frozen {
+            println!("skipped: this machine does not allow to freeze a disk");
+        }
+        frozen
+    }
+
     fn filler(&self) -> PathBuf {
         self.path().join(format!("filler-{:016x}", fastrand::u64(..)))
     }
 }
 
+fn run(program: &str, arguments: &[&str]) -> bool {
+    Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        run("fsfreeze", &["-u", self.0.path().to_str().unwrap()]);
+    }
+}
+
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
+        run("umount", &["-l", self.path().to_str().unwrap()]);
     }
 }
