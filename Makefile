@@ -12,7 +12,7 @@ ARM_PACKAGES := cmake make perl rustc-web cargo-web rust-web-src gcc-aarch64-lin
 	gcc-arm-linux-gnueabihf libc6-dev-armhf-cross qemu-user-static
 TARGET := aarch64-unknown-linux-gnu
 
-.PHONY: help demo test test-arm test-package soak lint bench bench-flash bench-scale arm cross deps test-deps build deb deb-arm
+.PHONY: help demo test test-arm test-package soak asan lint bench bench-flash bench-scale arm cross deps test-deps build deb deb-arm
 
 help: ## Says what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -40,6 +40,11 @@ test-package: build ## Installs, boots, upgrades, removes and purges the package
 soak: test-deps build ## Runs the fault tests at length, on the release binary; PACKHORSE_SEED=... replays a run
 	PACKHORSE_SOAK=1 PACKHORSE_BINARY=$(CURDIR)/target/release/packhorse \
 		cargo test --test agent -- --nocapture --test-threads 2 kills:: faults:: edits:: hostile:: rabbitmq:: clusters::
+
+asan: test-deps ## Plays a hostile broker for a minute, against a binary with AddressSanitizer; PACKHORSE_SEED=... replays it
+	@scripts/asan.sh
+	PACKHORSE_BINARY=$(CURDIR)/target/asan/packhorse PACKHORSE_HOSTILE_SECONDS=60 \
+		cargo test --test agent -- --nocapture --test-threads 1 --include-ignored forged::
 
 lint: test-deps ## Checks formatting, lints and documentation
 	cargo fmt --check

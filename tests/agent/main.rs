@@ -14,6 +14,7 @@ mod exit_codes;
 mod failover;
 mod faults;
 mod faults_support;
+mod forged;
 mod hostile;
 mod kills;
 mod logs;

@@ -214,6 +214,21 @@ impl Agent {
         wait_for("the agent ends", patience, || child.try_wait().unwrap())
     }
 
+    /// How it ended, if it has.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// What each of its threads waits for in the kernel (proc(5)).
+    pub fn threads(&self) -> String {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.id())).unwrap();
+        let state = |path: PathBuf| {
+            let read = |name| fs::read_to_string(path.join(name)).unwrap_or_default();
+            format!("{} waits in {}", read("comm").trim(), read("wchan"))
+        };
+        tasks.map(|task| state(task.unwrap().path())).collect::<Vec<_>>().join("\n")
+    }
+
     /// The process.
     pub fn id(&self) -> u32 {
         self.child.id()

@@ -68,7 +68,7 @@ pub struct Request {
 
 impl Request {
     /// Reads a request.
-    pub fn read(stream: &mut TcpStream) -> io::Result<Self> {
+    pub fn read(stream: &mut (impl Read + ?Sized)) -> io::Result<Self> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
