@@ -31,4 +31,5 @@ mod stop;
 mod support;
 mod systemd;
 mod tls;
+mod violations;
 mod websocket;

@@ -1,4 +1,4 @@
-//! Why a connection failed or ended, as the library's layers below MQTT have it: TLS, WebSocket, proxy.
+//! Why a connection failed or ended, as the library's layers have it: TLS, WebSocket, proxy, MQTT.
 
 use super::tls;
 use crate::config::{Address, Tls};
@@ -14,13 +14,19 @@ pub fn of_connect(tls: &Tls, address: &Address) -> Option<String> {
     match failure::take()? {
         Failure::Tls(failure) => address.scheme.is_tls().then(|| tls::sentence(&failure, tls, address)),
         Failure::WebSocket(text) | Failure::Proxy(text) => Some(text),
+        Failure::Protocol(what) => Some(broken(&what)),
     }
 }
 
-/// Why a connection ended, in a sentence.
-pub fn of_loss() -> String {
+/// Why a connection ended, in a sentence; `text` where no layer knows better.
+pub fn of_loss(text: String) -> String {
     match failure::take() {
         Some(Failure::WebSocket(text)) => format!("connection lost: {text}"),
-        Some(Failure::Tls(_) | Failure::Proxy(_)) | None => "connection lost".to_owned(),
+        Some(Failure::Protocol(what)) => broken(&what),
+        Some(Failure::Tls(_) | Failure::Proxy(_)) | None => text,
     }
+}
+
+fn broken(what: &str) -> String {
+    format!("the broker broke the protocol: {what}")
 }

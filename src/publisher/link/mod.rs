@@ -270,12 +270,13 @@ impl Link {
                 Err(paho_mqtt::Error::ReasonCode(reason, _)) => {
                     Event::Refused(what, Refusal::Flatly(reason_text(reason)))
                 }
-                Err(error) => Event::Lost(Lost::Ended(format!("connection lost: {error}"))),
+                Err(error) => Event::Lost(Lost::Ended(failure::of_loss(format!("connection lost: {error}")))),
             }),
             About::Disconnect => Some(Event::Disconnected),
             About::Session(News::Completed(seq)) => Some(Event::Acknowledged(Publish::Message(seq))),
             About::Session(News::Refused(seq)) => Some(Event::Refused(Publish::Message(seq), Refusal::Unsaid)),
             About::Session(News::NotNoted(reason)) => Some(Event::Lost(Lost::Passing(reason))),
+            About::Lost(Lost::Ended(text)) => Some(Event::Lost(Lost::Ended(failure::of_loss(text)))),
             About::Lost(lost) => Some(Event::Lost(lost)),
         }
     }
@@ -329,7 +330,7 @@ impl Link {
             .create_client()?;
         client.set_connection_lost_callback(move |_| {
             // Nobody listens any more once the publisher is gone.
-            let lost = Lost::Ended(failure::of_loss());
+            let lost = Lost::Ended("connection lost".to_owned());
             let _ = rings.send(Ring { connection, about: About::Lost(lost) });
         });
         let rings = self.rings.clone();

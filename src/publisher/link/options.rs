@@ -2,7 +2,7 @@
 
 use super::event::Lost;
 use super::tls;
-use super::translate::{session_expiry, version};
+use super::translate::{connect_properties, version};
 use crate::azure::Token;
 use crate::config::{Address, AzureIotHub, Broker, Protocol};
 use crate::publisher::session::Beginning;
@@ -29,9 +29,8 @@ pub fn options(broker: &Broker, attempt: Attempt) -> Result<ConnectOptions, Lost
     match broker.protocol {
         Protocol::V5 => {
             options.clean_start(attempt.beginning != Beginning::Resume);
-            if attempt.beginning != Beginning::Without {
-                options.properties(session_expiry(broker.session_expiry));
-            }
+            let session_expiry = (attempt.beginning != Beginning::Without).then_some(broker.session_expiry);
+            options.properties(connect_properties(session_expiry));
         }
         // In 3.1.1 one flag says both: forget the former session, and forget this one at its end.
         Protocol::V311 => {

@@ -10,6 +10,10 @@ use log::debug;
 use paho_mqtt::{MqttVersion, Properties, PropertyCode, QoS, ReasonCode};
 use std::time::Duration;
 
+/// The largest packet that the broker may send, in bytes. The library ends a connection over a larger one, before it
+/// reads it (`MQTTPACKET_MAX_INBOUND` in its `MQTTPacket.h`); MQTT 5 lets us say so in advance.
+const INBOUND_PACKET_MAX: u32 = 256 * 1024;
+
 /// What the broker said when it accepted the connection.
 pub fn connected(response: &paho_mqtt::ServerResponse) -> Connected {
     let number = |code| response.properties().get_int(code);
@@ -119,13 +123,20 @@ pub fn properties(content_type: &str, expiry: Option<Duration>, user: &[(&'stati
     properties
 }
 
-/// The property of a connect that says how long the broker keeps our session.
-pub fn session_expiry(expiry: Duration) -> Properties {
+/// The properties of a connect. `session_expiry`: how long the broker keeps our session.
+pub fn connect_properties(session_expiry: Option<Duration>) -> Properties {
     let mut properties = Properties::new();
-    // The largest number means for ever (MQTT 5, section 3.1.2.11.2).
-    let seconds = u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX);
-    if let Err(error) = properties.push_u32(PropertyCode::SessionExpiryInterval, seconds) {
-        debug!("session expiry not set error={error}");
+    let mut push = || -> paho_mqtt::Result<()> {
+        properties.push_u32(PropertyCode::MaximumPacketSize, INBOUND_PACKET_MAX)?;
+        if let Some(expiry) = session_expiry {
+            // The largest number means for ever (MQTT 5, section 3.1.2.11.2).
+            let seconds = u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX);
+            properties.push_u32(PropertyCode::SessionExpiryInterval, seconds)?;
+        }
+        Ok(())
+    };
+    if let Err(error) = push() {
+        debug!("connect property not set error={error}");
     }
     properties
 }

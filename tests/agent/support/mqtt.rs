@@ -270,10 +270,19 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A packet whose content is at most 127 bytes long.
+/// A packet.
 pub fn packet(first: u8, body: &[u8]) -> Vec<u8> {
-    let length = u8::try_from(body.len()).ok().filter(|length| *length < 0x80).expect("a short packet");
-    [&[first, length], body].concat()
+    let (mut packet, mut length) = (vec![first], body.len());
+    loop {
+        let digit = u8::try_from(length % 0x80).unwrap();
+        length /= 0x80;
+        packet.push(if length > 0 { digit | 0x80 } else { digit });
+        if length == 0 {
+            break;
+        }
+    }
+    packet.extend(body);
+    packet
 }
 
 /// A CONNACK; the limits are MQTT 5's.

@@ -92,7 +92,7 @@ pub struct Reaction {
     times: u32,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum Response {
     /// PUBACK or PUBREC with this reason code. From 0x80 on the message is not taken. MQTT 3.1.1 has no reason codes: the
     /// answer looks like any other there.
@@ -101,6 +101,9 @@ pub enum Response {
     Disconnect(u8),
     /// Instead of taking the message: FIN.
     Close,
+    /// Instead of taking the message, and whatever follows over the connection: these bytes, made of protocol version and
+    /// packet id.
+    Say(fn(u8, u16) -> Vec<u8>),
 }
 
 /// The broker ends all connections by RST and is away for a moment. What it wrote down and its sessions stay.

@@ -291,6 +291,13 @@ impl Server {
         let code = match response {
             Some(Response::Close) => return Some(Fate::Close(None)),
             Some(Response::Disconnect(code)) => return Some(Fate::Close(Some(code))),
+            Some(Response::Say(bytes)) => {
+                let bytes = bytes(client.version, publish.packet_id.unwrap_or(0));
+                connection.outgoing.push_back(Outgoing { due: now, bytes, completes: None, then: Then::GoOn });
+                // It takes nothing more over this connection: what follows would overtake the message.
+                connection.phase = Phase::Connecting(None);
+                return Some(Fate::Alive);
+            }
             Some(Response::Answer(code)) => code,
             None => 0,
         };

@@ -12,6 +12,8 @@ pub enum Failure {
     WebSocket(String),
     /// Of the proxy on the way: the whole sentence.
     Proxy(String),
+    /// Of the server's MQTT: what it sent and must not.
+    Protocol(String),
 }
 
 /// Why a TLS operation failed, with OpenSSL's words for it.
@@ -55,6 +57,7 @@ pub fn take() -> Option<Failure> {
         4 => Some(Failure::Tls(TlsFailure::Other(text))),
         5 => Some(Failure::WebSocket(text)),
         6 => Some(Failure::Proxy(text)),
+        7 => Some(Failure::Protocol(text)),
         _ => None,
     }
 }

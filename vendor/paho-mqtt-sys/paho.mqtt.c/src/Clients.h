@@ -93,6 +93,7 @@ typedef struct
 	int websocket; /**< socket has been upgraded to use web sockets */
 	struct WebSocketStream *stream; /**< packhorse: what the websocket has under way */
 	const MQTTClient_nameValue* httpHeaders;
+	int violation; /**< how the server broke the protocol, as a reason code for DISCONNECT; 0: it did not */
 } networkHandles;
 
 
@@ -127,6 +128,7 @@ typedef struct Clients
 	unsigned int connected : 1;		/**< whether it is currently connected */
 	unsigned int good : 1; 			  /**< if we have an error on the socket we turn this off */
 	unsigned int ping_outstanding : 1;
+	unsigned int takes_messages : 1; /**< whether anybody wants inbound messages; else they are discarded */
 	unsigned int ping_due : 1;      /**< we couldn't send a ping so we should send one when we can */
 	signed int connect_state : 4;
 	START_TIME_TYPE ping_due_time;  /**< the time at which the ping should have been sent (ping_due) */

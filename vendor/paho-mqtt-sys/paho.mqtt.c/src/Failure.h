@@ -18,6 +18,8 @@
 #define FAILURE_WEBSOCKET 5
 /** the proxy on the way; code: the HTTP status, 0 where there is none */
 #define FAILURE_PROXY 6
+/** MQTT: what the server sent and must not; nothing of it is in the text but numbers */
+#define FAILURE_PROTOCOL 7
 
 typedef struct
 {

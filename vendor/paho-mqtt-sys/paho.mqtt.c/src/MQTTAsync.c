@@ -1617,6 +1617,7 @@ int MQTTAsync_setCallbacks(MQTTAsync handle, void* context,
 		m->clContext = m->maContext = m->dcContext = context;
 		m->cl = cl;
 		m->ma = ma;
+		m->c->takes_messages = 1;
 		m->dc = dc;
 	}
 
@@ -1663,6 +1664,7 @@ int MQTTAsync_setMessageArrivedCallback(MQTTAsync handle, void* context,
 	{
 		m->maContext = context;
 		m->ma = ma;
+		m->c->takes_messages = 1;
 	}
 
 	MQTTAsync_unlock_mutex(mqttasync_mutex);

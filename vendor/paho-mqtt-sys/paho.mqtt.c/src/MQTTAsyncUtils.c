@@ -33,6 +33,7 @@
 #include "SocketBuffer.h"
 #include "StackTrace.h"
 #include "Heap.h"
+#include "Failure.h"
 #include "OsWrapper.h"
 #include "WebSocket.h"
 #include "Proxy.h"
@@ -909,7 +910,7 @@ int MQTTAsync_addCommand(MQTTAsync_queuedCommand* command, int command_size)
 #endif
 					if (first_publish->command.onFailure)
 					{
-						MQTTAsync_failureData data;
+						MQTTAsync_failureData data = {0};
 
 						data.token = first_publish->command.token;
 						data.code = MQTTASYNC_MAX_BUFFERED_MESSAGES;
@@ -918,7 +919,7 @@ int MQTTAsync_addCommand(MQTTAsync_queuedCommand* command, int command_size)
 						(*(first_publish->command.onFailure))(first_publish->command.context, &data);
 					} else if (first_publish->command.onFailure5)
 					{
-						MQTTAsync_failureData5 data;
+						MQTTAsync_failureData5 data = MQTTAsync_failureData5_initializer;
 
 						data.token = first_publish->command.token;
 						data.code = MQTTASYNC_MAX_BUFFERED_MESSAGES;
@@ -983,7 +984,7 @@ void MQTTAsync_checkDisconnect(MQTTAsync handle, MQTTAsync_command* command)
 		}
 		else if (command->onSuccess)
 		{
-			MQTTAsync_successData data;
+			MQTTAsync_successData data = {0};
 
 			memset(&data, '\0', sizeof(data));
 			Log(TRACE_MIN, -1, "Calling disconnect complete for client %s", m->c->clientID);
@@ -1142,7 +1143,7 @@ void MQTTAsync_writeComplete(SOCKET socket, int rc)
 					{
 						if (command->onSuccess)
 						{
-							MQTTAsync_successData data;
+							MQTTAsync_successData data = {0};
 
 							data.token = command->token;
 							data.alt.pub.destinationName = command->details.pub.destinationName;
@@ -1172,7 +1173,7 @@ void MQTTAsync_writeComplete(SOCKET socket, int rc)
 					{
 						if (command->onFailure)
 						{
-							MQTTAsync_failureData data;
+							MQTTAsync_failureData data = {0};
 
 							data.token = command->token;
 							data.code = rc;
@@ -1182,7 +1183,7 @@ void MQTTAsync_writeComplete(SOCKET socket, int rc)
 						}
 						else if (command->onFailure5)
 						{
-							MQTTAsync_failureData5 data;
+							MQTTAsync_failureData5 data = MQTTAsync_failureData5_initializer;
 
 							data.token = command->token;
 							data.code = rc;
@@ -1479,7 +1480,7 @@ static int MQTTAsync_processCommand(void)
 			{
 				if (command->command.onSuccess)
 				{
-					MQTTAsync_successData data;
+					MQTTAsync_successData data = {0};
 
 					data.token = command->command.token;
 					data.alt.pub.destinationName = command->command.details.pub.destinationName;
@@ -1525,7 +1526,7 @@ static int MQTTAsync_processCommand(void)
 			{
 				if (command->client->connect.onFailure)
 				{
-					MQTTAsync_failureData data;
+					MQTTAsync_failureData data = {0};
 
 					data.token = 0;
 					data.code = MQTTASYNC_OPERATION_INCOMPLETE;
@@ -1538,7 +1539,7 @@ static int MQTTAsync_processCommand(void)
 				}
 				else if (command->client->connect.onFailure5)
 				{
-					MQTTAsync_failureData5 data;
+					MQTTAsync_failureData5 data = MQTTAsync_failureData5_initializer;
 
 					data.token = 0;
 					data.code = MQTTASYNC_OPERATION_INCOMPLETE;
@@ -1615,7 +1616,7 @@ static int MQTTAsync_processCommand(void)
 		{
 			if (command->command.onFailure)
 			{
-				MQTTAsync_failureData data;
+				MQTTAsync_failureData data = {0};
 
 				data.token = 0;
 				data.code = rc;
@@ -1698,7 +1699,7 @@ static void nextOrClose(MQTTAsyncs* m, int rc, char* message)
 		MQTTAsync_closeSession(m->c, MQTTREASONCODE_SUCCESS, NULL);
 		if (m->connect.onFailure)
 		{
-			MQTTAsync_failureData data;
+			MQTTAsync_failureData data = {0};
 
 			data.token = 0;
 			data.code = rc;
@@ -1905,6 +1906,7 @@ void MQTTAsync_emptyMessageQueue(Clients* client)
 			qEntry* qe = (qEntry*)(current->content);
 			free(qe->topicName);
 			free(qe->msg->payload);
+			MQTTProperties_free(&qe->msg->properties);
 			free(qe->msg);
 		}
 		ListEmpty(client->messageQueue);
@@ -1928,7 +1930,7 @@ void MQTTAsync_freeResponses(MQTTAsyncs* m)
 
 			if (command->command.onFailure)
 			{
-				MQTTAsync_failureData data;
+				MQTTAsync_failureData data = {0};
 
 				data.token = command->command.token;
 				data.code = MQTTASYNC_OPERATION_INCOMPLETE; /* interrupted return code */
@@ -1954,6 +1956,7 @@ void MQTTAsync_freeResponses(MQTTAsyncs* m)
 			MQTTAsync_freeCommand1(command);
 			count++;
 		}
+		m->pending_write = NULL; /* it was one of them */
 		ListEmpty(m->responses);
 	}
 	Log(TRACE_MINIMUM, -1, "%d responses removed for client %s", count, m->c->clientID);
@@ -1981,7 +1984,7 @@ void MQTTAsync_freeCommands(MQTTAsyncs* m)
 
 			if (command->command.onFailure)
 			{
-				MQTTAsync_failureData data;
+				MQTTAsync_failureData data = {0};
 
 				data.token = command->command.token;
 				data.code = MQTTASYNC_OPERATION_INCOMPLETE; /* interrupted return code */
@@ -2079,6 +2082,15 @@ static int MQTTAsync_completeConnection(MQTTAsyncs* m, Connack* connack)
 }
 
 
+/* Ends a connection over which a packet came that answers nothing. */
+static void MQTTAsync_closeUnexpected(MQTTAsyncs* m, int type)
+{
+	Failure_set(FAILURE_PROTOCOL, 0, "%s, which answers nothing", MQTTPacket_name(type));
+	m->c->net.violation = MQTTREASONCODE_PROTOCOL_ERROR;
+	nextOrClose(m, SOCKET_ERROR, "protocol error");
+}
+
+
 /* This is the thread function that handles the calling of callback functions if set */
 thread_return_type WINAPI MQTTAsync_receiveThread(void* n)
 {
@@ -2156,6 +2168,11 @@ thread_return_type WINAPI MQTTAsync_receiveThread(void* n)
 					Connack* connack = (Connack*)pack;
 					int sessionPresent = connack->flags.bits.sessionPresent;
 
+					if (m->c->connect_state != WAIT_FOR_CONNACK)
+					{
+						Failure_set(FAILURE_PROTOCOL, 0, "a second CONNACK");
+						m->c->net.violation = MQTTREASONCODE_PROTOCOL_ERROR;
+					}
 					rc = MQTTAsync_completeConnection(m, connack);
 					if (rc == MQTTASYNC_SUCCESS)
 					{
@@ -2170,7 +2187,7 @@ thread_return_type WINAPI MQTTAsync_receiveThread(void* n)
 								m->connect.onSuccess5 != NULL); /* save setting of onSuccess callback */
 						if (m->connect.onSuccess)
 						{
-							MQTTAsync_successData data;
+							MQTTAsync_successData data = {0};
 							memset(&data, '\0', sizeof(data));
 							Log(TRACE_MIN, -1, "Calling connect success for client %s", m->c->clientID);
 							if ((m->serverURIcount > 0)
@@ -2232,7 +2249,7 @@ thread_return_type WINAPI MQTTAsync_receiveThread(void* n)
 					while (ListNextElement(m->responses, &current))
 					{
 						MQTTAsync_queuedCommand* command = (MQTTAsync_queuedCommand*)(current->content);
-						if (command->command.token == ((Suback*)pack)->msgId)
+						if (command->command.type == SUBSCRIBE && command->command.token == ((Suback*)pack)->msgId)
 						{
 							Suback* sub = (Suback*)pack;
 							if (!ListDetach(m->responses, command)) /* remove the response from the list */
@@ -2261,7 +2278,7 @@ thread_return_type WINAPI MQTTAsync_receiveThread(void* n)
 								}
 								else if (command->command.onSuccess5)
 								{
-									MQTTAsync_successData5 data;
+									MQTTAsync_successData5 data = MQTTAsync_successData5_initializer;
 									enum MQTTReasonCodes* array = NULL;
 
 									data.reasonCode = *(int*)(sub->qoss->first->content);
@@ -2286,7 +2303,7 @@ thread_return_type WINAPI MQTTAsync_receiveThread(void* n)
 							{
 								if (command->command.onFailure)
 								{
-									MQTTAsync_failureData data;
+									MQTTAsync_failureData data = {0};
 
 									data.token = command->command.token;
 									data.code = *(int*)(sub->qoss->first->content);
@@ -2297,7 +2314,7 @@ thread_return_type WINAPI MQTTAsync_receiveThread(void* n)
 							}
 							else if (command->command.onSuccess)
 							{
-								MQTTAsync_successData data;
+								MQTTAsync_successData data = {0};
 								int* array = NULL;
 
 								if (sub->qoss->count == 1)
@@ -2320,7 +2337,9 @@ thread_return_type WINAPI MQTTAsync_receiveThread(void* n)
 							break;
 						}
 					}
-					rc = MQTTProtocol_handleSubacks(pack, m->c->net.socket);
+					MQTTProtocol_handleSubacks(pack, m->c->net.socket);
+					if (current == NULL)
+						MQTTAsync_closeUnexpected(m, SUBACK);
 				}
 				else if (pack->header.bits.type == UNSUBACK)
 				{
@@ -2331,7 +2350,7 @@ thread_return_type WINAPI MQTTAsync_receiveThread(void* n)
 					while (ListNextElement(m->responses, &current))
 					{
 						MQTTAsync_queuedCommand* command = (MQTTAsync_queuedCommand*)(current->content);
-						if (command->command.token == ((Unsuback*)pack)->msgId)
+						if (command->command.type == UNSUBSCRIBE && command->command.token == ((Unsuback*)pack)->msgId)
 						{
 							if (!ListDetach(m->responses, command)) /* remove the response from the list */
 								Log(LOG_ERROR, -1, "Unsubscribe command not removed from command list");
@@ -2340,7 +2359,7 @@ thread_return_type WINAPI MQTTAsync_receiveThread(void* n)
 								Log(TRACE_MIN, -1, "Calling unsubscribe success for client %s", m->c->clientID);
 								if (command->command.onSuccess)
 								{
-									MQTTAsync_successData data;
+									MQTTAsync_successData data = {0};
 
 									memset(&data, '\0', sizeof(data));
 									data.token = command->command.token;
@@ -2373,7 +2392,9 @@ thread_return_type WINAPI MQTTAsync_receiveThread(void* n)
 							break;
 						}
 					}
-					rc = MQTTProtocol_handleUnsubacks(pack, m->c->net.socket);
+					MQTTProtocol_handleUnsubacks(pack, m->c->net.socket);
+					if (current == NULL)
+						MQTTAsync_closeUnexpected(m, UNSUBACK);
 				}
 				else if (pack->header.bits.type == DISCONNECT)
 				{
@@ -2392,7 +2413,11 @@ thread_return_type WINAPI MQTTAsync_receiveThread(void* n)
 				}
 				else
 				{
-					Log(LOG_ERROR, -1, "An unexpected packet type %u has been received", pack->header.bits.type);
+					int type = pack->header.bits.type;
+
+					Log(LOG_ERROR, -1, "An unexpected packet type %u has been received", type);
+					MQTTPacket_free_packet(pack);
+					MQTTAsync_closeUnexpected(m, type);
 				}
 			}
 		}
@@ -2473,8 +2498,12 @@ static void MQTTAsync_closeOnly(Clients* client, enum MQTTReasonCodes reasonCode
 	if (client->net.socket > 0)
 	{
 		MQTTProtocol_checkPendingWrites();
-		if (client->connected && MQTTAsync_Socket_noPendingWrites(client->net.socket))
-			MQTTPacket_send_disconnect(client, reasonCode, props);
+		/* MQTT 3.1.1 knows no reasons: there a DISCONNECT would tell a server that broke the protocol that all is well, and
+		 * to forget the will. */
+		if (client->connected && MQTTAsync_Socket_noPendingWrites(client->net.socket) &&
+				(client->net.violation == 0 || client->MQTTVersion >= MQTTVERSION_5))
+			MQTTPacket_send_disconnect(client, client->net.violation ? client->net.violation : reasonCode, props);
+		client->net.violation = 0;
 		MQTTAsync_lock_mutex(socket_mutex);
 		WebSocket_close(&client->net, WebSocket_CLOSE_NORMAL, NULL);
 #if defined(OPENSSL)
@@ -3135,6 +3164,13 @@ static MQTTPacket* MQTTAsync_cycle(SOCKET* sock, unsigned long timeout, int* rc)
 				nextOrClose(m, MQTTASYNC_FAILURE, "TCP connect completion failure");
 			}
 		}
+		if (pack && m->c->connect_state == WAIT_FOR_CONNACK && pack->header.bits.type != CONNACK)
+		{
+			Failure_set(FAILURE_PROTOCOL, 0, "%s before CONNACK", MQTTPacket_name(pack->header.bits.type));
+			MQTTPacket_free_packet(pack);
+			pack = NULL;
+			*rc = SOCKET_ERROR;
+		}
 		if (pack)
 		{
 			int freed = 1;
@@ -3145,8 +3181,7 @@ static MQTTPacket* MQTTAsync_cycle(SOCKET* sock, unsigned long timeout, int* rc)
 			else if (pack->header.bits.type == PUBACK || pack->header.bits.type == PUBCOMP ||
 					pack->header.bits.type == PUBREC)
 			{
-				int msgid = 0,
-					mqttversion = 0;
+				int msgid = 0;
 				unsigned int msgtype = 0,
 					ackrc = 0;
 				MQTTProperties msgprops = MQTTProperties_initializer;
@@ -3161,9 +3196,10 @@ static MQTTPacket* MQTTAsync_cycle(SOCKET* sock, unsigned long timeout, int* rc)
 					msgtype = pack->header.bits.type;
 					if (ack.MQTTVersion >= MQTTVERSION_5)
 					{
-						ackrc = ack.rc;
-						msgprops = MQTTProperties_copy(&ack.properties);
-						mqttversion = ack.MQTTVersion;
+						/* The server took the message with its PUBREC: a PUBCOMP finishes it, whatever its reason. */
+						ackrc = (msgtype == PUBCOMP) ? MQTTREASONCODE_SUCCESS : ack.rc;
+						if (ackrc >= MQTTREASONCODE_UNSPECIFIED_ERROR)
+							msgprops = MQTTProperties_copy(&ack.properties);
 					}
 				}
 
@@ -3183,7 +3219,8 @@ static MQTTPacket* MQTTAsync_cycle(SOCKET* sock, unsigned long timeout, int* rc)
 				}
 				if (!m)
 					Log(LOG_ERROR, -1, "PUBCOMP, PUBACK or PUBREC received for no client, msgid %d", msgid);
-				if (m && *rc == 0 && (msgtype != PUBREC || ackrc >= MQTTREASONCODE_UNSPECIFIED_ERROR))
+				/* only what the handler has finished; other commands may have the same number */
+				if (m && *rc == 0 && pubToRemove != NULL)
 				{
 					ListElement* current = NULL;
 
@@ -3196,13 +3233,13 @@ static MQTTPacket* MQTTAsync_cycle(SOCKET* sock, unsigned long timeout, int* rc)
 					while (ListNextElement(m->responses, &current))
 					{
 						MQTTAsync_queuedCommand* command = (MQTTAsync_queuedCommand*)(current->content);
-						if (command->command.token == msgid)
+						if (command->command.type == PUBLISH && command->command.token == msgid)
 						{
 							if (!ListDetach(m->responses, command)) /* then remove the response from the list */
 								Log(LOG_ERROR, -1, "Publish command not removed from command list");
 							if (command->command.onSuccess)
 							{
-								MQTTAsync_successData data;
+								MQTTAsync_successData data = {0};
 
 								data.token = command->command.token;
 								data.alt.pub.destinationName = command->command.details.pub.destinationName;
@@ -3252,9 +3289,8 @@ static MQTTPacket* MQTTAsync_cycle(SOCKET* sock, unsigned long timeout, int* rc)
 							break;
 						}
 					}
-					if (mqttversion >= MQTTVERSION_5)
-						MQTTProperties_free(&msgprops);
 				}
+				MQTTProperties_free(&msgprops);
 				if (pubToRemove != NULL)
 					MQTTProtocol_removePublication(pubToRemove);
 			}

@@ -36,6 +36,8 @@
 #include "StackTrace.h"
 #include "WebSocket.h"
 #include "MQTTTime.h"
+#include "utf-8.h"
+#include "Failure.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +47,8 @@
 #if !defined(min)
 #define min(A,B) ( (A) < (B) ? (A):(B))
 #endif
+
+#define MAX_NO_OF_REMAINING_LENGTH_BYTES 4
 
 /**
  * List of the predefined MQTT v3/v5 packet names.
@@ -93,7 +97,96 @@ pf new_packets[] =
 };
 
 
-static char* readUTFlen(char** pptr, char* enddata, int* len);
+/**
+ * Whether the low four bits of a packet's first byte are as its type wants them (MQTT 5, section 2.1.3).
+ */
+static int MQTTPacket_areFlagsGood(Header header)
+{
+	int flags = header.byte & 0x0F;
+
+	switch (header.bits.type)
+	{
+		case PUBLISH:
+			/* no QoS 3, and nothing is sent again at QoS 0 (MQTT 5, section 3.3.1) */
+			return header.bits.qos != 3 && !(header.bits.qos == 0 && header.bits.dup);
+		case PUBREL:
+			return flags == 2;
+		default:
+			return flags == 0;
+	}
+}
+
+
+/**
+ * Whether a server may give this reason in a packet of this type (MQTT 5, section 2.4). All errors that MQTT 5 knows are
+ * allowed everywhere: servers differ in which they give, and an error never finishes anything as done.
+ */
+static int MQTTPacket_isReason(int type, unsigned char rc)
+{
+	if (rc >= MQTTREASONCODE_UNSPECIFIED_ERROR)
+		return rc <= MQTTREASONCODE_WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED && type != PUBREL && type != PUBCOMP && type != AUTH
+			|| ((type == PUBREL || type == PUBCOMP) && rc == MQTTREASONCODE_PACKET_IDENTIFIER_NOT_FOUND);
+	switch (type)
+	{
+		case PUBACK:
+		case PUBREC:
+			return rc == MQTTREASONCODE_SUCCESS || rc == MQTTREASONCODE_NO_MATCHING_SUBSCRIBERS;
+		case SUBACK:
+			return rc <= MQTTREASONCODE_GRANTED_QOS_2;
+		case UNSUBACK:
+			return rc == MQTTREASONCODE_SUCCESS || rc == MQTTREASONCODE_NO_SUBSCRIPTION_FOUND;
+		case AUTH:
+			return rc == MQTTREASONCODE_SUCCESS || rc == MQTTREASONCODE_CONTINUE_AUTHENTICATION
+				|| rc == MQTTREASONCODE_RE_AUTHENTICATE;
+		default:
+			return rc == MQTTREASONCODE_SUCCESS;
+	}
+}
+
+
+/**
+ * Reads the properties of a packet of MQTT 5 from a server.
+ * @return boolean: they are good, and what follows them is at *pptr
+ */
+int MQTTPacket_readProperties(MQTTProperties* properties, int type, char** pptr, char* enddata)
+{
+	if (MQTTProperties_read(properties, pptr, enddata) != 1)
+		return 0;
+	if (MQTTProperties_mayFollow(properties, type))
+		return 1;
+	MQTTProperties_free(properties);
+	return 0;
+}
+
+
+/**
+ * Reads the reason codes, one byte each, to the end of a packet.
+ * @return the list, of unsigned int, or NULL: there are none, too many, one that is not known, or there is no memory
+ */
+List* MQTTPacket_readReasons(int MQTTVersion, int type, char** pptr, char* enddata)
+{
+	List* list = NULL;
+
+	if (enddata - *pptr < 1 || enddata - *pptr > MQTTPACKET_MAX_REASONS || (list = ListInitialize()) == NULL)
+		return NULL;
+	while (*pptr < enddata)
+	{
+		unsigned char rc = readChar(pptr);
+		unsigned int* newint = NULL;
+		int is_good = (MQTTVersion >= MQTTVERSION_5) ? MQTTPacket_isReason(type, rc) : (rc <= 2 || rc == MQTT_BAD_SUBSCRIBE);
+
+		if (!is_good || (newint = malloc(sizeof(unsigned int))) == NULL)
+		{
+			ListFree(list);
+			return NULL;
+		}
+		*newint = rc;
+		ListAppend(list, newint, sizeof(unsigned int));
+	}
+	return list;
+}
+
+
 static int MQTTPacket_send_ack(int MQTTVersion, int type, int msgid, int dup, networkHandles *net);
 
 /**
@@ -123,6 +216,15 @@ void* MQTTPacket_Factory(int MQTTVersion, networkHandles* net, int* error)
 	if ((*error = MQTTPacket_decode(net, &remaining_length)) != TCPSOCKET_COMPLETE)
 		goto exit; /* packet not read, *error indicates whether SOCKET_ERROR occurred */
 
+	if (remaining_length > MQTTPACKET_MAX_INBOUND)
+	{
+		Failure_set(FAILURE_PROTOCOL, 0, "a packet of %lu bytes, and %d are the most that is taken", (unsigned long)remaining_length,
+				MQTTPACKET_MAX_INBOUND);
+		net->violation = MQTTREASONCODE_PACKET_TOO_LARGE;
+		*error = SOCKET_ERROR;
+		goto exit;
+	}
+
 	/* now read the rest, the variable header and payload */
 	data = WebSocket_getdata(net, remaining_length, &actual_len);
 	if (remaining_length && data == NULL)
@@ -142,13 +244,22 @@ void* MQTTPacket_Factory(int MQTTVersion, networkHandles* net, int* error)
 		if (ptype < CONNECT || (MQTTVersion < MQTTVERSION_5 && ptype >= DISCONNECT) ||
 				(MQTTVersion >= MQTTVERSION_5 && ptype > AUTH) ||
 				new_packets[ptype] == NULL)
+		{
 			Log(TRACE_MIN, 2, NULL, ptype);
+			Failure_set(FAILURE_PROTOCOL, 0, "a packet of type %d, which no server sends", ptype);
+			net->violation = MQTTREASONCODE_PROTOCOL_ERROR;
+			*error = SOCKET_ERROR;
+		}
 		else
 		{
-			if ((pack = (*new_packets[ptype])(MQTTVersion, header.byte, data, remaining_length)) == NULL)
+			if (MQTTPacket_areFlagsGood(header))
+				pack = (*new_packets[ptype])(MQTTVersion, header.byte, data, remaining_length);
+			if (pack == NULL)
 			{
 				*error = SOCKET_ERROR; // was BAD_MQTT_PACKET;
 				Log(LOG_ERROR, -1, "Bad MQTT packet, type %d", ptype);
+				Failure_set(FAILURE_PROTOCOL, 0, "a malformed %s", MQTTPacket_name(ptype));
+				net->violation = MQTTREASONCODE_MALFORMED_PACKET;
 			}
 #if !defined(NO_PERSISTENCE)
 			else if (header.bits.type == PUBLISH && header.bits.qos == 2)
@@ -328,7 +439,6 @@ int MQTTPacket_decode(networkHandles* net, size_t* value)
 	char c;
 	int multiplier = 1;
 	int len = 0;
-#define MAX_NO_OF_REMAINING_LENGTH_BYTES 4
 
 	FUNC_ENTRY;
 	*value = 0;
@@ -336,6 +446,8 @@ int MQTTPacket_decode(networkHandles* net, size_t* value)
 	{
 		if (++len > MAX_NO_OF_REMAINING_LENGTH_BYTES)
 		{
+			Failure_set(FAILURE_PROTOCOL, 0, "a length of more than four bytes");
+			net->violation = MQTTREASONCODE_MALFORMED_PACKET;
 			rc = SOCKET_ERROR;	/* bad data */
 			goto exit;
 		}
@@ -385,7 +497,7 @@ static char* readUTFlen(char** pptr, char* enddata, int* len)
 	if (enddata - (*pptr) > 1) /* enough length to read the integer? */
 	{
 		*len = readInt(pptr);
-		if (&(*pptr)[*len] <= enddata)
+		if (*len <= enddata - (*pptr))
 		{
 			if ((string = malloc(*len+1)) == NULL)
 				goto exit;
@@ -495,6 +607,9 @@ void writeData(char** pptr, const void* data, int datalen)
 void* MQTTPacket_header_only(int MQTTVersion, unsigned char aHeader, char* data, size_t datalen)
 {
 	static unsigned char header = 0;
+
+	if (datalen != 0)
+		return NULL;
 	header = aHeader;
 	return &header;
 }
@@ -563,39 +678,24 @@ void* MQTTPacket_publish(int MQTTVersion, unsigned char aHeader, char* data, siz
 	pack->MQTTVersion = MQTTVersion;
 	pack->header.byte = aHeader;
 	if ((pack->topic = readUTFlen(&curdata, enddata, &pack->topiclen)) == NULL) /* Topic name on which to publish */
-	{
-		free(pack);
-		pack = NULL;
-		goto exit;
-	}
+		goto malformed;
+	if (!MQTTPacket_isText(pack->topic, pack->topiclen) || (pack->topiclen == 0 && MQTTVersion < MQTTVERSION_5))
+		goto malformed;
 	if (pack->header.bits.qos > 0)  /* Msgid only exists for QoS 1 or 2 */
 	{
 		if (enddata - curdata < 2)  /* Is there enough data for the msgid? */
-		{
-			free(pack);
-			pack = NULL;
-			goto exit;
-		}
-		pack->msgId = readInt(&curdata);
+			goto malformed;
+		if ((pack->msgId = readInt(&curdata)) == 0)
+			goto malformed;
 	}
-	else
-		pack->msgId = 0;
-	if (MQTTVersion >= MQTTVERSION_5)
-	{
-		MQTTProperties props = MQTTProperties_initializer;
-		pack->properties = props;
-		if (MQTTProperties_read(&pack->properties, &curdata, enddata) != 1)
-		{
-			if (pack->properties.array)
-				free(pack->properties.array);
-			if (pack)
-				free(pack);
-			pack = NULL; /* signal protocol error */
-			goto exit;
-		}
-	}
+	if (MQTTVersion >= MQTTVERSION_5 && !MQTTPacket_readProperties(&pack->properties, PUBLISH, &curdata, enddata))
+		goto malformed;
 	pack->payload = curdata;
 	pack->payloadlen = (int)(datalen-(curdata-data));
+	goto exit;
+malformed:
+	MQTTPacket_freePublish(pack);
+	pack = NULL;
 exit:
 	FUNC_EXIT;
 	return pack;
@@ -797,42 +897,31 @@ void* MQTTPacket_ack(int MQTTVersion, unsigned char aHeader, char* data, size_t 
 	FUNC_ENTRY;
 	if ((pack = malloc(sizeof(Ack))) == NULL)
 		goto exit;
+	memset(pack, '\0', sizeof(Ack));
 	pack->MQTTVersion = MQTTVersion;
 	pack->header.byte = aHeader;
-	if (pack->header.bits.type != DISCONNECT)
+	/* DISCONNECT and AUTH have no msgid */
+	if (pack->header.bits.type != DISCONNECT && pack->header.bits.type != AUTH)
 	{
 		if (enddata - curdata < 2)  /* Is there enough data for the msgid? */
-		{
-			free(pack);
-			pack = NULL;
-			goto exit;
-		}
-		pack->msgId = readInt(&curdata);
+			goto malformed;
+		if ((pack->msgId = readInt(&curdata)) == 0)
+			goto malformed;
 	}
-	if (MQTTVersion >= MQTTVERSION_5)
+	pack->rc = MQTTREASONCODE_SUCCESS;
+	if (MQTTVersion >= MQTTVERSION_5 && curdata < enddata)
 	{
-		MQTTProperties props = MQTTProperties_initializer;
-
-		pack->rc = MQTTREASONCODE_SUCCESS;
-		pack->properties = props;
-
-		/* disconnect has no msgid */
-		if (datalen > 2 || (pack->header.bits.type == DISCONNECT && datalen > 0))
-			pack->rc = readChar(&curdata); /* reason code */
-
-		if (datalen > 3 || (pack->header.bits.type == DISCONNECT && datalen > 1))
-		{
-			if (MQTTProperties_read(&pack->properties, &curdata, enddata) != 1)
-			{
-				if (pack->properties.array)
-					free(pack->properties.array);
-				if (pack)
-					free(pack);
-				pack = NULL; /* signal protocol error */
-				goto exit;
-			}
-		}
+		pack->rc = readChar(&curdata); /* reason code */
+		if (!MQTTPacket_isReason(pack->header.bits.type, pack->rc))
+			goto malformed;
+		if (curdata < enddata && !MQTTPacket_readProperties(&pack->properties, pack->header.bits.type, &curdata, enddata))
+			goto malformed;
 	}
+	if (curdata == enddata)
+		goto exit;
+malformed:
+	MQTTPacket_freeAck(pack);
+	pack = NULL;
 exit:
 	FUNC_EXIT;
 	return pack;
@@ -963,20 +1052,37 @@ exit:
 
 
 /**
- * Free allocated storage for a various packet tyoes
- * @param pack pointer to the suback packet structure
+ * Free allocated storage of a packet that was received, of whatever type
+ * @param pack pointer to the packet structure
  */
 void MQTTPacket_free_packet(MQTTPacket* pack)
 {
 	FUNC_ENTRY;
-	if (pack->header.bits.type == PUBLISH)
-		MQTTPacket_freePublish((Publish*)pack);
-	/*else if (pack->header.type == SUBSCRIBE)
-		MQTTPacket_freeSubscribe((Subscribe*)pack, 1);
-	else if (pack->header.type == UNSUBSCRIBE)
-		MQTTPacket_freeUnsubscribe((Unsubscribe*)pack);*/
-	else
-		free(pack);
+	switch (pack->header.bits.type)
+	{
+		case CONNACK:
+			MQTTPacket_freeConnack((Connack*)pack);
+			break;
+		case PUBLISH:
+			MQTTPacket_freePublish((Publish*)pack);
+			break;
+		case SUBACK:
+			MQTTPacket_freeSuback((Suback*)pack);
+			break;
+		case UNSUBACK:
+			MQTTPacket_freeUnsuback((Unsuback*)pack);
+			break;
+		case PUBACK:
+		case PUBREC:
+		case PUBREL:
+		case PUBCOMP:
+		case DISCONNECT:
+		case AUTH:
+			MQTTPacket_freeAck((Ack*)pack);
+			break;
+		default:
+			break; /* a header only, which is static */
+	}
 	FUNC_EXIT;
 }
 
@@ -1009,7 +1115,7 @@ void writeInt4(char** pptr, unsigned int anInt)
 unsigned int readInt4(char** pptr)
 {
 	unsigned char* ptr = (unsigned char*)*pptr;
-	unsigned int value = 16777216*(*ptr) + 65536*(*(ptr+1)) + 256*(*(ptr+2)) + (*(ptr+3));
+	unsigned int value = 16777216u*(*ptr) + 65536u*(*(ptr+1)) + 256u*(*(ptr+2)) + (*(ptr+3));
 	*pptr += 4;
 	return value;
 }
@@ -1031,7 +1137,7 @@ int MQTTLenStringRead(MQTTLenString* lenstring, char** pptr, char* enddata)
 	if (enddata - (*pptr) > 1) /* enough length to read the integer? */
 	{
 		lenstring->len = readInt(pptr); /* increments pptr to point past length */
-		if (&(*pptr)[lenstring->len] <= enddata)
+		if (lenstring->len <= enddata - (*pptr))
 		{
 			lenstring->data = (char*)*pptr;
 			*pptr += lenstring->len;
@@ -1068,54 +1174,36 @@ int MQTTPacket_VBIlen(int rem_len)
 
 
 /**
- * Decodes the message length according to the MQTT algorithm
- * @param getcharfn pointer to function to read the next character from the data source
- * @param value the decoded length returned
- * @return the number of bytes read from the socket
+ * Decodes a variable byte integer. It must be in its shortest form (MQTT 5, section 1.5.5).
+ * @param pptr the reading place, moved behind the integer
+ * @param enddata the end of the data, not to be read beyond
+ * @param value the decoded integer
+ * @return the number of bytes read, or -1: the integer is malformed
  */
-int MQTTPacket_VBIdecode(int (*getcharfn)(char*, int), unsigned int* value)
+int MQTTPacket_decodeBuf(char** pptr, char* enddata, unsigned int* value)
 {
-	char c;
-	int multiplier = 1;
+	unsigned int multiplier = 1;
 	int len = 0;
-#define MAX_NO_OF_REMAINING_LENGTH_BYTES 4
+	unsigned char c = 0;
 
 	*value = 0;
 	do
 	{
-		int rc = MQTTPACKET_READ_ERROR;
-
-		if (++len > MAX_NO_OF_REMAINING_LENGTH_BYTES)
-		{
-			rc = MQTTPACKET_READ_ERROR;	/* bad data */
-			goto exit;
-		}
-		rc = (*getcharfn)(&c, 1);
-		if (rc != 1)
-			goto exit;
+		if (len == MAX_NO_OF_REMAINING_LENGTH_BYTES || *pptr >= enddata)
+			return -1;
+		c = readChar(pptr);
+		++len;
 		*value += (c & 127) * multiplier;
 		multiplier *= 128;
 	} while ((c & 128) != 0);
-exit:
-	return len;
+	return (len > 1 && c == 0) ? -1 : len;
 }
 
 
-static char* bufptr;
-
-int bufchar(char* c, int count)
+/**
+ * Whether this is text as MQTT has it: UTF-8 without U+0000 (MQTT 3.1.1 and 5, section 1.5.3 and 1.5.4).
+ */
+int MQTTPacket_isText(const char* data, int len)
 {
-	int i;
-
-	for (i = 0; i < count; ++i)
-		*c = *bufptr++;
-	return count;
+	return memchr(data, '\0', len) == NULL && UTF8_validate(len, data);
 }
-
-
-int MQTTPacket_decodeBuf(char* buf, unsigned int* value)
-{
-	bufptr = buf;
-	return MQTTPacket_VBIdecode(bufchar, value);
-}
-

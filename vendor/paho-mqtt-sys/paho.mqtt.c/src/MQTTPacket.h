@@ -34,6 +34,11 @@ typedef void* (*pf)(int, unsigned char, char*, size_t);
 #include "MQTTProperties.h"
 #include "MQTTReasonCodes.h"
 
+/** The largest packet that is taken from a server, in bytes behind its length. It is read into memory as a whole. */
+#define MQTTPACKET_MAX_INBOUND (256 * 1024)
+/** The most reason codes that a SUBACK or UNSUBACK is read with: each takes 80 bytes in memory. */
+#define MQTTPACKET_MAX_REASONS 1024
+
 enum errors
 {
 	MQTTPACKET_BAD = -4,
@@ -265,7 +270,10 @@ unsigned int readInt4(char** pptr);
 void writeMQTTLenString(char** pptr, MQTTLenString lenstring);
 int MQTTLenStringRead(MQTTLenString* lenstring, char** pptr, char* enddata);
 int MQTTPacket_VBIlen(int rem_len);
-int MQTTPacket_decodeBuf(char* buf, unsigned int* value);
+int MQTTPacket_decodeBuf(char** pptr, char* enddata, unsigned int* value);
+int MQTTPacket_isText(const char* data, int len);
+int MQTTPacket_readProperties(MQTTProperties* properties, int type, char** pptr, char* enddata);
+List* MQTTPacket_readReasons(int MQTTVersion, int type, char** pptr, char* enddata);
 
 #include "MQTTPacketOut.h"
 

@@ -148,31 +148,23 @@ void* MQTTPacket_connack(int MQTTVersion, unsigned char aHeader, char* data, siz
 	FUNC_ENTRY;
 	if ((pack = malloc(sizeof(Connack))) == NULL)
 		goto exit;
+	memset(pack, '\0', sizeof(Connack));
 	pack->MQTTVersion = MQTTVersion;
 	pack->header.byte = aHeader;
 	if (datalen < 2) /* enough data for connect flags and reason code? */
-	{
-		free(pack);
-		pack = NULL;
-		goto exit;
-	}
+		goto malformed;
 	pack->flags.all = readChar(&curdata); /* connect flags */
 	pack->rc = readChar(&curdata); /* reason code */
+	if (pack->flags.all > 1) /* reserved bits */
+		goto malformed;
 	if (MQTTVersion >= MQTTVERSION_5)
 	{
-		MQTTProperties props = MQTTProperties_initializer;
-		pack->properties = props;
 		if (datalen > 2)
 		{
-			if (MQTTProperties_read(&pack->properties, &curdata, enddata) != 1)
-			{
-				if (pack->properties.array)
-					free(pack->properties.array);
-				if (pack)
-					free(pack);
-				pack = NULL; /* signal protocol error */
-				goto exit;
-			}
+			if (!MQTTPacket_readProperties(&pack->properties, CONNACK, &curdata, enddata))
+				goto malformed;
+			if (pack->rc > 0 && pack->rc < MQTTREASONCODE_UNSPECIFIED_ERROR)
+				goto malformed;
 		}
 		else if (pack->rc >= 1 && pack->rc <= 5)
 		{
@@ -186,6 +178,11 @@ void* MQTTPacket_connack(int MQTTVersion, unsigned char aHeader, char* data, siz
 			pack->rc = reasons[pack->rc - 1];
 		}
 	}
+	if (curdata == enddata)
+		goto exit;
+malformed:
+	MQTTPacket_freeConnack(pack);
+	pack = NULL;
 exit:
 	FUNC_EXIT;
 	return pack;
@@ -310,54 +307,20 @@ void* MQTTPacket_suback(int MQTTVersion, unsigned char aHeader, char* data, size
 	FUNC_ENTRY;
 	if ((pack = malloc(sizeof(Suback))) == NULL)
 		goto exit;
+	memset(pack, '\0', sizeof(Suback));
 	pack->MQTTVersion = MQTTVersion;
 	pack->header.byte = aHeader;
 	if (enddata - curdata < 2)  /* Is there enough data to read the msgid? */
-	{
-		free(pack);
-		pack = NULL;
+		goto malformed;
+	if ((pack->msgId = readInt(&curdata)) == 0)
+		goto malformed;
+	if (MQTTVersion >= MQTTVERSION_5 && !MQTTPacket_readProperties(&pack->properties, SUBACK, &curdata, enddata))
+		goto malformed;
+	if ((pack->qoss = MQTTPacket_readReasons(MQTTVersion, SUBACK, &curdata, enddata)) != NULL)
 		goto exit;
-	}
-	pack->msgId = readInt(&curdata);
-	if (MQTTVersion >= MQTTVERSION_5)
-	{
-		MQTTProperties props = MQTTProperties_initializer;
-		pack->properties = props;
-		if (MQTTProperties_read(&pack->properties, &curdata, enddata) != 1)
-		{
-			if (pack->properties.array)
-				free(pack->properties.array);
-			if (pack)
-				free(pack);
-			pack = NULL; /* signal protocol error */
-			goto exit;
-		}
-	}
-	pack->qoss = ListInitialize();
-	while ((size_t)(curdata - data) < datalen)
-	{
-		unsigned int* newint;
-		newint = malloc(sizeof(unsigned int));
-		if (newint == NULL)
-		{
-			if (pack->properties.array)
-				free(pack->properties.array);
-			if (pack)
-				free(pack);
-			pack = NULL; /* signal protocol error */
-			goto exit;
-		}
-		*newint = (unsigned int)readChar(&curdata);
-		ListAppend(pack->qoss, newint, sizeof(unsigned int));
-	}
-	if (pack->qoss->count == 0)
-	{
-		if (pack->properties.array)
-			free(pack->properties.array);
-		ListFree(pack->qoss);
-		free(pack);
-		pack = NULL;
-	}
+malformed:
+	MQTTPacket_freeSuback(pack);
+	pack = NULL;
 exit:
 	FUNC_EXIT;
 	return pack;
@@ -431,56 +394,24 @@ void* MQTTPacket_unsuback(int MQTTVersion, unsigned char aHeader, char* data, si
 	FUNC_ENTRY;
 	if ((pack = malloc(sizeof(Unsuback))) == NULL)
 		goto exit;
+	memset(pack, '\0', sizeof(Unsuback));
 	pack->MQTTVersion = MQTTVersion;
 	pack->header.byte = aHeader;
 	if (enddata - curdata < 2)  /* Is there enough data? */
+		goto malformed;
+	if ((pack->msgId = readInt(&curdata)) == 0)
+		goto malformed;
+	if (MQTTVersion < MQTTVERSION_5)
 	{
-		free(pack);
-		pack = NULL;
-		goto exit;
-	}
-	pack->msgId = readInt(&curdata);
-	pack->reasonCodes = NULL;
-	if (MQTTVersion >= MQTTVERSION_5)
-	{
-		MQTTProperties props = MQTTProperties_initializer;
-		pack->properties = props;
-		if (MQTTProperties_read(&pack->properties, &curdata, enddata) != 1)
-		{
-			if (pack->properties.array)
-				free(pack->properties.array);
-			if (pack)
-				free(pack);
-			pack = NULL; /* signal protocol error */
+		if (curdata == enddata)
 			goto exit;
-		}
-		pack->reasonCodes = ListInitialize();
-		while ((size_t)(curdata - data) < datalen)
-		{
-			enum MQTTReasonCodes* newrc;
-			newrc = malloc(sizeof(enum MQTTReasonCodes));
-			if (newrc == NULL)
-			{
-				if (pack->properties.array)
-					free(pack->properties.array);
-				if (pack)
-					free(pack);
-				pack = NULL; /* signal protocol error */
-				goto exit;
-			}
-			*newrc = (enum MQTTReasonCodes)readChar(&curdata);
-			ListAppend(pack->reasonCodes, newrc, sizeof(enum MQTTReasonCodes));
-		}
-		if (pack->reasonCodes->count == 0)
-		{
-			ListFree(pack->reasonCodes);
-			if (pack->properties.array)
-				free(pack->properties.array);
-			if (pack)
-				free(pack);
-			pack = NULL;
-		}
 	}
+	else if (MQTTPacket_readProperties(&pack->properties, UNSUBACK, &curdata, enddata) &&
+			(pack->reasonCodes = MQTTPacket_readReasons(MQTTVersion, UNSUBACK, &curdata, enddata)) != NULL)
+		goto exit;
+malformed:
+	MQTTPacket_freeUnsuback(pack);
+	pack = NULL;
 exit:
 	FUNC_EXIT;
 	return pack;

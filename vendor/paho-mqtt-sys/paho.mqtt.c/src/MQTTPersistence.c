@@ -456,7 +456,7 @@ int MQTTPersistence_putPacket(SOCKET socket, char* buf0, size_t buf0len, int cou
 
 	FUNC_ENTRY;
 	client = (Clients*)(ListFindItem(bstate->clients, &socket, clientSocketCompare)->content);
-	if (client->persistence != NULL)
+	if (client->persistence != NULL && (scr == 0 || client->takes_messages)) /* what is discarded is not kept */
 	{
 		const size_t keysize = PERSISTENCE_MAX_KEY_LENGTH + 1;
 		if ((key = malloc(keysize)) == NULL)

@@ -63,10 +63,20 @@ static struct nameToType
 
 static char* datadup(const MQTTLenString* str)
 {
-	char* temp = malloc(str->len);
-	if (temp)
+	char* temp = malloc(str->len > 0 ? str->len : 1);
+	if (temp && str->len > 0)
 		memcpy(temp, str->data, str->len);
 	return temp;
+}
+
+
+/* Reads a string or binary data of a property. Text must be UTF-8 without U+0000 (MQTT 5, section 1.5.4): what uses
+ * it later takes it for a string of C. */
+static int MQTTProperty_readString(MQTTLenString* string, char** pptr, char* enddata, int isText)
+{
+	int len = MQTTLenStringRead(string, pptr, enddata);
+
+	return (len != -1 && isText && !MQTTPacket_isText(string->data, string->len)) ? -1 : len;
 }
 
 
@@ -249,124 +259,207 @@ int MQTTProperties_write(char** pptr, const MQTTProperties* properties)
 }
 
 
+/**
+ * Reads one property.
+ * @param prop where it goes; what it holds on the heap is the caller's only on success
+ * @param pptr the reading place, moved behind the property
+ * @param enddata the end of the properties, not to be read beyond
+ * @return the length of the property on the wire, or -1: it is malformed, or there is no memory
+ */
 int MQTTProperty_read(MQTTProperty* prop, char** pptr, char* enddata)
 {
   int type = -1,
     len = -1;
 
   memset(prop, 0, sizeof(MQTTProperty));
+  if (enddata - (*pptr) < 1)
+    return -1;
   prop->identifier = readChar(pptr);
   type = MQTTProperty_getType(prop->identifier);
-  if (type >= MQTTPROPERTY_TYPE_BYTE && type <= MQTTPROPERTY_TYPE_UTF_8_STRING_PAIR)
+  switch (type)
   {
-    switch (type)
+    case MQTTPROPERTY_TYPE_BYTE:
+      if (enddata - (*pptr) < 1)
+        break;
+      prop->value.byte = readChar(pptr);
+      len = 1;
+      break;
+    case MQTTPROPERTY_TYPE_TWO_BYTE_INTEGER:
+      if (enddata - (*pptr) < 2)
+        break;
+      prop->value.integer2 = readInt(pptr);
+      len = 2;
+      break;
+    case MQTTPROPERTY_TYPE_FOUR_BYTE_INTEGER:
+      if (enddata - (*pptr) < 4)
+        break;
+      prop->value.integer4 = readInt4(pptr);
+      len = 4;
+      break;
+    case MQTTPROPERTY_TYPE_VARIABLE_BYTE_INTEGER:
+      len = MQTTPacket_decodeBuf(pptr, enddata, &prop->value.integer4);
+      break;
+    case MQTTPROPERTY_TYPE_BINARY_DATA:
+    case MQTTPROPERTY_TYPE_UTF_8_ENCODED_STRING:
+      if ((len = MQTTProperty_readString(&prop->value.data, pptr, enddata, type != MQTTPROPERTY_TYPE_BINARY_DATA)) == -1)
+        break;
+      if ((prop->value.data.data = datadup(&prop->value.data)) == NULL)
+        len = -1;
+      break;
+    case MQTTPROPERTY_TYPE_UTF_8_STRING_PAIR:
     {
-      case MQTTPROPERTY_TYPE_BYTE:
-        prop->value.byte = readChar(pptr);
-        len = 1;
-        break;
-      case MQTTPROPERTY_TYPE_TWO_BYTE_INTEGER:
-        prop->value.integer2 = readInt(pptr);
-        len = 2;
-        break;
-      case MQTTPROPERTY_TYPE_FOUR_BYTE_INTEGER:
-        prop->value.integer4 = readInt4(pptr);
-        len = 4;
-        break;
-      case MQTTPROPERTY_TYPE_VARIABLE_BYTE_INTEGER:
-        len = MQTTPacket_decodeBuf(*pptr, &prop->value.integer4);
-        *pptr += len;
-        break;
-      case MQTTPROPERTY_TYPE_BINARY_DATA:
-      case MQTTPROPERTY_TYPE_UTF_8_ENCODED_STRING:
-      case MQTTPROPERTY_TYPE_UTF_8_STRING_PAIR:
-        if ((len = MQTTLenStringRead(&prop->value.data, pptr, enddata)) == -1)
-          break; /* error */
-        if ((prop->value.data.data = datadup(&prop->value.data)) == NULL)
-        {
-          len = -1;
-          break; /* error */
-        }
-        if (type == MQTTPROPERTY_TYPE_UTF_8_STRING_PAIR)
-        {
-          int proplen = MQTTLenStringRead(&prop->value.value, pptr, enddata);
+      int valuelen = -1;
 
-          if (proplen == -1)
-          {
-            len = -1;
-            free(prop->value.data.data);
-            break;
-          }
-          len += proplen;
-          if ((prop->value.value.data = datadup(&prop->value.value)) == NULL)
-          {
-            len = -1;
-            free(prop->value.data.data);
-            break;
-          }
-        }
+      if ((len = MQTTProperty_readString(&prop->value.data, pptr, enddata, 1)) == -1)
         break;
+      if ((valuelen = MQTTProperty_readString(&prop->value.value, pptr, enddata, 1)) == -1)
+      {
+        len = -1;
+        break;
+      }
+      len += valuelen;
+      if ((prop->value.data.data = datadup(&prop->value.data)) == NULL)
+      {
+        len = -1;
+        break;
+      }
+      if ((prop->value.value.data = datadup(&prop->value.value)) == NULL)
+      {
+        free(prop->value.data.data);
+        len = -1;
+      }
+      break;
     }
   }
   return (len == -1) ? -1 : len + 1; /* 1 byte for identifier */
 }
 
 
+/**
+ * Reads the properties of a packet.
+ * @param properties an empty structure; it is empty again after an error
+ * @param pptr the reading place, moved behind the properties
+ * @param enddata the end of the packet, not to be read beyond
+ * @return 1: read; 0: malformed; or PAHO_MEMORY_ERROR
+ */
 int MQTTProperties_read(MQTTProperties* properties, char** pptr, char* enddata)
 {
   int rc = 0;
-  unsigned int remlength = 0;
+  unsigned int length = 0;
+  char* end = NULL;
 
   FUNC_ENTRY;
   /* we assume an initialized properties structure */
-  if (enddata - (*pptr) > 0) /* enough length to read the VBI? */
+  if (MQTTPacket_decodeBuf(pptr, enddata, &length) < 0 || length > (size_t)(enddata - (*pptr)))
+    goto exit;
+  properties->length = length;
+  end = *pptr + length;
+  while (*pptr < end)
   {
-    int proplen = 0;
-
-    *pptr += MQTTPacket_decodeBuf(*pptr, &remlength);
-    properties->length = remlength;
-    while (remlength > 0)
+    if (properties->count == MQTTPROPERTIES_MAX)
+      goto exit;
+    if (properties->count == properties->max_count)
     {
-      if (properties->count == properties->max_count)
+      int max_count = (properties->max_count == 0) ? 10 : properties->max_count * 2;
+      void* newPtr = realloc(properties->array, sizeof(MQTTProperty) * max_count);
+
+      if (newPtr == NULL)
       {
-    	properties->max_count += 10;
-    	if (properties->max_count == 10)
-    	  properties->array = malloc(sizeof(MQTTProperty) * properties->max_count);
-    	else
-      {
-        void* newPtr = realloc(properties->array, sizeof(MQTTProperty) * properties->max_count);
-        if (newPtr == NULL)
-        {
-          free(properties->array);
-        	properties->array = NULL;
-        }
-        else
-        {
-          properties->array = newPtr;
-        }
-      }
-      }
-      if (properties->array == NULL)
-      {
-    	rc = PAHO_MEMORY_ERROR;
+        rc = PAHO_MEMORY_ERROR;
         goto exit;
       }
-      if ((proplen = MQTTProperty_read(&properties->array[properties->count], pptr, enddata)) > 0)
-          remlength -= proplen;
-      else
-          break;
-      properties->count++;
+      properties->array = newPtr;
+      properties->max_count = max_count;
     }
-    if (remlength == 0)
-        rc = 1; /* data read successfully */
+    if (MQTTProperty_read(&properties->array[properties->count], pptr, end) < 0)
+      goto exit;
+    properties->count++;
   }
-
-  if (rc != 1 && properties->array != NULL)
-      MQTTProperties_free(properties);
+  rc = 1; /* data read successfully */
 
 exit:
+  if (rc != 1)
+    MQTTProperties_free(properties);
   FUNC_EXIT_RC(rc);
   return rc;
+}
+
+
+/* What a server may send: the packets with this property, by their types as bits, and whether it may be repeated
+ * (MQTT 5, table 2-4). */
+#define IN(type) (1 << (type))
+static const struct
+{
+  enum MQTTPropertyCodes name;
+  unsigned int packets;
+  int repeats;
+} fromServer[] =
+{
+  {MQTTPROPERTY_CODE_PAYLOAD_FORMAT_INDICATOR, IN(PUBLISH), 0},
+  {MQTTPROPERTY_CODE_MESSAGE_EXPIRY_INTERVAL, IN(PUBLISH), 0},
+  {MQTTPROPERTY_CODE_CONTENT_TYPE, IN(PUBLISH), 0},
+  {MQTTPROPERTY_CODE_RESPONSE_TOPIC, IN(PUBLISH), 0},
+  {MQTTPROPERTY_CODE_CORRELATION_DATA, IN(PUBLISH), 0},
+  {MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIER, IN(PUBLISH), 1},
+  {MQTTPROPERTY_CODE_SESSION_EXPIRY_INTERVAL, IN(CONNACK), 0},
+  {MQTTPROPERTY_CODE_ASSIGNED_CLIENT_IDENTIFIER, IN(CONNACK), 0},
+  {MQTTPROPERTY_CODE_SERVER_KEEP_ALIVE, IN(CONNACK), 0},
+  {MQTTPROPERTY_CODE_AUTHENTICATION_METHOD, IN(CONNACK) | IN(AUTH), 0},
+  {MQTTPROPERTY_CODE_AUTHENTICATION_DATA, IN(CONNACK) | IN(AUTH), 0},
+  {MQTTPROPERTY_CODE_RESPONSE_INFORMATION, IN(CONNACK), 0},
+  {MQTTPROPERTY_CODE_SERVER_REFERENCE, IN(CONNACK) | IN(DISCONNECT), 0},
+  {MQTTPROPERTY_CODE_REASON_STRING, IN(CONNACK) | IN(PUBACK) | IN(PUBREC) | IN(PUBREL) | IN(PUBCOMP) | IN(SUBACK) |
+      IN(UNSUBACK) | IN(DISCONNECT) | IN(AUTH), 0},
+  {MQTTPROPERTY_CODE_RECEIVE_MAXIMUM, IN(CONNACK), 0},
+  {MQTTPROPERTY_CODE_TOPIC_ALIAS_MAXIMUM, IN(CONNACK), 0},
+  {MQTTPROPERTY_CODE_TOPIC_ALIAS, IN(PUBLISH), 0},
+  {MQTTPROPERTY_CODE_MAXIMUM_QOS, IN(CONNACK), 0},
+  {MQTTPROPERTY_CODE_RETAIN_AVAILABLE, IN(CONNACK), 0},
+  {MQTTPROPERTY_CODE_USER_PROPERTY, ~0u, 1},
+  {MQTTPROPERTY_CODE_MAXIMUM_PACKET_SIZE, IN(CONNACK), 0},
+  {MQTTPROPERTY_CODE_WILDCARD_SUBSCRIPTION_AVAILABLE, IN(CONNACK), 0},
+  {MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIERS_AVAILABLE, IN(CONNACK), 0},
+  {MQTTPROPERTY_CODE_SHARED_SUBSCRIPTION_AVAILABLE, IN(CONNACK), 0}
+};
+
+
+/* Whether a number is one that the property allows (MQTT 5, sections 3.2.2.3 and 3.3.2.3). */
+static int MQTTProperty_isAllowed(const MQTTProperty* prop)
+{
+  switch ((int)prop->identifier)
+  {
+    case MQTTPROPERTY_CODE_RECEIVE_MAXIMUM:
+    case MQTTPROPERTY_CODE_TOPIC_ALIAS:
+      return prop->value.integer2 != 0;
+    case MQTTPROPERTY_CODE_MAXIMUM_PACKET_SIZE:
+    case MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIER:
+      return prop->value.integer4 != 0;
+    default:
+      /* all properties of one byte are 0 or 1 */
+      return MQTTProperty_getType(prop->identifier) != MQTTPROPERTY_TYPE_BYTE || prop->value.byte <= 1;
+  }
+}
+
+
+int MQTTProperties_mayFollow(const MQTTProperties* props, int packetType)
+{
+  int i = 0, j = 0;
+  unsigned int seen = 0;
+
+  for (i = 0; i < props->count; ++i)
+  {
+    for (j = 0; j < ARRAY_SIZE(fromServer); ++j)
+      if (fromServer[j].name == props->array[i].identifier)
+        break;
+    if (j == ARRAY_SIZE(fromServer) || (fromServer[j].packets & IN(packetType)) == 0)
+      return 0;
+    if ((seen & (1u << j)) != 0 && !fromServer[j].repeats)
+      return 0;
+    seen |= 1u << j;
+    if (!MQTTProperty_isAllowed(&props->array[i]))
+      return 0;
+  }
+  return 1;
 }
 
 struct {

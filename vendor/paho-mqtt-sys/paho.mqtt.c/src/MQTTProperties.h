@@ -155,7 +155,16 @@ int MQTTProperties_write(char** pptr, const MQTTProperties* properties);
  * @param enddata pointer to the end of the character buffer so we don't read beyond.
  * @return 1 if the properties were read successfully.
  */
+/* The most properties that a packet is read with. MQTT sets no bound, and a property of two bytes takes 40 in memory. */
+#define MQTTPROPERTIES_MAX 1024
+
 int MQTTProperties_read(MQTTProperties* properties, char** pptr, char* enddata);
+
+/**
+ * Whether a server may send a packet of this type with these properties: none that belongs to other packets, none
+ * twice that must not be repeated, no number that is not allowed (MQTT 5, section 2.2.2.2).
+ */
+int MQTTProperties_mayFollow(const MQTTProperties* props, int packetType);
 
 /**
  * Free all memory allocated to the property list, including any to individual properties.

@@ -40,6 +40,7 @@
 #include "SocketBuffer.h"
 #include "StackTrace.h"
 #include "Heap.h"
+#include "Failure.h"
 
 #if !defined(min)
 #define min(A,B) ( (A) < (B) ? (A):(B))
@@ -57,6 +58,7 @@ static int MQTTProtocol_startPublishCommon(
 static void MQTTProtocol_retries(START_TIME_TYPE now, Clients* client, int regardless);
 
 static int MQTTProtocol_queueAck(Clients* client, int ackType, int msgId);
+static int MQTTProtocol_discard(Publish* publish, Clients* client);
 
 typedef struct {
 	int messageId;
@@ -313,6 +315,51 @@ void MQTTProtocol_removePublication(Publications* p)
 }
 
 /**
+ * Notes that an acknowledgement is not one that the message in flight allows at its stage. Such a packet must finish
+ * nothing: the server may hold the message still, under an identifier that would be used again.
+ * @return SOCKET_ERROR, for the connection has to end
+ */
+static int MQTTProtocol_wrongAck(Clients* client, int type, int msgid, const char* why)
+{
+	Log(LOG_ERROR, -1, "%s for packet %d, which %s", MQTTPacket_name(type), msgid, why);
+	Failure_set(FAILURE_PROTOCOL, 0, "%s for packet %d, which %s", MQTTPacket_name(type), msgid, why);
+	client->net.violation = MQTTREASONCODE_PROTOCOL_ERROR;
+	return SOCKET_ERROR;
+}
+
+
+/**
+ * Whether a message is still being written to its socket, from the memory that an acknowledgement would free.
+ */
+static int MQTTProtocol_isBeingWritten(Clients* client, Messages* m)
+{
+	pending_writes* pw = SocketBuffer_getWrite(client->net.socket);
+	int i = 0;
+
+	for (i = 0; pw != NULL && i < pw->count; ++i)
+		if (pw->iovecs[i].iov_base == m->publish->topic || pw->iovecs[i].iov_base == m->publish->payload)
+			return 1;
+	return 0;
+}
+
+
+/**
+ * Takes a message that nobody wants from the server: acknowledged, so that it does not come again, and not kept.
+ */
+static int MQTTProtocol_discard(Publish* publish, Clients* client)
+{
+	int type = (publish->header.bits.qos == 1) ? PUBACK : PUBREC;
+
+	if (publish->header.bits.qos == 0)
+		return TCPSOCKET_COMPLETE;
+	if (!Socket_noPendingWrites(client->net.socket))
+		return MQTTProtocol_queueAck(client, type, publish->msgId);
+	return (type == PUBACK) ? MQTTPacket_send_puback(publish->MQTTVersion, publish->msgId, &client->net, client->clientID)
+		: MQTTPacket_send_pubrec(publish->MQTTVersion, publish->msgId, &client->net, client->clientID);
+}
+
+
+/**
  * Process an incoming publish packet for a socket
  * The payload field of the packet has not been transferred to another buffer at this point.
  * If it's needed beyond the scope of this function, it has to be copied.
@@ -341,6 +388,12 @@ int MQTTProtocol_handlePublishes(void* pack, SOCKET sock)
 		len = MQTTPacket_formatPayload(buflen, buf, publish->payloadlen, publish->payload);
 		Log(LOG_PROTOCOL, 11, NULL, sock, clientid, publish->msgId, publish->header.bits.qos,
 						publish->header.bits.retain, publish->payloadlen, len, buf);
+	}
+
+	if (!client->takes_messages)
+	{
+		rc = MQTTProtocol_discard(publish, client);
+		goto exit;
 	}
 
 	if (publish->header.bits.qos == 0)
@@ -459,10 +512,9 @@ int MQTTProtocol_handlePubacks(void* pack, SOCKET sock, Publications** pubToRemo
 	{
 		Messages* m = (Messages*)(client->outboundMsgs->current->content);
 		if (m->qos != 1)
-		{
-			Log(LOG_ERROR, 4, NULL, "PUBACK", client->clientID, puback->msgId, m->qos);
-			rc = SOCKET_ERROR;
-		}
+			rc = MQTTProtocol_wrongAck(client, PUBACK, puback->msgId, "is not at QoS 1");
+		else if (MQTTProtocol_isBeingWritten(client, m))
+			rc = MQTTProtocol_wrongAck(client, PUBACK, puback->msgId, "is not sent yet");
 		else
 		{
 			Log(TRACE_MIN, 6, NULL, "PUBACK", client->clientID, puback->msgId);
@@ -509,25 +561,26 @@ int MQTTProtocol_handlePubrecs(void* pack, SOCKET sock, Publications** pubToRemo
 	client->outboundMsgs->current = NULL;
 	if (ListFindItem(client->outboundMsgs, &(pubrec->msgId), messageIDCompare) == NULL)
 	{
-		if (pubrec->header.bits.dup == 0)
-			Log(TRACE_MIN, 3, NULL, "PUBREC", client->clientID, pubrec->msgId);
+		/* Nothing is answered: a PUBREL would be noted in the persistence, which may hold a message of the session that
+		 * this client does not go on with. */
+		Log(TRACE_MIN, 3, NULL, "PUBREC", client->clientID, pubrec->msgId);
+		send_pubrel = 0;
 	}
 	else
 	{
 		Messages* m = (Messages*)(client->outboundMsgs->current->content);
+		int is_error = pubrec->MQTTVersion >= MQTTVERSION_5 && pubrec->rc >= MQTTREASONCODE_UNSPECIFIED_ERROR;
 		if (m->qos != 2)
-		{
-			if (pubrec->header.bits.dup == 0)
-				Log(TRACE_MIN, 4, NULL, "PUBREC", client->clientID, pubrec->msgId, m->qos);
-		}
-		else if (m->nextMessageType != PUBREC)
-		{
-			if (pubrec->header.bits.dup == 0)
-				Log(TRACE_MIN, 5, NULL, "PUBREC", client->clientID, pubrec->msgId);
-		}
+			rc = MQTTProtocol_wrongAck(client, PUBREC, pubrec->msgId, "is not at QoS 2");
+		else if (MQTTProtocol_isBeingWritten(client, m))
+			rc = MQTTProtocol_wrongAck(client, PUBREC, pubrec->msgId, "is not sent yet");
+		else if (m->nextMessageType != PUBREC && is_error)
+			rc = MQTTProtocol_wrongAck(client, PUBREC, pubrec->msgId, "the server had taken already");
+		else if (m->nextMessageType != PUBREC) /* the server asks again for the PUBREL */
+			Log(TRACE_MIN, 5, NULL, "PUBREC", client->clientID, pubrec->msgId);
 		else
 		{
-			if (pubrec->MQTTVersion >= MQTTVERSION_5 && pubrec->rc >= MQTTREASONCODE_UNSPECIFIED_ERROR)
+			if (is_error)
 			{
 				Log(TRACE_MIN, -1, "Pubrec error %d received for client %s msgid %d, not sending PUBREL",
 						pubrec->rc, client->clientID, pubrec->msgId);
@@ -553,8 +606,8 @@ int MQTTProtocol_handlePubrecs(void* pack, SOCKET sock, Publications** pubToRemo
 			}
 		}
 	}
-	if (!send_pubrel)
-		; /* only don't send ack on MQTT v5 PUBREC error, otherwise send ack under all circumstances because MQTT state can get out of step */
+	if (!send_pubrel || rc != TCPSOCKET_COMPLETE)
+		; /* an MQTT v5 PUBREC error ends the exchange, and a protocol error the connection */
 	else if (!Socket_noPendingWrites(sock))
 		rc = MQTTProtocol_queueAck(client, PUBREL, pubrec->msgId);
 	else
@@ -671,11 +724,11 @@ int MQTTProtocol_handlePubcomps(void* pack, SOCKET sock, Publications** pubToRem
 	{
 		Messages* m = (Messages*)(client->outboundMsgs->current->content);
 		if (m->qos != 2)
-			Log(TRACE_MIN, 4, NULL, "PUBCOMP", client->clientID, pubcomp->msgId, m->qos);
+			rc = MQTTProtocol_wrongAck(client, PUBCOMP, pubcomp->msgId, "is not at QoS 2");
 		else
 		{
 			if (m->nextMessageType != PUBCOMP)
-				Log(TRACE_MIN, 5, NULL, "PUBCOMP", client->clientID, pubcomp->msgId);
+				rc = MQTTProtocol_wrongAck(client, PUBCOMP, pubcomp->msgId, "the server has not taken yet");
 			else
 			{
 				Log(TRACE_MIN, 6, NULL, "PUBCOMP", client->clientID, pubcomp->msgId);
@@ -889,6 +942,13 @@ int MQTTProtocol_queueAck(Clients* client, int ackType, int msgId)
 	AckRequest* ackReq = NULL;
 
 	FUNC_ENTRY;
+	if (client->outboundQueue->count > MAX_MSG_ID)
+	{
+		Failure_set(FAILURE_PROTOCOL, 0, "more messages than there are packet identifiers, while no acknowledgements are read");
+		client->net.violation = MQTTREASONCODE_RECEIVE_MAXIMUM_EXCEEDED;
+		rc = SOCKET_ERROR;
+		goto exit;
+	}
 	ackReq = malloc(sizeof(AckRequest));
 	if (!ackReq)
 		rc = PAHO_MEMORY_ERROR;
@@ -898,7 +958,7 @@ int MQTTProtocol_queueAck(Clients* client, int ackType, int msgId)
 		ackReq->ackType = ackType;
 		ListAppend(client->outboundQueue, ackReq, sizeof(AckRequest));
 	}
-
+exit:
 	FUNC_EXIT_RC(rc);
 	return rc;
 }
@@ -1050,34 +1110,36 @@ void MQTTProtocol_writeAvailable(SOCKET socket)
 
 	FUNC_ENTRY;
 
-	client = (Clients*)(ListFindItem(bstate->clients, &socket, clientSocketCompare)->content);
+	if ((current = ListFindItem(bstate->clients, &socket, clientSocketCompare)) == NULL)
+		goto exit;
+	client = (Clients*)(current->content);
 
-	current = NULL;
-	while (ListNextElement(client->outboundQueue, &current) && rc == 0)
+	/* What the socket has no room for stays queued: without its PUBREL a message would never be finished. */
+	while (rc == TCPSOCKET_COMPLETE && client->outboundQueue->first != NULL)
 	{
-		AckRequest* ackReq = (AckRequest*)(current->content);
+		AckRequest ackReq = *(AckRequest*)(client->outboundQueue->first->content);
 
-		switch (ackReq->ackType)
+		ListRemoveHead(client->outboundQueue);
+		switch (ackReq.ackType)
 		{
 			case PUBACK:
-				rc = MQTTPacket_send_puback(client->MQTTVersion, ackReq->messageId, &client->net, client->clientID);
+				rc = MQTTPacket_send_puback(client->MQTTVersion, ackReq.messageId, &client->net, client->clientID);
 				break;
 			case PUBREC:
-				rc = MQTTPacket_send_pubrec(client->MQTTVersion, ackReq->messageId, &client->net, client->clientID);
+				rc = MQTTPacket_send_pubrec(client->MQTTVersion, ackReq.messageId, &client->net, client->clientID);
 				break;
 			case PUBREL:
-				rc = MQTTPacket_send_pubrel(client->MQTTVersion, ackReq->messageId, 0, &client->net, client->clientID);
+				rc = MQTTPacket_send_pubrel(client->MQTTVersion, ackReq.messageId, 0, &client->net, client->clientID);
 				break;
 			case PUBCOMP:
-				rc = MQTTPacket_send_pubcomp(client->MQTTVersion, ackReq->messageId, &client->net, client->clientID);
+				rc = MQTTPacket_send_pubcomp(client->MQTTVersion, ackReq.messageId, &client->net, client->clientID);
 				break;
 			default:
-				Log(LOG_ERROR, -1, "unknown ACK type %d, dropping msg", ackReq->ackType);
-		break;
+				Log(LOG_ERROR, -1, "unknown ACK type %d, dropping msg", ackReq.ackType);
+				break;
 		}
 	}
-
-	ListEmpty(client->outboundQueue);
+exit:
 	FUNC_EXIT_RC(rc);
 }
 

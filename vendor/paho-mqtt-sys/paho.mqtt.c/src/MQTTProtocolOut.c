@@ -343,8 +343,8 @@ int MQTTProtocol_handlePingresps(void* pack, SOCKET sock)
 	{
 		client = (Clients*)(result->content);
 		Log(LOG_PROTOCOL, 21, NULL, sock, client->clientID);
+		client->ping_outstanding = 0;
 	}
-	client->ping_outstanding = 0;
 	FUNC_EXIT_RC(rc);
 	return rc;
 }
