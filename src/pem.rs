@@ -1,7 +1,10 @@
 //! Files in PEM (RFC 7468): whether they hold what they should. What is in a block is for the TLS library to read.
 
-use std::fs;
+use crate::named;
 use std::path::Path;
+
+/// Bytes of a file. The authorities of a distribution, all in one, have a fifth of this.
+const SIZE_MAX: usize = 1024 * 1024;
 
 /// What a file must hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +20,7 @@ pub enum Content {
 /// # Errors
 /// The rest of a sentence that begins with the file's name. It never repeats what the file holds.
 pub fn check(path: &Path, content: Content) -> Result<(), String> {
-    let bytes = fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
+    let bytes = named::read(path, SIZE_MAX).map_err(|error| error.to_string())?;
     check_bytes(&bytes, content)
 }
 

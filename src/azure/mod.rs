@@ -15,10 +15,11 @@ pub use connection_string::{ConnectionString, Malformed};
 pub use token::{Key, Token};
 pub use topic::Bag;
 
+use crate::foreign;
+use crate::named::{self, Unreadable};
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::PathBuf;
+use zeroize::Zeroizing;
 
 /// The environment variable that Microsoft's samples take the connection string from.
 pub const VARIABLE: &str = "IOTHUB_DEVICE_CONNECTION_STRING";
@@ -35,8 +36,8 @@ pub const MESSAGE_MAX: usize = 256 * 1024;
 /// The version of the hub's interface, which is part of the user name.
 const API_VERSION: &str = "2021-04-12";
 
-/// A connection string has some 200 bytes. Guards against `/dev/zero`.
-const SIZE_MAX: u64 = 4096;
+/// Bytes of a connection string, which has some 200.
+const SIZE_MAX: usize = 4096;
 
 /// A device of a hub: all of its connection string but the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,8 +84,8 @@ pub enum Origin {
 /// Why there is no connection string.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
-    #[error("{0} cannot be read: {1}")]
-    Unreadable(Origin, io::Error),
+    #[error("{0} {1}")]
+    Unreadable(Origin, Unreadable),
     #[error("{0} is not set")]
     Unset(Origin),
     #[error("{0} {1}")]
@@ -99,15 +100,12 @@ impl Origin {
     pub fn read(&self) -> Result<ConnectionString, Unusable> {
         let text = match self {
             Origin::File(path) => {
-                let mut bytes = Vec::new();
-                let read = File::open(path).and_then(|file| file.take(SIZE_MAX).read_to_end(&mut bytes));
-                read.map_err(|error| Unusable::Unreadable(self.clone(), error))?;
-                bytes
+                named::read(path, SIZE_MAX).map_err(|error| Unusable::Unreadable(self.clone(), error))?
             }
             Origin::Environment => std::env::var_os(VARIABLE)
                 .filter(|text| !text.is_empty())
-                .ok_or_else(|| Unusable::Unset(self.clone()))?
-                .into_encoded_bytes(),
+                .map(|text| Zeroizing::new(text.into_encoded_bytes()))
+                .ok_or_else(|| Unusable::Unset(self.clone()))?,
         };
         let malformed = |why| Unusable::Malformed(self.clone(), why);
         std::str::from_utf8(&text).map_err(|_| malformed(Malformed::NotText))?.parse().map_err(malformed)
@@ -117,7 +115,7 @@ impl Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Origin::File(path) => write!(f, "`{}`", path.display()),
+            Origin::File(path) => write!(f, "`{}`", foreign::path(path)),
             Origin::Environment => write!(f, "`${VARIABLE}`"),
         }
     }

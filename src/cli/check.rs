@@ -2,16 +2,18 @@
 //!
 //! Leaves no trace and disturbs no running agent: folders are asked whether they could be written to, never written to.
 
+use super::exposure::{self, Care};
 use super::{Code, Failure};
-use crate::config::{self, NamedFile, Problem, Problems, Role};
+use crate::config::{self, Inspection, NamedFile, PASSWORD_MAX, Problem, Problems, Role};
+use crate::foreign;
+use crate::named::{self, Unreadable};
 use crate::pem::{self, Content};
 use rustix::fs::{Access, AtFlags, CWD};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// MQTT's limit for a password (section 3.1.3.6), and far more than a sensor's file holds.
+/// Far more than a sensor's file holds.
 const READ_MAX: u64 = 65_535;
 
 /// Prints the effective configuration on stdout, or all problems on stderr.
@@ -23,18 +25,20 @@ pub fn run(config: Option<&Path>) -> Result<(), Failure> {
     let failure = |message| Failure { code: Code::Config, message };
     let path = config::locate(config).map_err(|error| failure(error.to_string()))?;
     let inspection = config::inspect(&path);
-    let findings = findings(&inspection.files);
-    for Problem { line, key, message } in findings.warnings {
-        let line = line.map(|line| line.to_string()).unwrap_or_default();
-        super::complain(&format!("{}:{line}: {key}: warning: {message}", path.display()));
-    }
+    let findings = findings(&path, &inspection);
     let mut problems = findings.problems;
     let config = inspection.outcome.map_err(|schema| problems.extend(Vec::from(schema))).ok();
+    // What gives something away is told once the rest is right.
+    if problems.is_empty() {
+        for warning in findings.warnings {
+            super::complain(&format!("{}:{}", foreign::path(&path), marked(warning)));
+        }
+    }
     let count = problems.len();
     if let Err(problems) = Problems::none_of(&path, problems) {
         super::complain(&problems.to_string());
         let noun = if count == 1 { "problem" } else { "problems" };
-        return Err(failure(format!("{} has {count} {noun}", path.display())));
+        return Err(failure(format!("{} has {count} {noun}", foreign::path(&path))));
     }
     let yaml = config.map(|config| config.to_yaml()).unwrap_or_default();
     match io::stdout().lock().write_all(yaml.as_bytes()) {
@@ -54,10 +58,15 @@ pub struct Findings {
     pub warnings: Vec<Problem>,
 }
 
-/// Looks at files and folders.
-pub fn findings(files: &[NamedFile]) -> Findings {
-    let mut findings = Findings::default();
-    for file in files {
+/// A warning that says that it is none of the problems.
+fn marked(Problem { line, key, message }: Problem) -> Problem {
+    Problem { line, key, message: format!("warning: {message}") }
+}
+
+/// Looks at the files and folders that the configuration in the file `path` names.
+pub fn findings(path: &Path, inspection: &Inspection) -> Findings {
+    let mut findings = Findings { warnings: warnings(path, inspection), ..Findings::default() };
+    for file in &inspection.files {
         let problem = |message| Problem { line: Some(file.line), key: file.key.clone(), message };
         match look_at(file) {
             Finding::Fine => {}
@@ -66,6 +75,25 @@ pub fn findings(files: &[NamedFile]) -> Findings {
         }
     }
     findings
+}
+
+/// What gives something away. The agent logs it at its start, and when an edit is applied.
+pub fn warnings(path: &Path, inspection: &Inspection) -> Vec<Problem> {
+    let of_file = |file: &NamedFile| {
+        let message = match file.role {
+            Role::PasswordFile | Role::ConnectionStringFile | Role::Key | Role::CertificateAndKey => {
+                exposure::of_file(&file.path, Care::Secret)
+            }
+            Role::Certificates => exposure::of_file(&file.path, Care::Trust),
+            Role::SpoolDirectory | Role::LogDirectory => exposure::of_folder(&file.path),
+            Role::SourceFile => None,
+        };
+        message.map(|message| Problem { line: Some(file.line), key: file.key.clone(), message })
+    };
+    let of_configuration = exposure::of_file(path, Care::Configuration);
+    let of_configuration = of_configuration.map(|message| Problem { line: None, key: String::new(), message });
+    let schema = inspection.warnings.iter().cloned();
+    of_configuration.into_iter().chain(schema).chain(inspection.files.iter().filter_map(of_file)).collect()
 }
 
 /// What there is to say about a file or a folder.
@@ -79,50 +107,31 @@ enum Finding {
 fn look_at(file: &NamedFile) -> Finding {
     let found = match file.role {
         Role::PasswordFile => password_file(&file.path),
-        Role::ConnectionStringFile => connection_string_file(&file.path),
+        // What is in it was read with the configuration.
+        Role::ConnectionStringFile => Ok(Finding::Fine),
         Role::Certificates => pem::check(&file.path, Content::Certificates).map(|()| Finding::Fine),
-        Role::Key => key_file(&file.path, Content::Key),
-        Role::CertificateAndKey => key_file(&file.path, Content::Both),
+        Role::Key => pem::check(&file.path, Content::Key).map(|()| Finding::Fine),
+        Role::CertificateAndKey => pem::check(&file.path, Content::Both).map(|()| Finding::Fine),
         Role::SourceFile => source_file(&file.path),
         Role::SpoolDirectory => folder(&file.path).and_then(|()| spool_files(&file.path)).map(|()| Finding::Fine),
         Role::LogDirectory => folder(&file.path).map(|()| Finding::Fine),
     };
-    found.unwrap_or_else(|why| Finding::Problem(format!("`{}` {why}", file.path.display())))
+    found.unwrap_or_else(|why| Finding::Problem(format!("`{}` {why}", foreign::path(&file.path))))
 }
 
 fn password_file(path: &Path) -> Result<Finding, String> {
-    let Some((bytes, mode)) = contents(path)? else { return Ok(not_opened(path)) };
+    let bytes = named::read(path, PASSWORD_MAX).map_err(|error| match error {
+        Unreadable::System(error) => unreadable(&error),
+        other => other.to_string(),
+    })?;
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err("is empty; it must hold the password".to_owned());
     }
-    if bytes.len() as u64 > READ_MAX {
-        return Err(format!("is too large; a password has at most {READ_MAX} bytes"));
-    }
-    Ok(secret(path, mode))
-}
-
-/// What is in it was read with the configuration.
-fn connection_string_file(path: &Path) -> Result<Finding, String> {
-    Ok(path.metadata().map_or(Finding::Fine, |metadata| secret(path, metadata.permissions().mode())))
-}
-
-fn key_file(path: &Path, content: Content) -> Result<Finding, String> {
-    pem::check(path, content)?;
-    let mode = path.metadata().map_err(|error| format!("cannot be looked at: {error}"))?.permissions().mode();
-    Ok(secret(path, mode))
-}
-
-/// What there is to say about the permissions of a file that nobody else should read.
-fn secret(path: &Path, mode: u32) -> Finding {
-    if mode & 0o004 != 0 {
-        let path = path.display();
-        return Finding::Warning(format!("every user of this machine can read `{path}`; `chmod o-r` ends that"));
-    }
-    Finding::Fine
+    Ok(Finding::Fine)
 }
 
 fn source_file(path: &Path) -> Result<Finding, String> {
-    let Some((bytes, _)) = contents(path)? else { return Ok(not_opened(path)) };
+    let Some(bytes) = contents(path)? else { return Ok(not_opened(path)) };
     let text = match std::str::from_utf8(&bytes) {
         Ok(text) => text,
         // The rest of a cut character is cut off because only the beginning of the file was read.
@@ -135,10 +144,9 @@ fn source_file(path: &Path) -> Result<Finding, String> {
     Ok(Finding::Fine)
 }
 
-/// The beginning of a regular file and its permissions; `None` for pipes and devices, which opening could disturb.
-fn contents(path: &Path) -> Result<Option<(Vec<u8>, u32)>, String> {
-    let unreadable = |error: io::Error| format!("cannot be read by {}: {error}", whoami());
-    let metadata = path.metadata().map_err(unreadable)?;
+/// The beginning of a regular file; `None` for pipes and devices, which opening could disturb.
+fn contents(path: &Path) -> Result<Option<Vec<u8>>, String> {
+    let metadata = path.metadata().map_err(|error| unreadable(&error))?;
     if metadata.is_dir() {
         return Err("is a folder; it must be a file".to_owned());
     }
@@ -146,13 +154,17 @@ fn contents(path: &Path) -> Result<Option<(Vec<u8>, u32)>, String> {
         return Ok(None);
     }
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
-    file.take(READ_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    Ok(Some((bytes, metadata.permissions().mode())))
+    let read = File::open(path).and_then(|file| file.take(READ_MAX + 1).read_to_end(&mut bytes));
+    read.map_err(|error| unreadable(&error))?;
+    Ok(Some(bytes))
+}
+
+fn unreadable(error: &io::Error) -> String {
+    format!("cannot be read by {}: {error}", whoami())
 }
 
 fn not_opened(path: &Path) -> Finding {
-    Finding::Warning(format!("`{}` is no ordinary file and was not opened", path.display()))
+    Finding::Warning(format!("`{}` is no ordinary file and was not opened", foreign::path(path)))
 }
 
 /// The agent makes folders that are not there, so then the nearest one that is there decides.

@@ -6,8 +6,8 @@
 use super::check;
 use crate::agent::Edit;
 use crate::config::{self, Config, Problem, Problems, Role};
-use log::{error, info};
-use std::io;
+use crate::foreign;
+use log::{error, info, warn};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -48,7 +48,7 @@ impl Edits {
             return None;
         }
         self.next = now + LOOK;
-        let present = read(&self.path).map_err(|error| error.to_string());
+        let present = config::bytes(&self.path).map_err(|error| error.to_string());
         if present.as_ref() == Ok(&self.content) {
             self.seen = None;
             return self.say(None);
@@ -60,7 +60,7 @@ impl Edits {
         }
         match self.judge(present.as_deref()) {
             Err(problems) => self.say(Some(problems)),
-            Ok(config) => {
+            Ok((config, warnings)) => {
                 self.content = present.unwrap_or_default();
                 self.seen = None;
                 if config == self.applied {
@@ -68,6 +68,7 @@ impl Edits {
                     return self.say(None);
                 }
                 info!("configuration file edited");
+                warn_of(&self.path, &warnings);
                 self.said = None;
                 self.applied = config.clone();
                 Some(Edit::Apply(Box::new(config)))
@@ -75,18 +76,18 @@ impl Edits {
         }
     }
 
-    /// What the file says by now, where that can be applied.
-    fn judge(&self, present: Result<&[u8], &String>) -> Result<Config, Problems> {
+    /// What the file says by now, where that can be applied, and what of it gives something away.
+    fn judge(&self, present: Result<&[u8], &String>) -> Result<(Config, Vec<Problem>), Problems> {
         let content = present.map_err(|error| {
-            let message = format!("cannot be read: {error}");
+            let message = error.clone();
             Problems::one(&self.path, Problem { line: None, key: String::new(), message })
         })?;
         let inspection = config::inspect_bytes(content, &self.path);
-        let config = inspection.outcome?;
+        let config = inspection.outcome.clone()?;
         if config == self.applied {
-            return Ok(config);
+            return Ok((config, Vec::new()));
         }
-        let mut problems = check::findings(&inspection.files).problems;
+        let check::Findings { mut problems, warnings } = check::findings(&self.path, &inspection);
         if config.spool.directory != self.applied.spool.directory {
             let named = inspection.files.iter().find(|file| file.role == Role::SpoolDirectory);
             problems.push(Problem {
@@ -99,7 +100,7 @@ impl Edits {
                 ),
             });
         }
-        Problems::none_of(&self.path, problems).map(|()| config)
+        Problems::none_of(&self.path, problems).map(|()| (config, warnings))
     }
 
     /// Says what is wrong with the file, or that nothing is any more, once.
@@ -111,7 +112,7 @@ impl Edits {
         match &problems {
             Some(problems) => {
                 for problem in problems {
-                    error!("configuration not applied, the former one stays: {}:{problem}", self.path.display());
+                    error!("configuration not applied, the former one stays: {}:{problem}", foreign::path(&self.path));
                 }
             }
             None => info!("configuration file is as applied again"),
@@ -121,27 +122,37 @@ impl Edits {
     }
 }
 
+/// As much of a dotted key as is ours: what stands where a key should be may be a secret as well.
+fn known(key: &str) -> &str {
+    let schema = config::keys();
+    let is_ours = |key: &str| {
+        let generic: String = key.chars().filter(|character| !character.is_ascii_digit()).collect();
+        schema.contains(generic.trim_end_matches("[]")) || schema.contains(&generic)
+    };
+    let ends = key.match_indices('.').map(|(end, _)| end).chain([key.len()]);
+    ends.map(|end| &key[..end]).take_while(|part| is_ours(part)).last().unwrap_or("a key that is not known")
+}
+
+/// Logs what works and is probably not meant.
+pub fn warn_of(path: &Path, warnings: &[Problem]) {
+    for warning in warnings {
+        warn!("{}:{warning}", foreign::path(path));
+    }
+}
+
 /// What is wrong, in one line that may go to the broker: without what is in the file, which may be a secret in a wrong
 /// place.
 fn summary(problems: &Problems) -> String {
     let mut places = problems.iter().map(|Problem { line, key, message }| match (line, key.as_str()) {
         (Some(line), "") => format!("line {line}"),
-        (Some(line), key) => format!("line {line}, {key}"),
+        (Some(line), key) => format!("line {line}, {}", known(key)),
         (None, "") => format!("the file {message}"),
-        (None, key) => key.to_owned(),
+        (None, key) => known(key).to_owned(),
     });
     let first = places.next().unwrap_or_default();
     let more = places.count();
     let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
     format!("configuration not applied: {first}{more}; the log says why")
-}
-
-/// The content of the file. A pipe would make us wait.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    if !path.metadata()?.is_file() {
-        return Err(io::Error::other("is no ordinary file"));
-    }
-    config::bytes(path)
 }
 
 #[cfg(test)]

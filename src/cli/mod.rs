@@ -3,11 +3,13 @@
 mod check;
 mod completions;
 mod edits;
+mod exposure;
 mod man;
 mod run;
 mod sample;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, Problem};
+use crate::foreign;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use std::io::Write;
@@ -91,7 +93,11 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => {
             // Nothing is left to tell the user when even the terminal fails.
-            let _ = error.print();
+            let text = error.render().to_string();
+            match foreign::secret_at(&text) {
+                Some(_) => complain(&text),
+                None => drop(error.print()),
+            }
             return if error.use_stderr() { ExitCode::from(Code::Usage as u8) } else { ExitCode::SUCCESS };
         }
     };
@@ -121,20 +127,26 @@ struct Loaded {
     /// What is in the file.
     content: Vec<u8>,
     config: Config,
+    /// What gives something away.
+    warnings: Vec<Problem>,
 }
 
 /// Finds and reads the configuration.
 fn load(config: Option<&Path>) -> Result<Loaded, Failure> {
     let fail = |message: String| Failure { code: Code::Config, message };
     let path = config::locate(config).map_err(|error| fail(error.to_string()))?;
-    let content = config::bytes(&path).map_err(|error| fail(format!("{}: cannot be read: {error}", path.display())))?;
-    let config = config::inspect_bytes(&content, &path).outcome.map_err(|problems| fail(problems.to_string()))?;
-    Ok(Loaded { path, content, config })
+    let content = config::bytes(&path).map_err(|error| fail(format!("{}: {error}", foreign::path(&path))))?;
+    let inspection = config::inspect_bytes(&content, &path);
+    let warnings = check::warnings(&path, &inspection);
+    let config = inspection.outcome.map_err(|problems| fail(problems.to_string()))?;
+    Ok(Loaded { path, content, config, warnings })
 }
 
-/// Prints a line to standard error. That nobody can read it is no reason for another exit code.
-fn complain(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+/// Prints lines to standard error. That nobody can read them is no reason for another exit code.
+fn complain(lines: &str) {
+    for line in lines.lines() {
+        let _ = writeln!(std::io::stderr(), "{}", foreign::hide(line));
+    }
 }
 
 /// Prints to standard output. A reader that has gone away is no error: it has seen enough.

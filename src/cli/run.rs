@@ -3,6 +3,7 @@
 use super::edits::Edits;
 use super::{Code, Failure, Loaded};
 use crate::agent::{self, Edit, Outcome};
+use crate::foreign;
 use crate::logging::Logs;
 use crate::sampler::Scheduled;
 use crate::spool::Spool;
@@ -17,7 +18,7 @@ use std::time::Instant;
 /// # Errors
 /// Why it could not start, or could not go on.
 pub fn run(named: Option<&Path>) -> Result<(), Failure> {
-    let Loaded { path, content, config } = super::load(named)?;
+    let Loaded { path, content, config, warnings } = super::load(named)?;
     let (mut logs, trouble) =
         Logs::start(&config.logging).map_err(|error| Failure { code: Code::Bug, message: error.to_string() })?;
     log_panics();
@@ -25,6 +26,7 @@ pub fn run(named: Option<&Path>) -> Result<(), Failure> {
     if let Some(trouble) = trouble {
         warn!("no log files for now; the log goes to the console: {trouble}");
     }
+    super::edits::warn_of(&path, &warnings);
     let stop = stop_signals()?;
     let sources = Scheduled::all(&config);
     let spool = Spool::open(&config.spool, &agent::routes(&sources))
@@ -32,17 +34,16 @@ pub fn run(named: Option<&Path>) -> Result<(), Failure> {
     let mut manager = Manager::from_environment();
     // Not when the broker answers: what waits for us waits for samples to be safe, and a broker may be away for days.
     manager.ready();
-    // What came through a pipe cannot be read again.
-    let mut edits = path.is_file().then(|| Edits::new(&path, content, config.clone(), Instant::now()));
+    let mut edits = Edits::new(&path, content, config.clone(), Instant::now());
     let housekeeping = |now| {
-        let edit = edits.as_mut().and_then(|edits| edits.look(now));
+        let edit = edits.look(now);
         if let Some(Edit::Apply(config)) = &edit
             && let Some(trouble) = logs.change(&config.logging)
         {
             warn!("no log files for now; the log goes to the console: {trouble}");
         }
         let next = logs.tick(now);
-        (edits.as_ref().map_or(next, |edits| edits.next().min(next)), edit)
+        (edits.next().min(next), edit)
     };
     match agent::run(config, sources, spool, &stop, manager, housekeeping) {
         Outcome::Stopped => Ok(()),
@@ -65,8 +66,12 @@ fn failure(code: Code, message: String) -> Failure {
 fn log_panics() {
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        error!("{panic}");
-        default(panic);
+        let text = panic.to_string();
+        error!("{text}");
+        match foreign::secret_at(&text) {
+            Some(_) => super::complain(&text),
+            None => default(panic),
+        }
     }));
 }
 

@@ -3,6 +3,7 @@
 use super::{Code, Failure};
 use crate::clock::Clock;
 use crate::config::{self, Config, Protocol};
+use crate::foreign;
 use crate::message::{Message, Sample, Seq, StreamId};
 use crate::payload::{self, Outgoing, Time};
 use crate::sampler::Scheduled;
@@ -21,7 +22,11 @@ pub fn run(config: Option<&Path>, names: &[String]) -> Result<(), Failure> {
     let unknown: Vec<&str> = names.iter().map(String::as_str).filter(|name| find(&config, name).is_none()).collect();
     if !unknown.is_empty() {
         let known: Vec<&str> = config.telemetry.sources.iter().map(|source| source.name.as_str()).collect();
-        let message = format!("no source named {}; the configuration has: {}", unknown.join(", "), known.join(", "));
+        let message = format!(
+            "no source named {}; the configuration has: {}",
+            foreign::shown(&unknown.join(", ")),
+            known.join(", ")
+        );
         return Err(Failure { code: Code::Usage, message });
     }
     let chosen = config.telemetry.sources.iter().filter(|source| names.is_empty() || names.contains(&source.name));

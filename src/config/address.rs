@@ -2,8 +2,9 @@
 
 use super::tree::{Content, Node, Scalar, echo};
 use super::value::{Reading, Refusal, allowed, because};
+use crate::foreign;
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 const FORM: &str = "allowed is `SCHEME://HOST` or `SCHEME://HOST:PORT` with `mqtt`, `mqtts`, `ws` or `wss`";
 
@@ -93,6 +94,15 @@ impl Scheme {
 pub const AWS_IOT_PAYLOAD_MAX: usize = 128 * 1024;
 
 impl Address {
+    /// Whether it is on this machine.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        let host = self.host.trim_matches(['[', ']']).to_ascii_lowercase();
+        host == "localhost"
+            || host.ends_with(".localhost")
+            || host.parse().is_ok_and(|address: IpAddr| address.to_canonical().is_loopback())
+    }
+
     /// Whether it is one of AWS IoT Core's endpoints, `ID.iot.REGION.amazonaws.com` ("AWS IoT Core endpoints and
     /// quotas" in its reference).
     #[must_use]
@@ -168,6 +178,9 @@ pub(super) fn address(node: &Node) -> Reading<Address> {
     }
     if query == HIDDEN {
         return because(format!("{shown} is how an address is shown without its query; write the query itself"));
+    }
+    if foreign::secret_at(&path).is_some() {
+        return because("has a path that looks like a secret, and an address stands in every log");
     }
     let (host, port) = split_port(authority).map_err(|why| Refusal::Because(format!("{shown} {why}; {FORM}")))?;
     Ok(Address {

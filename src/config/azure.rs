@@ -9,6 +9,7 @@ use super::section::{Role, Section};
 use super::value::{self, LONGEST};
 use super::{AzureIotHub, Protocol};
 use crate::azure::{self, Credential, Device, Origin, Unusable};
+use crate::foreign;
 use std::time::Duration;
 
 /// Its name, for problems.
@@ -64,6 +65,11 @@ impl Hub {
         }
     }
 
+    /// Whether the device signs a password.
+    pub fn signs(&self) -> bool {
+        self.device().is_some_and(|device| device.credential == Credential::Token)
+    }
+
     /// Our device, where it is known.
     fn device(&self) -> Option<&Device> {
         self.section().map(|hub| &hub.device)
@@ -95,7 +101,10 @@ impl Hub {
         let Some(device) = self.device() else { return given };
         let followed = follow(device);
         if given.is_some_and(|given| given != followed) {
-            section.problem(key, format!("follows from `broker.azure_iot_hub`, and is `{followed}`; leave it out"));
+            section.problem(
+                key,
+                format!("follows from `broker.azure_iot_hub`, and is `{}`; leave it out", foreign::shown(&followed)),
+            );
         }
         Some(followed)
     }

@@ -2,22 +2,22 @@
 
 use super::read::{Host, read};
 use super::{Config, NamedFile, Problem, Problems};
+use crate::foreign;
+use crate::named::{self, Unreadable};
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// Where the configuration is looked for when nobody names a file, in this order.
 const PLACES: [&str; 2] = ["config.yaml", "/etc/packhorse/config.yaml"];
 
-/// The shipped file has a fiftieth of this. Guards against `--config /dev/zero`.
-const SIZE_MAX: u64 = 256 * 1024;
+/// Bytes of a configuration. The shipped file has a fiftieth of this.
+const SIZE_MAX: usize = 256 * 1024;
 
 /// No configuration where one is looked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "no configuration found: neither --config nor $PACKHORSE_CONFIG names one, and there is none at {}",
-    .0.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(" or ")
+    .0.iter().map(|place| foreign::path(place)).collect::<Vec<_>>().join(" or ")
 )]
 pub struct NotFound(pub Vec<PathBuf>);
 
@@ -66,11 +66,13 @@ pub struct Inspection {
     pub outcome: Result<Config, Problems>,
     /// Also of a configuration with problems, as far as it could be read.
     pub files: Vec<NamedFile>,
+    /// What works, but is probably not meant.
+    pub warnings: Vec<Problem>,
 }
 
 impl Inspection {
     fn failed(file: &Path, problem: Problem) -> Inspection {
-        Inspection { outcome: Err(Problems::one(file, problem)), files: Vec::new() }
+        Inspection { outcome: Err(Problems::one(file, problem)), files: Vec::new(), warnings: Vec::new() }
     }
 }
 
@@ -79,22 +81,17 @@ impl Inspection {
 pub fn inspect(path: &Path) -> Inspection {
     match bytes(path) {
         Ok(bytes) => inspect_bytes(&bytes, path),
-        Err(error) => {
-            let message = format!("cannot be read: {error}");
-            Inspection::failed(path, Problem { line: None, key: String::new(), message })
-        }
+        Err(error) => Inspection::failed(path, Problem { line: None, key: String::new(), message: error.to_string() }),
     }
 }
 
-/// What is in the file `path`, for [`inspect_bytes`]; no more than a little beyond what a configuration may have.
+/// What is in the file `path`, for [`inspect_bytes`].
 ///
 /// # Errors
 ///
-/// The system's.
-pub fn bytes(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(SIZE_MAX + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+/// [`Unreadable`].
+pub fn bytes(path: &Path) -> Result<Vec<u8>, Unreadable> {
+    named::read(path, SIZE_MAX).map(|mut bytes| std::mem::take(&mut *bytes))
 }
 
 /// Like [`inspect`], of what [`bytes`] gave.
@@ -111,6 +108,7 @@ pub(super) fn inspect_text(text: &str, file_name: &Path, host: &Host) -> Inspect
         Ok(reading) => Inspection {
             outcome: Problems::none_of(file_name, reading.problems).map(|()| reading.config),
             files: reading.files,
+            warnings: reading.warnings,
         },
         Err(problem) => Inspection::failed(file_name, problem),
     }
@@ -118,9 +116,6 @@ pub(super) fn inspect_text(text: &str, file_name: &Path, host: &Host) -> Inspect
 
 fn text(bytes: &[u8]) -> Result<&str, Problem> {
     let problem = |line, message| Problem { line, key: String::new(), message };
-    if bytes.len() as u64 > SIZE_MAX {
-        return Err(problem(None, format!("is too large for a configuration; allowed are {SIZE_MAX} bytes")));
-    }
     // Windows' editors put a byte order mark before the text.
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     std::str::from_utf8(bytes).map_err(|error| {

@@ -30,6 +30,9 @@ use log::LevelFilter;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// The longest password that MQTT carries (section 3.1.3.6), in bytes.
+pub const PASSWORD_MAX: usize = 65_535;
+
 /// The whole of the configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {

@@ -1,5 +1,6 @@
 //! What is wrong with a configuration, told so that its author can put it right without reading the source.
 
+use crate::foreign;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -74,7 +75,7 @@ impl fmt::Display for Problems {
             if number > 0 {
                 writeln!(f)?;
             }
-            write!(f, "{}:{problem}", self.file.display())?;
+            write!(f, "{}:{problem}", foreign::path(&self.file))?;
         }
         Ok(())
     }

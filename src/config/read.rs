@@ -9,14 +9,16 @@ use super::address::{Address, address};
 use super::aws;
 use super::azure::{self, Beside, Hub};
 use super::section::{Findings, NamedFile, Role, Section};
-use super::sources::{Inherited, sources};
+use super::sources::{Inherited, TOPICS_MAX, sources};
 use super::value::{self, LONGEST, Reading, Refusal};
 use super::{AtMax, Broker, Channel, Config, Delivery, Logging, Problem, Protocol, Retry, Spool, Status, Sync};
 use super::{Telemetry, Tls, WhenFull, tree};
 use crate::azure::{ConnectionString, Device, Origin, Unusable};
+use crate::foreign;
 use crate::message::{Format, Qos};
 use bytesize::ByteSize;
 use log::LevelFilter;
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -67,6 +69,8 @@ pub(super) struct Outcome {
     pub problems: Vec<Problem>,
     /// What could be read of the files and folders that the configuration names.
     pub files: Vec<NamedFile>,
+    /// What works, but is probably not meant.
+    pub warnings: Vec<Problem>,
     /// Every key that the file may have, dotted, list items as `[]`.
     pub schema: BTreeSet<String>,
 }
@@ -86,7 +90,8 @@ pub(super) fn read(text: &str, host: &Host) -> Result<Outcome, Problem> {
     }
     let mut findings = Findings { problems, ..Findings::default() };
     let config = Section::read(&mut findings, String::new(), 1, Some(&root), |top| config(top, host));
-    Ok(Outcome { config, problems: findings.problems, files: findings.files, schema: findings.schema })
+    let Findings { problems, files, warnings, schema } = findings;
+    Ok(Outcome { config, problems, files, warnings, schema })
 }
 
 fn config(top: &mut Section<'_>, host: &Host) -> Config {
@@ -145,7 +150,8 @@ fn broker(section: &mut Section<'_>, host: &Host, device: &str) -> (Broker, Hub)
     let connect_timeout = section.value("connect_timeout", |node| value::duration(node, SECOND..=LONGEST));
     let session_expiry = section.value("session_expiry", |node| value::whole_seconds(node, Duration::ZERO..=LONGEST));
     let username = section.optional("username", |node| {
-        let username = value::text(node)?;
+        // AWS IoT Core takes a token in the user name.
+        let username = value::any_text(node)?;
         value::mqtt_text(&username).map(|()| username)
     });
     let username = hub.settle(section, "username", username, Device::username);
@@ -161,6 +167,7 @@ fn broker(section: &mut Section<'_>, host: &Host, device: &str) -> (Broker, Hub)
     let (has_password, has_certificate) = (password_file.is_some(), tls.cert_file.is_some());
     aws::check(section, &addresses, &tls);
     hub.check(section, &Beside { protocol, keep_alive, connect_timeout, has_password, has_certificate });
+    warn_of_listeners(section, &addresses, has_password || hub.signs(), username.as_deref());
     let broker = Broker {
         addresses,
         client_id: client_id.unwrap_or_else(|| device.to_owned()),
@@ -174,6 +181,20 @@ fn broker(section: &mut Section<'_>, host: &Host, device: &str) -> (Broker, Hub)
         azure_iot_hub: hub.section().cloned(),
     };
     (broker, hub)
+}
+
+/// A secret that goes over the network as it is.
+fn warn_of_listeners(section: &mut Section<'_>, addresses: &[Address], has_password: bool, username: Option<&str>) {
+    let has_secret = has_password || username.is_some_and(|username| foreign::secret_at(username).is_some());
+    if let Some(open) = addresses.iter().find(|address| !address.scheme.is_tls() && !address.is_loopback())
+        && has_secret
+    {
+        let message = format!(
+            "the password goes unencrypted to {}: whoever listens on the way learns it; `mqtts://` or `wss://` ends that",
+            open.host
+        );
+        section.warning(if section.has("urls") { "urls" } else { "url" }, message);
+    }
 }
 
 /// The one address, or the list of them. Empty after a problem.
@@ -217,6 +238,10 @@ fn tls(section: &mut Section<'_>, host: &Host, applies: bool) -> Tls {
     let cert_file = credential(section, host, "cert_file", role);
     let key_file = credential(section, host, "key_file", Role::Key);
     let verify = section.value("verify", value::truth);
+    if verify == Some(false) && applies {
+        let message = "is false: whoever answers at the broker's address gets the password and the messages";
+        section.warning("verify", message);
+    }
     let alpn = section.optional("alpn", |node| {
         let protocol = value::text(node)?;
         // The protocol's name has one byte for its length (RFC 7301, section 3.1).
@@ -278,7 +303,9 @@ fn telemetry(section: &mut Section<'_>, device: &str, hub: &Hub, no_exactly_once
     limit(section, qos, no_exactly_once);
     let qos = qos.unwrap_or(Qos::AtLeastOnce);
     let format = section.value("format", format).unwrap_or(Format::Json);
-    let sources = sources(section, &Inherited { device, interval, topic: &topic, qos, format, hub, no_exactly_once });
+    let room = Cell::new(TOPICS_MAX);
+    let inherited = Inherited { device, interval, topic: &topic, qos, format, hub, no_exactly_once, room };
+    let sources = sources(section, &inherited);
     Telemetry { interval, topic, qos, format, sources }
 }
 

@@ -9,6 +9,9 @@ use super::value::{Reading, Refusal, nearest};
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
+/// Problems that are listed. Nobody reads so many, and a few bytes of a file can make one.
+const PROBLEMS_MAX: usize = 1000;
+
 /// What collects over the reading of a whole file.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
@@ -16,6 +19,8 @@ pub(super) struct Findings {
     /// Every key that was asked for, dotted, list items as `[]`.
     pub schema: BTreeSet<String>,
     pub files: Vec<NamedFile>,
+    /// What works, but is probably not meant.
+    pub warnings: Vec<Problem>,
 }
 
 /// A file or a folder that the configuration names.
@@ -190,6 +195,12 @@ impl<'a> Section<'a> {
         self.report(self.line_of(key), self.dotted(key), message.into());
     }
 
+    /// Notes that `key` works, but is probably not meant so.
+    pub fn warning(&mut self, key: &str, message: impl Into<String>) {
+        let warning = Problem { line: Some(self.line_of(key)), key: self.dotted(key), message: message.into() };
+        self.findings.warnings.push(warning);
+    }
+
     /// Reads the mapping under `key`.
     pub fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
         let node = self.ask(key).map(|entry| &*entry.node);
@@ -198,18 +209,26 @@ impl<'a> Section<'a> {
     }
 
     /// Reads the mappings of the list under `key`; `None` when the file leaves the key out, or when it is no list,
-    /// which then has been reported.
-    pub fn list<T>(&mut self, key: &'static str, mut read: impl FnMut(&mut Section<'_>) -> T) -> Option<Vec<T>> {
+    /// which then has been reported. More than `most` are a problem, and not read.
+    pub fn list<T>(
+        &mut self,
+        key: &'static str,
+        most: usize,
+        mut read: impl FnMut(&mut Section<'_>) -> T,
+    ) -> Option<Vec<T>> {
         let entry = *self.ask(key)?;
         let Content::List(items) = &entry.node.content else {
             self.problem(key, format!("found {}; allowed: a list, each item behind a `-`", entry.node.found()));
             return None;
         };
+        if items.len() > most {
+            self.problem(key, format!("has {} items; allowed are at most {most}", items.len()));
+        }
         let path = self.dotted(key);
         let item = |(index, node): (usize, &std::rc::Rc<Node>)| {
             Section::read(self.findings, format!("{path}[{index}]"), node.line, Some(node), &mut read)
         };
-        Some(items.iter().enumerate().map(item).collect())
+        Some(items.iter().take(most).enumerate().map(item).collect())
     }
 
     /// Reads the values of the list under `key`, which may be set to `~`; `None` when the file leaves the key out, or
@@ -255,6 +274,14 @@ impl<'a> Section<'a> {
     }
 
     fn report(&mut self, line: usize, key: String, message: String) {
-        self.findings.problems.push(Problem { line: Some(line), key, message });
+        let problem = |key, message| Problem { line: Some(line), key, message };
+        match self.findings.problems.len() {
+            PROBLEMS_MAX => {
+                let more = format!("more than {PROBLEMS_MAX} problems; the others are not listed");
+                self.findings.problems.push(problem(String::new(), more));
+            }
+            0..PROBLEMS_MAX => self.findings.problems.push(problem(key, message)),
+            _ => {}
+        }
     }
 }

@@ -7,6 +7,7 @@ use super::tree::{Content, Node};
 use super::value::{self, LONGEST, Reading, Refusal};
 use super::{Source, SourceKind};
 use crate::message::{Format, Qos};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -21,6 +22,23 @@ pub(super) struct Inherited<'a> {
     pub hub: &'a Hub,
     /// Who refuses QoS 2.
     pub no_exactly_once: Option<&'a str>,
+    /// Bytes that topics may still have, of [`TOPICS_MAX`].
+    pub room: Cell<usize>,
+}
+
+impl Inherited<'_> {
+    /// The topic, where there is room for it beside the others.
+    fn admit(&self, topic: String) -> Reading<String> {
+        match self.room.get().checked_sub(topic.len()) {
+            None => value::because(format!(
+                "is too much beside the other topics; all of them have at most {TOPICS_MAX} bytes"
+            )),
+            Some(left) => {
+                self.room.set(left);
+                Ok(topic)
+            }
+        }
+    }
 }
 
 /// The `type` of a source.
@@ -36,9 +54,15 @@ const TYPES: [(&str, Type); 3] = [("system", Type::System), ("file", Type::File)
 /// Types that the README announces.
 const TYPES_TO_COME: [&str; 1] = ["command"];
 
+/// Sources of a device. A gateway has some dozens.
+const SOURCES_MAX: usize = 1000;
+
+/// Bytes of all their topics, for placeholders can make a few bytes many.
+pub(super) const TOPICS_MAX: usize = 1024 * 1024;
+
 pub(super) fn sources(telemetry: &mut Section<'_>, inherited: &Inherited<'_>) -> Vec<Source> {
     let mut names: HashMap<String, usize> = HashMap::new();
-    let given = telemetry.list("sources", |section| {
+    let given = telemetry.list("sources", SOURCES_MAX, |section| {
         let source = source(section, inherited);
         let line = section.line();
         if !source.name.is_empty() {
@@ -89,7 +113,7 @@ fn source(section: &mut Section<'_>, inherited: &Inherited<'_>) -> Source {
     let kind = kind(section);
     let interval = section.value("interval", interval).unwrap_or(inherited.interval);
     let own_topic = section.value("topic", |node| {
-        let topic = fill_in(&value::text(node)?, inherited.device, &name)?;
+        let topic = inherited.admit(fill_in(&value::text(node)?, inherited.device, &name)?)?;
         value::topic(&topic).map(|()| topic)
     });
     let own_topic =
@@ -113,14 +137,15 @@ fn source(section: &mut Section<'_>, inherited: &Inherited<'_>) -> Source {
 
 /// The common topic with the names filled in. A name can still make it too long.
 fn inherited_topic(section: &mut Section<'_>, inherited: &Inherited<'_>, name: &str) -> String {
-    let topic = fill_in(inherited.topic, inherited.device, name).unwrap_or_default();
-    if topic.is_empty() || section.has("topic") {
-        return topic;
+    let topic = fill_in(inherited.topic, inherited.device, name).and_then(|topic| inherited.admit(topic));
+    if section.has("topic") || topic.as_ref().is_ok_and(String::is_empty) {
+        return topic.unwrap_or_default();
     }
-    if let Err(Refusal::Because(why) | Refusal::Allowed(why)) = value::topic(&topic) {
+    let fits = topic.as_ref().map_err(Refusal::clone).and_then(|topic| value::topic(topic));
+    if let Err(Refusal::Because(why) | Refusal::Allowed(why)) = fits {
         section.problem("topic", format!("is taken from `telemetry.topic` and then {why}"));
     }
-    topic
+    topic.unwrap_or_default()
 }
 
 fn fill_in(topic: &str, device: &str, source: &str) -> Reading<String> {

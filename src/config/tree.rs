@@ -5,15 +5,20 @@
 //! text. A test holds the two together over the shipped file.
 //!
 //! The tree is at most [`DEPTH_MAX`] levels high, aliases included, so walking and dropping it cannot overflow the stack.
-//! An alias shares its anchor's node, so a few lines cannot grow into gigabytes.
+//! An alias shares its anchor's node, so a few lines cannot grow into gigabytes; and it has at most [`NODES_MAX`] nodes,
+//! aliases included, so walking it takes no time either.
 
 use super::problem::Problem;
+use crate::foreign;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
 use std::collections::HashMap;
 use std::rc::Rc;
 
 /// Our own schema is four levels high.
 const DEPTH_MAX: usize = 32;
+
+/// Nodes of a document, those counted again that an alias repeats. A hundred times what our schema has.
+const NODES_MAX: usize = 50_000;
 
 /// The longest piece of the user's text that a problem repeats, in characters.
 const ECHO_MAX: usize = 60;
@@ -27,6 +32,8 @@ pub(super) struct Node {
     pub tagged: bool,
     /// Levels below and including this one.
     height: usize,
+    /// Nodes below and including this one.
+    count: usize,
 }
 
 #[derive(Debug)]
@@ -72,27 +79,15 @@ impl Node {
 
 /// The user's own text between backquotes, short and without control characters.
 pub(super) fn echo(text: &str) -> String {
-    format!("`{}`", printable(text))
+    match foreign::secret_at(text) {
+        Some(_) => printable(text),
+        None => format!("`{}`", printable(text)),
+    }
 }
 
 /// The text without what could disturb a terminal, fill a screen, or give away a password that was put in an address.
 pub(super) fn printable(text: &str) -> String {
-    shortened(text, ECHO_MAX)
-}
-
-fn shortened(text: &str, longest: usize) -> String {
-    let hidden = text.find("://").map(|scheme| scheme + 3).zip(text.rfind('@')).filter(|(start, end)| start < end);
-    let (before, after) = hidden.map_or((text, ""), |(start, end)| (&text[..start], &text[end..]));
-    let mut shown = String::new();
-    let dots = if hidden.is_some() { "..." } else { "" };
-    for (count, character) in before.chars().chain(dots.chars()).chain(after.chars()).enumerate() {
-        if count == longest {
-            shown.push_str("...");
-            break;
-        }
-        if character.is_control() { shown.extend(character.escape_default()) } else { shown.push(character) }
-    }
-    shown
+    foreign::shortened(text, ECHO_MAX)
 }
 
 /// Reads the first document of `text`, and all that is wrong with the document as YAML.
@@ -117,7 +112,7 @@ pub(super) fn empty() -> Problem {
 
 fn not_yaml(error: &ScanError, last: usize) -> Problem {
     let mark = error.marker();
-    let message = format!("column {}: not valid YAML: {}", mark.col() + 1, shortened(error.info(), 200));
+    let message = format!("column {}: not valid YAML: {}", mark.col() + 1, foreign::shown(error.info()));
     problem(mark.line().clamp(1, last), message)
 }
 
@@ -130,6 +125,8 @@ struct Open {
     line: usize,
     tagged: bool,
     anchor: usize,
+    /// Nodes so far, this one included.
+    count: usize,
     children: Children,
 }
 
@@ -168,18 +165,24 @@ impl Tree {
             Event::Scalar(text, style, anchor, tag) => {
                 let value = if style == ScalarStyle::Plain { plain(&text) } else { Scalar::Text };
                 let content = Content::Scalar { text: text.into_owned(), value };
-                self.finish(Node { line, content, tagged: tag.is_some(), height: 1 }, anchor)?;
+                self.finish(Node { line, content, tagged: tag.is_some(), height: 1, count: 1 }, anchor)?;
             }
             Event::SequenceStart(anchor, tag) => {
-                self.open.push(Open { line, tagged: tag.is_some(), anchor, children: Children::List(Vec::new()) });
+                self.begin(Open {
+                    line,
+                    tagged: tag.is_some(),
+                    anchor,
+                    count: 1,
+                    children: Children::List(Vec::new()),
+                })?;
             }
             Event::MappingStart(anchor, tag) => {
                 let children = Children::Mapping(Vec::new(), None);
-                self.open.push(Open { line, tagged: tag.is_some(), anchor, children });
+                self.begin(Open { line, tagged: tag.is_some(), anchor, count: 1, children })?;
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 // The parser pairs beginnings and ends.
-                let Some(Open { line, tagged, anchor, children }) = self.open.pop() else { return Ok(true) };
+                let Some(Open { line, tagged, anchor, count, children }) = self.open.pop() else { return Ok(true) };
                 let (content, height) = match children {
                     Children::List(items) => {
                         let height = items.iter().map(|item| item.height).max();
@@ -190,10 +193,18 @@ impl Tree {
                         (Content::Mapping(entries), height)
                     }
                 };
-                self.finish(Node { line, content, tagged, height: 1 + height.unwrap_or(0) }, anchor)?;
+                self.finish(Node { line, content, tagged, height: 1 + height.unwrap_or(0), count }, anchor)?;
             }
         }
         Ok(true)
+    }
+
+    fn begin(&mut self, open: Open) -> Result<(), Problem> {
+        if self.open.len() >= DEPTH_MAX {
+            return Err(too_deep(open.line));
+        }
+        self.open.push(open);
+        Ok(())
     }
 
     fn finish(&mut self, node: Node, anchor: usize) -> Result<(), Problem> {
@@ -207,6 +218,15 @@ impl Tree {
     fn attach(&mut self, node: Rc<Node>) -> Result<(), Problem> {
         if self.open.len() + node.height > DEPTH_MAX + 1 {
             return Err(too_deep(node.line));
+        }
+        if let Some(open) = self.open.last_mut() {
+            open.count += node.count;
+            if open.count > NODES_MAX {
+                return Err(problem(
+                    node.line,
+                    format!("the file holds too much; at most {NODES_MAX} keys and values are read"),
+                ));
+            }
         }
         match self.open.last_mut().map(|open| &mut open.children) {
             None => self.root = Some(node),
@@ -234,6 +254,11 @@ fn too_deep(line: usize) -> Problem {
 fn plain(text: &str) -> Scalar {
     // A scalar over several lines is text in every schema; alone it would be read as something else.
     if text.contains('\n') {
+        return Scalar::Text;
+    }
+    // A word is text but for three, and most values are words: asking takes a thousand times as long.
+    let is_special = ["null", "true", "false"].iter().any(|word| word.eq_ignore_ascii_case(text));
+    if text.starts_with(|first: char| first.is_ascii_alphabetic()) && !is_special {
         return Scalar::Text;
     }
     // As an item of a list, for at the beginning of a document `---` and `%` would have a meaning of their own.

@@ -3,6 +3,7 @@
 //! Pure functions of the leaf; what depends on several keys is checked in [`super::read`].
 
 use super::tree::{Content, Node, Scalar, echo, printable};
+use crate::foreign;
 use bytesize::ByteSize;
 use log::LevelFilter;
 use std::ops::RangeInclusive;
@@ -34,8 +35,22 @@ pub(super) fn because<T>(sentence: impl Into<String>) -> Reading<T> {
     Err(Refusal::Because(sentence.into()))
 }
 
-/// Text of one line, or a number as it was written: `device: 0012` means the name `0012`.
+/// Text of one line, or a number as it was written: `device: 0012` means the name `0012`. What looks like a secret is
+/// refused, for all text of a configuration is shown somewhere: in topics, in the log, by `packhorse check`.
 pub(super) fn text(node: &Node) -> Reading<String> {
+    let text = any_text(node)?;
+    if foreign::secret_at(&text).is_some() {
+        return because(
+            "looks like a secret (a password, a token, a key or a connection string), which has no place here; \
+             `broker.password_file`, `broker.tls.key_file` and `broker.azure_iot_hub.connection_string_file` name the \
+             files that hold secrets",
+        );
+    }
+    Ok(text)
+}
+
+/// Like [`text`], of what nobody is shown.
+pub(super) fn any_text(node: &Node) -> Reading<String> {
     // YAML 1.1, which `serde_yaml` writes, and YAML 1.2 disagree on which of these end a line.
     let strange = |character: char| character.is_control() || "\u{2028}\u{2029}".contains(character);
     match &node.content {
@@ -204,12 +219,16 @@ pub(super) fn mqtt_text(text: &str) -> Reading<()> {
         character.is_control() || (0xFDD0..=0xFDEF).contains(&code) || code & 0xFFFE == 0xFFFE
     };
     if text.len() > MQTT_STRING_MAX {
-        return because(format!("has {} bytes; allowed are at most {MQTT_STRING_MAX}", text.len()));
+        return too_long(text.len());
     }
     match text.chars().find(|character| strange(*character)) {
         Some(character) => because(format!("holds the character U+{:04X}, which MQTT forbids", u32::from(character))),
         None => Ok(()),
     }
+}
+
+fn too_long<T>(length: usize) -> Reading<T> {
+    because(format!("has {length} bytes; allowed are at most {MQTT_STRING_MAX}"))
 }
 
 /// A name that becomes one level of a topic.
@@ -233,16 +252,32 @@ pub(super) fn topic(text: &str) -> Reading<()> {
     if let Some(wildcard) = text.chars().find(|character| "+#".contains(*character)) {
         return because(format!("{} holds `{wildcard}`, a wildcard that cannot be published to", echo(text)));
     }
+    // `$aws/` and the like belong to services that take messages there.
+    if let Some(reserved) = ["$SYS", "$share"].into_iter().find(|first| text.split('/').next() == Some(first)) {
+        let what = if reserved == "$SYS" { "the broker's own messages" } else { "shared subscriptions" };
+        return because(format!(
+            "{} begins with `{reserved}`, which is for {what} and cannot be published to",
+            echo(text)
+        ));
+    }
     mqtt_text(text)
 }
 
-/// Replaces the placeholders of `template`. Those not among `values` are refused.
+/// Replaces the placeholders of `template`. Those not among `values` are refused, and so is what becomes longer than
+/// MQTT carries, before it is there.
 pub(super) fn replace(template: &str, values: &[(&str, &str)]) -> Reading<String> {
     let known = || values.iter().map(|(name, _)| format!("`{{{name}}}`")).collect::<Vec<_>>().join(", ");
-    let mut replaced = String::new();
+    // Of what would be too long, no more than the length comes about.
+    let (mut replaced, mut length) = (String::new(), 0);
+    let mut push = |part: &str| {
+        length += part.len();
+        if length <= MQTT_STRING_MAX {
+            replaced.push_str(part);
+        }
+    };
     let mut rest = template;
     while let Some(position) = rest.find(['{', '}']) {
-        replaced.push_str(&rest[..position]);
+        push(&rest[..position]);
         rest = &rest[position..];
         let end = rest.find('}').filter(|_| rest.starts_with('{'));
         let Some(end) = end else {
@@ -252,9 +287,12 @@ pub(super) fn replace(template: &str, values: &[(&str, &str)]) -> Reading<String
         let Some((_, value)) = values.iter().find(|(name, _)| *name == placeholder) else {
             return because(format!("`{{{}}}` is unknown here; allowed: {}", printable(placeholder), known()));
         };
-        replaced.push_str(value);
+        push(value);
         rest = &rest[end + 1..];
     }
-    replaced.push_str(rest);
+    push(rest);
+    if length > MQTT_STRING_MAX {
+        return too_long(length);
+    }
     Ok(replaced)
 }

@@ -1,7 +1,7 @@
 //! Writing the effective configuration as YAML: the schema of the file, every key with its value.
 //!
-//! Reading the text again gives the same configuration. Passwords are in files of their own, so nothing has to be
-//! masked; a value that is secret must not get into [`Config`].
+//! Reading the text again gives the same configuration, but for a token in the user name, which is not shown. Passwords
+//! are in files of their own, and text that looks like a secret is refused everywhere else.
 
 use super::value::size_text;
 use super::{
@@ -9,6 +9,7 @@ use super::{
 };
 use super::{Telemetry, WhenFull};
 use crate::azure::Origin;
+use crate::foreign;
 use crate::message::{Format, Qos};
 use log::LevelFilter;
 use serde_yaml::{Mapping, Value};
@@ -55,7 +56,7 @@ fn broker(broker: &Broker) -> Value {
         ("keep_alive", duration(broker.keep_alive)),
         ("connect_timeout", duration(broker.connect_timeout)),
         ("session_expiry", duration(broker.session_expiry)),
-        ("username", broker.username.as_deref().into_value()),
+        ("username", broker.username.as_deref().map(foreign::hide).into_value()),
         ("password_file", broker.password_file.as_deref().map(path).into_value()),
         (
             "tls",

@@ -1,25 +1,35 @@
 //! A record as a line of text.
 
+use crate::foreign;
 use chrono::{DateTime, Local, SecondsFormat};
 use log::Record;
 use std::fmt::Write;
 
-/// How secrets begin in the MQTT library's debug records of its options: a password, whose bytes it writes as numbers, the
-/// credentials for a proxy, and the query of an address.
-const SECRETS: [&str; 4] = ["password: Some(", "http_proxy: Some(", "https_proxy: Some(", "server_uri: \""];
+/// How the MQTT library's debug records of its options begin to show an address, whose query may be a secret, and a proxy.
+const SECRETS: [&str; 3] = ["http_proxy: Some(", "https_proxy: Some(", "server_uri: \""];
+
+/// Bytes of a message. What others wrote is shortened before; this bounds what the MQTT library traces.
+const MESSAGE_MAX: usize = 8 * 1024;
 
 /// `2026-11-21T03:15:01.234+01:00 INFO  packhorse::publisher connected …`, with a line break at the end.
 ///
-/// Control characters in the message are escaped: what a sensor or a broker says cannot forge a line. A secret of the
-/// MQTT library, and what stands behind it, is left out.
+/// Control characters in the message are escaped: what a sensor or a broker says cannot forge a line. What looks like a
+/// secret, as the password in the MQTT library's record of its options, and what stands behind it, is left out.
 pub fn render(now: DateTime<Local>, record: &Record<'_>) -> String {
     let time = now.to_rfc3339_opts(SecondsFormat::Millis, false);
     let mut line = format!("{time} {:<5} {} ", record.level(), record.target());
-    write!(Escape(&mut line), "{}", record.args()).expect("writing to memory");
-    let secret = |begins: &&str| line.find(*begins).map(|at| at + begins.len());
+    let mut message = String::new();
+    write!(Escape(&mut message), "{}", record.args()).expect("writing to memory");
+    let secret = |begins: &&str| message.find(*begins).map(|at| at + begins.len());
     if let Some(secret) = SECRETS.iter().filter_map(secret).min() {
-        line.truncate(secret);
-        line.push_str("***)");
+        message.truncate(secret);
+        message.push_str("***)");
+    }
+    line.push_str(&foreign::hide(&message));
+    if line.len() > MESSAGE_MAX {
+        let end = (0..=MESSAGE_MAX).rev().find(|end| line.is_char_boundary(*end)).unwrap_or_default();
+        line.truncate(end);
+        line.push_str("...");
     }
     line.push('\n');
     line
@@ -35,7 +45,7 @@ struct Escape<'a>(&'a mut String);
 impl Write for Escape<'_> {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
         for character in text.chars() {
-            if character.is_control() {
+            if foreign::is_disturbing(character) {
                 self.0.extend(character.escape_default());
             } else {
                 self.0.push(character);
@@ -75,7 +85,14 @@ mod tests {
 
         let line = line(&format!("Connect options: {{ username: Some(\"horse\"), password: {password:?} }}"));
 
-        assert!(line.ends_with("username: Some(\"horse\"), password: Some(***)\n"), "{line}");
+        assert!(line.ends_with("username: Some(\"horse\"), (not shown: it looks like a secret)\n"), "{line}");
+    }
+
+    #[test]
+    fn a_line_has_an_end() {
+        let line = line(&"\u{e9}".repeat(100_000));
+
+        assert!(line.len() < 9000 && line.ends_with("...\n"), "{}", line.len());
     }
 
     #[test]
@@ -87,7 +104,7 @@ mod tests {
         ] {
             let line = line(record);
 
-            assert!(line.ends_with("***)\n") && !line.contains("hunter2"), "{line}");
+            assert!(!line.contains("hunter2"), "{line}");
         }
     }
 

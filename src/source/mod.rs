@@ -5,6 +5,7 @@ mod simulated;
 mod system;
 
 use crate::config::SourceKind;
+use crate::foreign;
 use serde_json::{Map, Value};
 use std::fs::File;
 use std::io::{self, Read};
@@ -33,7 +34,7 @@ pub enum Error {
     NoText(PathBuf),
     #[error("{} is larger than {LARGEST} bytes", .0.display())]
     TooLarge(PathBuf),
-    #[error("{} says {content:?}, which is no number to scale", path.display())]
+    #[error("{} says \"{}\", which is no number to scale", path.display(), foreign::shown(content))]
     NoNumber { path: PathBuf, content: String },
     #[error("{} gives a number that JSON cannot hold: {number}", path.display())]
     NoJsonNumber { path: PathBuf, number: f64 },

@@ -26,6 +26,7 @@ mod power;
 mod rabbitmq;
 mod refusals;
 mod scripted_support;
+mod secrets;
 mod stalls;
 mod stop;
 mod support;

@@ -3,6 +3,7 @@
 mod azure;
 mod properties;
 mod rules;
+mod secrets;
 mod structure;
 
 use super::load::inspect_text;

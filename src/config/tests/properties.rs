@@ -21,6 +21,8 @@ proptest! {
     #[test]
     fn reading_what_was_written_gives_the_same_configuration(config in config()) {
         let written = config.to_yaml();
+        // What looks like a secret is refused, or not shown.
+        prop_assume!(written.lines().all(|line| crate::foreign::secret_at(line).is_none()));
 
         let read = outcome(&written);
 

@@ -445,3 +445,87 @@ fn the_host_names_the_device_unless_its_name_is_of_no_use() {
     assert!(outcome(Some("gate/way"), MINIMAL).unwrap_err().to_string().starts_with("test.yaml:1: device: is not set"));
     assert!(outcome(None, MINIMAL).unwrap_err().to_string().contains("the host has no name"));
 }
+
+#[test]
+fn what_a_broker_keeps_for_itself_is_no_topic_of_ours() {
+    for (lines, key) in [
+        ("telemetry: {topic: '$SYS/{source}'}", "telemetry.topic"),
+        ("telemetry: {topic: '$share/group/{source}'}", "telemetry.topic"),
+        ("telemetry: {topic: '$SYS'}", "telemetry.topic"),
+        ("telemetry: {sources: [{name: a, type: system, topic: $SYS/a}]}", "telemetry.sources[0].topic"),
+        ("telemetry: {topic: '{source}/a', sources: [{name: $share, type: system}]}", "telemetry.sources[0].topic"),
+        ("status: {topic: $share/a/b}", "status.topic"),
+    ] {
+        let problem = problem_of(lines);
+        assert!(problem.contains(&format!("{key}: ")) && problem.contains("cannot be published to"), "{problem}");
+    }
+    for lines in [
+        "telemetry: {topic: '$aws/rules/rule/{source}'}",
+        "status: {topic: $iothub/status}",
+        "status: {topic: $SYSTEM}",
+    ] {
+        config_of(lines);
+    }
+}
+
+#[test]
+fn a_secret_over_an_open_connection_and_a_broker_that_proves_nothing_are_warned_of() {
+    let warnings = |text: &str| {
+        let inspection = inspect_text(text, Path::new("test.yaml"), &host());
+        assert!(inspection.outcome.is_ok(), "{inspection:?}");
+        inspection.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    for (broker, warning) in [
+        (
+            "{url: mqtt://broker.example, username: u, password_file: /p}",
+            Some("1: broker.url: the password goes unencrypted"),
+        ),
+        (
+            "{urls: ['mqtts://a.example', 'ws://192.168.1.2'], password_file: /p}",
+            Some("1: broker.urls: the password goes"),
+        ),
+        ("{url: mqtt://broker.example, username: 'a?token=b'}", Some("1: broker.url: the password goes unencrypted")),
+        ("{url: mqtts://broker.example, tls: {verify: false}}", Some("1: broker.tls.verify: is false")),
+        ("{url: mqtt://broker.example, username: u}", None),
+        ("{url: mqtts://broker.example, password_file: /p}", None),
+        ("{url: mqtt://localhost, password_file: /p}", None),
+        ("{url: 'ws://[::1]', password_file: /p}", None),
+        ("{url: mqtt://127.8.8.8, password_file: /p}", None),
+    ] {
+        let warnings = warnings(&format!("broker: {broker}\n"));
+        match warning {
+            Some(warning) => assert!(warnings.len() == 1 && warnings[0].starts_with(warning), "{broker}: {warnings:?}"),
+            None => assert!(warnings.is_empty(), "{broker}: {warnings:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_grows_is_bounded_before_it_has_grown() {
+    let many = |count: usize| "{source}".repeat(count);
+    let name = "n".repeat(60_000);
+    let sources = |count, topic: &str| {
+        let one = |index| format!("{{name: s{index}, type: system, topic: '{topic}'}}");
+        (0..count).map(one).collect::<Vec<_>>().join(", ")
+    };
+    for (lines, wanted) in [
+        (
+            format!("telemetry: {{sources: [{{name: {name}, type: system, topic: '{}'}}]}}", many(20_000)),
+            "has 1200000000 bytes",
+        ),
+        (format!("broker: {{client_id: '{}'}}\ndevice: {name}", "{device}".repeat(10_000)), "has 600000000 bytes"),
+        (format!("telemetry: {{sources: [{}]}}", sources(1001, "a")), "has 1001 items; allowed are at most 1000"),
+        (
+            format!("device: {}\ntelemetry: {{sources: [{}]}}", "d".repeat(60_000), sources(100, "{device}")),
+            "all of them have at most 1048576 bytes",
+        ),
+        (format!("x: &a [{}]\ny: [{}]", "1,".repeat(1000), "*a,".repeat(1000)), "the file holds too much"),
+        (format!("x: {}{}", "[".repeat(40), "]".repeat(40)), "nested too deeply"),
+    ] {
+        let text = if lines.starts_with("broker") { lines.clone() } else { format!("{MINIMAL}{lines}") };
+        let problems = problems(&text);
+        assert!(problems.iter().any(|problem| problem.contains(wanted)), "{wanted}: {:?}", problems.first());
+    }
+    let keys: Vec<String> = (0..20_000).map(|index| format!("key{index}: 1")).collect();
+    assert_eq!(problems(&keys.join("\n")).len(), 1001);
+}

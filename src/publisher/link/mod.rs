@@ -16,6 +16,7 @@ use super::packet;
 use super::session::{Beginning, Expected, News, Session};
 use super::times::Dated;
 use crate::config::{AWS_IOT_PAYLOAD_MAX, Address, Broker, Protocol};
+use crate::foreign;
 use crate::message::{Qos, Seq};
 use crate::payload::Outgoing;
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -165,7 +166,9 @@ impl Link {
         let will = self.will.clone().map(|will| self.message(will));
         let (beginning, stale, window) = (self.beginning, self.stale, self.window);
         let options = options(&self.broker, Attempt { address, beginning, stale, window, will })?;
-        let client = self.create_client().map_err(|error| Lost::Passing(format!("no MQTT client: {error}")))?;
+        let client = self
+            .create_client()
+            .map_err(|error| Lost::Passing(format!("no MQTT client: {}", foreign::shown(&error.to_string()))))?;
         if let Some(session) = &self.session {
             session.go_live();
         }
@@ -234,9 +237,9 @@ impl Link {
             }
         }
         // After an error the connection is given up, and what is expected with it.
-        let token = client
-            .try_publish(self.message(outgoing))
-            .map_err(|error| NotPublished::Lost(Lost::Ended(format!("publish failed: {error}"))))?;
+        let token = client.try_publish(self.message(outgoing)).map_err(|error| {
+            NotPublished::Lost(Lost::Ended(format!("publish failed: {}", foreign::shown(&error.to_string()))))
+        })?;
         let delivery = self.wait_for(token, About::Publish(what));
         self.deliveries.insert(what, delivery);
         Ok(())
@@ -270,7 +273,10 @@ impl Link {
                 Err(paho_mqtt::Error::ReasonCode(reason, _)) => {
                     Event::Refused(what, Refusal::Flatly(reason_text(reason)))
                 }
-                Err(error) => Event::Lost(Lost::Ended(failure::of_loss(format!("connection lost: {error}")))),
+                Err(error) => {
+                    let text = foreign::shown(&error.to_string());
+                    Event::Lost(Lost::Ended(failure::of_loss(format!("connection lost: {text}"))))
+                }
             }),
             About::Disconnect => Some(Event::Disconnected),
             About::Session(News::Completed(seq)) => Some(Event::Acknowledged(Publish::Message(seq))),

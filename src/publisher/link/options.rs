@@ -4,7 +4,9 @@ use super::event::Lost;
 use super::tls;
 use super::translate::{connect_properties, version};
 use crate::azure::Token;
-use crate::config::{Address, AzureIotHub, Broker, Protocol};
+use crate::config::{Address, AzureIotHub, Broker, PASSWORD_MAX, Protocol};
+use crate::foreign;
+use crate::named;
 use crate::publisher::session::Beginning;
 use paho_mqtt::{ConnectOptions, ConnectOptionsBuilder, Message};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -52,8 +54,9 @@ pub fn options(broker: &Broker, attempt: Attempt) -> Result<ConnectOptions, Lost
             options.password(token.reveal());
         }
     } else if let Some(file) = &broker.password_file {
-        let password = std::fs::read(file)
-            .map_err(|error| Lost::Passing(format!("broker.password_file: cannot read {}: {error}", file.display())))?;
+        let password = named::read(file, PASSWORD_MAX).map_err(|why| {
+            Lost::Passing(format!("no connection: broker.password_file: `{}` {why}", foreign::path(file)))
+        })?;
         options.password(password.trim_ascii_end());
     }
     if attempt.address.scheme.is_tls() {

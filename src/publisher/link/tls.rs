@@ -3,6 +3,7 @@
 use super::event::Lost;
 use crate::clock::rfc3339;
 use crate::config::{Address, Tls};
+use crate::foreign;
 use crate::pem::{self, Content};
 use paho_mqtt::{SslOptions, SslOptionsBuilder};
 use paho_mqtt_sys::failure::TlsFailure;
@@ -90,6 +91,7 @@ fn trust_the_system(options: &mut SslOptionsBuilder) -> paho_mqtt::Result<()> {
 pub fn sentence(failure: &TlsFailure, tls: &Tls, address: &Address) -> String {
     let time = rfc3339(chrono::Utc::now().timestamp_millis());
     let host = &address.host;
+    let shown = |text: &String| foreign::shown(text);
     match failure {
         TlsFailure::Certificate(certificate::EXPIRED, _) => {
             format!(
@@ -104,7 +106,7 @@ pub fn sentence(failure: &TlsFailure, tls: &Tls, address: &Address) -> String {
                 || "put the certificate of its authority into `broker.tls.ca_file`".to_owned(),
                 |file| format!("`broker.tls.ca_file` ({}) must hold its authority's", file.display()),
             );
-            format!("the broker's certificate is not trusted ({text}); {file}")
+            format!("the broker's certificate is not trusted ({}); {file}", shown(text))
         }
         TlsFailure::Name => {
             format!(
@@ -113,17 +115,20 @@ pub fn sentence(failure: &TlsFailure, tls: &Tls, address: &Address) -> String {
         }
         TlsFailure::Alert(number, text) if ABOUT_OUR_CERTIFICATE.contains(number) => match &tls.cert_file {
             None => {
-                format!("the broker wants a certificate of ours ({text}); set `broker.tls.cert_file` and `key_file`")
+                format!(
+                    "the broker wants a certificate of ours ({}); set `broker.tls.cert_file` and `key_file`",
+                    shown(text)
+                )
             }
             Some(file) => {
                 let file = file.display();
-                format!("the broker refuses our certificate ({text}); look at `broker.tls.cert_file` ({file})")
+                format!("the broker refuses our certificate ({}); look at `broker.tls.cert_file` ({file})", shown(text))
             }
         },
-        TlsFailure::Alert(_, text) => format!("the broker ended TLS: {text}"),
+        TlsFailure::Alert(_, text) => format!("the broker ended TLS: {}", shown(text)),
         TlsFailure::Other(text) if address.port == 1883 || text.contains("wrong version number") => {
-            format!("the broker does not speak TLS on port {} ({text})", address.port)
+            format!("the broker does not speak TLS on port {} ({})", address.port, shown(text))
         }
-        TlsFailure::Other(text) => format!("TLS failed: {text}"),
+        TlsFailure::Other(text) => format!("TLS failed: {}", shown(text)),
     }
 }

@@ -5,6 +5,7 @@ use super::reasons::{self, Meaning};
 use crate::azure::Credential;
 use crate::clock::{is_synchronised, rfc3339};
 use crate::config::{AzureIotHub, Protocol};
+use crate::foreign;
 use crate::message::Qos;
 use log::debug;
 use paho_mqtt::{MqttVersion, Properties, PropertyCode, QoS, ReasonCode};
@@ -48,7 +49,8 @@ pub fn ended(reason: ReasonCode, properties: &Properties) -> Lost {
 /// Where the broker says that we should go. We do not: our credentials are for the brokers of the configuration.
 fn elsewhere(properties: &Properties) -> String {
     let server = properties.get_string(PropertyCode::ServerReference);
-    server.map(|server| format!("; it names {server:?}, which can be given in `broker.urls`")).unwrap_or_default()
+    let server = server.map(|server| foreign::shown(&server));
+    server.map(|server| format!("; it names \"{server}\", which can be given in `broker.urls`")).unwrap_or_default()
 }
 
 /// Why the broker did not accept the connection, and whether trying again can help. `below` gives what a layer
@@ -65,7 +67,10 @@ pub fn refusal(error: &paho_mqtt::Error, below: impl FnOnce() -> Option<String>)
         Error::ReasonCode(code, properties) => {
             (format!("{}{}", reason_text(*code), elsewhere(properties)), reasons::of_connack(*code))
         }
-        other => return Lost::Passing(format!("no connection: {}", below().unwrap_or_else(|| other.to_string()))),
+        other => {
+            let reason = below().unwrap_or_else(|| foreign::shown(&other.to_string()));
+            return Lost::Passing(format!("no connection: {reason}"));
+        }
     };
     let text = format!("the broker refused the connection: {text}");
     match meaning {
