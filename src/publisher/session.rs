@@ -12,7 +12,7 @@ use super::packet;
 use super::times::Dated;
 use crate::burst::Burst;
 use crate::config::Protocol;
-use crate::message::Seq;
+use crate::message::{Qos, Seq};
 use crate::payload::Outgoing;
 use crate::spool::{Exchange, Exchanges, Stage};
 use log::{error, log, warn};
@@ -122,7 +122,7 @@ impl Session {
         shared.commands.clear();
         let packet = |id, exchange: Exchange| {
             let outgoing = Outgoing { retain: exchange.retain, ..render(exchange.seq, Dated::from(exchange.dated))? };
-            packet::publish(&outgoing, id, self.protocol)
+            (outgoing.qos == Qos::ExactlyOnce).then(|| packet::publish(&outgoing, id, self.protocol))?
         };
         if shared.exchanges.session() != name {
             // What is under way at another broker means nothing to this one, and stays until this one has answered: it may

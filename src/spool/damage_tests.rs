@@ -7,6 +7,7 @@ use super::tests::{append, config, drain, folder, newest, open, route, samples, 
 use super::*;
 use sector::{PAGE, PAGE_DATA, SECTOR};
 use std::collections::BTreeSet;
+use std::fs;
 use tempfile::TempDir;
 
 /// What the newest segment's file is.
@@ -321,10 +322,10 @@ fn a_write_torn_before_or_in_padding_gives_its_number_again() {
         let end = (fixture.place() - 1) / SECTOR;
         let mut content = Vec::new();
         sector::unseal(&mut content, &whole[..end * SECTOR], 0, Seq(fixture.base + 1));
-        let seed = record::Seed::of(Seq(fixture.base + 1));
+        let mut search = segment::Search::new(Seq(fixture.base + 1), u64::MAX);
         let begin = (segment::HEADER..content.len())
             .rev()
-            .find(|at| segment::resync(&content, *at, seed, Seq(fixture.base + count)) == Some(*at))
+            .find(|at| search.resync(&content, *at, 0, Seq(fixture.base + count)) == Some(*at))
             .expect("the last message's record");
         let begin = place(begin as u64);
 

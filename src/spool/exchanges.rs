@@ -15,7 +15,7 @@ use super::segment::sync_directory;
 use crate::message::{Seq, StreamId};
 use crate::own;
 use log::warn;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
@@ -133,6 +133,17 @@ impl Exchanges {
         // From here on slots change without a flush: a mark of an orderly end must be gone before that.
         medium::sync_data(&exchanges.file)?;
         Ok(exchanges)
+    }
+
+    /// The number behind the highest one that the file names as a message of this stream; the first one where it names
+    /// none. Only what was accepted is published, so these numbers are given, whether the session can be trusted or not.
+    pub fn named_end(directory: &Path, stream: StreamId) -> Seq {
+        let content = medium::read(&path(directory), SIZE as u64);
+        let bytes = content.map_or_else(|_| Vec::new(), |content| content.bytes);
+        let header = read_header(&bytes).filter(|header| header.stream == stream);
+        let last =
+            header.and_then(|header| under_way(&bytes, header.generation).values().map(|exchange| exchange.seq).max());
+        last.map_or(Seq::FIRST, Seq::next)
     }
 
     /// Whether a folder has such a file.
@@ -329,20 +340,47 @@ fn slot_sum(generation: u64, id: u16, slot: &[u8]) -> u32 {
     crc32c::crc32c_append(seed, slot)
 }
 
-/// Generation and exchanges of an established session that can be trusted. Never panics, whatever the bytes are.
-fn recover(bytes: &[u8], party: Party) -> Option<(u64, BTreeMap<u16, Exchange>)> {
+/// What the head of a file says.
+struct Header {
+    generation: u64,
+    stream: StreamId,
+    session: u32,
+    boot_id: u32,
+    flags: u8,
+}
+
+/// The header of a whole file; `None`: it is damaged. Never panics, whatever the bytes are.
+fn read_header(bytes: &[u8]) -> Option<Header> {
     if bytes.len() != SIZE || bytes[..8] != MAGIC || crc32c::crc32c(&bytes[..32]) != u32_at(bytes, 32) {
         return None;
     }
-    let flags = bytes[28];
-    let same = u32_at(bytes, 16) == party.stream.0 && u32_at(bytes, 20) == party.session;
-    let trusted = flags & FLAG_FLUSHED != 0 || u32_at(bytes, 24) == party.boot_id;
+    Some(Header {
+        generation: u64_at(bytes, 8),
+        stream: StreamId(u32_at(bytes, 16)),
+        session: u32_at(bytes, 20),
+        boot_id: u32_at(bytes, 24),
+        flags: bytes[28],
+    })
+}
+
+/// Generation and exchanges of an established session that can be trusted.
+fn recover(bytes: &[u8], party: Party) -> Option<(u64, BTreeMap<u16, Exchange>)> {
+    let Header { generation, stream, session, boot_id, flags } = read_header(bytes)?;
+    let same = stream == party.stream && session == party.session;
+    let trusted = flags & FLAG_FLUSHED != 0 || boot_id == party.boot_id;
     if flags & FLAG_ESTABLISHED == 0 || !same || !trusted {
         return None;
     }
-    let generation = u64_at(bytes, 8);
+    let under_way = under_way(bytes, generation);
+    let seqs: BTreeSet<Seq> = under_way.values().map(|exchange| exchange.seq).collect();
+    // A message is under way once; what says more was not written by us.
+    (seqs.len() == under_way.len()).then_some((generation, under_way))
+}
+
+/// The exchanges of one generation, by packet identifier, in a file whose header is good.
+fn under_way(bytes: &[u8], generation: u64) -> BTreeMap<u16, Exchange> {
     let mut under_way = BTreeMap::new();
-    for (id, slot) in (0..=u16::MAX).zip(bytes[SLOTS..].chunks_exact(SLOT)) {
+    for (id, slot) in (0..=u16::MAX).zip(bytes[SLOTS..].chunks_exact(SLOT)).skip(1) {
         if slot.iter().all(|byte| *byte == 0) {
             continue;
         }
@@ -351,13 +389,13 @@ fn recover(bytes: &[u8], party: Party) -> Option<(u64, BTreeMap<u16, Exchange>)>
             2 => Stage::Received,
             _ => continue,
         };
+        let seq = Seq(u64_at(slot, 0));
         // What does not fit is a slot of a former generation.
-        if slot_sum(generation, id, &slot[..12]) == u32_at(slot, 12) {
-            under_way
-                .insert(id, Exchange { seq: Seq(u64_at(slot, 0)), stage, retain: slot[9] != 0, dated: slot[10] != 0 });
+        if seq < Seq::LAST && slot_sum(generation, id, &slot[..12]) == u32_at(slot, 12) {
+            under_way.insert(id, Exchange { seq, stage, retain: slot[9] != 0, dated: slot[10] != 0 });
         }
     }
-    Some((generation, under_way))
+    under_way
 }
 
 #[cfg(test)]

@@ -40,6 +40,10 @@ const HALF: usize = 128 * 1024;
 /// these messages are sent again.
 const MAX_RANGES: usize = (HALF / 2 - SNAPSHOT) / RANGE;
 
+/// The last generation that another one is to follow: a journal that is switched every millisecond gets there after
+/// millions of years. What is above was not counted up to.
+const LAST_GENERATION: u64 = u64::MAX / 2;
+
 /// The journal of one spool.
 #[derive(Debug)]
 pub struct Journal {
@@ -97,12 +101,15 @@ impl Journal {
         Ok(recover(&bytes))
     }
 
-    /// Goes on with the journal that was read.
+    /// Resumes the journal that was read.
     ///
     /// # Errors
     /// The medium's.
     pub fn resume(directory: &Path, recovered: Recovered) -> io::Result<Journal> {
         let Recovered { stream, finished, generation, offset } = recovered;
+        if generation > LAST_GENERATION {
+            return Self::create(directory, stream, finished);
+        }
         let file = match own::edit(&directory.join("journal")) {
             // A copy that only we have says the same.
             Err(error) if own::is_planted(&error) => return Journal::create(directory, stream, finished),
@@ -279,6 +286,12 @@ fn put_range(out: &mut Vec<u8>, range: &RangeInclusive<Seq>) {
     out.extend_from_slice(&range.end().0.to_le_bytes());
 }
 
+/// A finished range; `None`: no stream has come so far, and believed it would leave no numbers for new messages.
+fn get_range(bytes: &[u8]) -> Option<RangeInclusive<Seq>> {
+    let (first, last) = (Seq(u64_at(bytes, 0)), Seq(u64_at(bytes, 8)));
+    (last < Seq::LAST).then_some(first..=last)
+}
+
 /// What the bytes of a journal file say. Never panics, whatever they are.
 fn recover(bytes: &[u8]) -> Option<Recovered> {
     let halves = [0, 1].into_iter().filter_map(|half| {
@@ -300,16 +313,16 @@ fn replay(bytes: &[u8], half: usize) -> Option<Recovered> {
     if crc32c::crc32c(&bytes[..length]) != sum || half_of(generation) != half {
         return None;
     }
-    let mut finished = Finished::below(Seq(u64_at(head, 16)));
+    let low = Some(Seq(u64_at(head, 16))).filter(|low| *low <= Seq::LAST)?;
+    let mut finished = Finished::below(low.max(Seq::FIRST));
     for range in bytes[SNAPSHOT..length].chunks_exact(RANGE) {
-        finished.insert(&(Seq(u64_at(range, 0))..=Seq(u64_at(range, 8))));
+        finished.insert(&get_range(range)?);
     }
     let mut offset = length + 4;
     for entry in bytes[offset..].chunks_exact(ENTRY) {
-        if entry_sum(generation, &entry[..RANGE]) != u32_at(entry, RANGE) {
-            break;
-        }
-        finished.insert(&(Seq(u64_at(entry, 0))..=Seq(u64_at(entry, 8))));
+        let sound = entry_sum(generation, &entry[..RANGE]) == u32_at(entry, RANGE);
+        let Some(range) = get_range(entry).filter(|_| sound) else { break };
+        finished.insert(&range);
         offset += ENTRY;
     }
     Some(Recovered { stream: StreamId(u32_at(head, 24)), finished, generation, offset: half * HALF + offset })

@@ -12,9 +12,12 @@
 
 mod boots;
 #[cfg(test)]
+mod damage_life;
+#[cfg(test)]
 mod damage_tests;
 mod exchanges;
 mod finished;
+mod folder;
 mod journal;
 mod medium;
 #[cfg(test)]
@@ -42,7 +45,7 @@ use log::{info, warn};
 use reader::{Limit, Reader, Step};
 use room::Full;
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -55,6 +58,8 @@ pub use exchanges::{Exchange, Exchanges, Stage};
 
 /// The largest segment, in bytes: what a drop at `max_size` costs at most.
 const SEGMENT: u64 = 1024 * 1024;
+/// What the spool keeps beside its segments, as files.
+const NAMES: [&str; 5] = ["journal", "journal.new", "boots", "boots.new", "exchanges"];
 /// A small spool is cut into at least this many segments, so that dropping one drops little.
 const SEGMENTS: u64 = 16;
 
@@ -130,11 +135,14 @@ impl Spool {
             }
         }
         let lock = lock(&directory)?;
+        for name in NAMES {
+            folder::make_way(&directory.join(name)).map_err(fail("make way for a file"))?;
+        }
         own::narrow_all(&directory, |name| {
             Path::new(name).extension().is_some_and(|kind| kind == "seg" || kind == "damaged")
         });
         own::narrow_all(&directory.join("rejected"), |_| true);
-        let mut segments = list(&directory).map_err(fail("list the folder"))?;
+        let mut segments = folder::segments(&directory).map_err(fail("list the folder"))?;
         // A process that was killed may have left names that the system holds and the medium does not.
         segment::sync_directory(&directory).map_err(fail("flush the folder"))?;
         let recovered = Journal::read(&directory).map_err(fail("read the journal"))?;
@@ -144,10 +152,12 @@ impl Spool {
             .or(recovered.as_ref().map(|recovered| recovered.stream))
             .unwrap_or_else(StreamId::random);
         let recovered = recovered.filter(|recovered| recovered.stream == stream);
-        let at_least = recovered.as_ref().map_or(Seq::FIRST, |recovered| recovered.finished.end());
+        // What is finished, or under way at QoS 2, was accepted, whatever the segments still tell.
+        let finished_end = recovered.as_ref().map_or(Seq::FIRST, |recovered| recovered.finished.end());
+        let accepted = finished_end.max(Exchanges::named_end(&directory, stream));
 
         let mut writer =
-            Writer::open(&directory, stream, at_least, segment_size, &mut segments).map_err(fail("write a segment"))?;
+            Writer::open(&directory, stream, accepted, segment_size, &mut segments).map_err(fail("write a segment"))?;
         routes.iter().for_each(|route| writer.learn(route));
         let journal = match recovered {
             Some(recovered) => Journal::resume(&directory, recovered),
@@ -156,6 +166,7 @@ impl Spool {
                 if oldest < writer.next() {
                     warn!("journal missing or damaged; every message in the spool is published again");
                 }
+                folder::set_aside_if_there(&directory.join("journal")).map_err(fail("rename the journal"))?;
                 Journal::create(&directory, stream, Finished::below(oldest))
             }
         }
@@ -320,9 +331,12 @@ impl Spool {
         }
     }
 
-    /// Notes that a message is acknowledged or dropped: it will not be given out again.
+    /// Notes that a message is acknowledged or dropped: it will not be given out again. A number that no accepted message
+    /// has cannot be finished: the message that gets it would be lost.
     pub fn finish(&mut self, seq: Seq) {
-        self.journal.finish(&(seq..=seq));
+        if seq < self.writer.committed_next() {
+            self.journal.finish(&(seq..=seq));
+        }
     }
 
     /// Hands what was finished to the system, and deletes the segments that hold nothing else, but for one: its file
@@ -386,22 +400,6 @@ fn lock(directory: &Path) -> Result<File, OpenError> {
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked(directory.to_owned())),
         Err(TryLockError::Error(source)) => Err(fail("lock the lock file")(source)),
     }
-}
-
-/// First seq and size of every segment; removes what an interrupted creation left.
-fn list(directory: &Path) -> io::Result<BTreeMap<Seq, u64>> {
-    let mut segments = BTreeMap::new();
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let is_file = entry.file_type()?.is_file();
-        if let Some(first) = segment::first_of(&name).filter(|_| is_file) {
-            segments.insert(first, entry.metadata()?.len());
-        } else if is_file && segment::is_unfinished(&name) {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(segments)
 }
 
 /// The stream of the newest segment that tells it.

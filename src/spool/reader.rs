@@ -3,10 +3,11 @@
 //! Holds one piece of one segment in memory, however long the backlog is.
 
 use super::finished::Finished;
+use super::folder;
 use super::medium;
 use super::record::{Content, Decoded, RouteId, Seed, StoredMessage, decode};
 use super::sector::{self, SECTOR};
-use super::segment::{self, HEADER, Header};
+use super::segment::{self, HEADER, Header, Search};
 use crate::message::{Message, Route, Sample, Seq, Stamp, StreamId};
 use crate::own;
 use log::warn;
@@ -19,6 +20,9 @@ use std::sync::Arc;
 
 /// Bytes of a file read at once: large enough for a drain, small beside the memory of a small gateway. Whole sectors.
 const PIECE: usize = 64 * 1024;
+/// Routes of the segments read so far that are remembered at most. Each segment explains its own again; others serve only
+/// those whose route is damaged.
+const REMEMBERED_ROUTES: usize = 4096;
 
 /// How far may be read.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +50,10 @@ pub struct Reader {
     stream: StreamId,
     /// The next seq to be read.
     next: Seq,
-    routes: HashMap<RouteId, Arc<Route>>,
+    /// What was known at the beginning.
+    known: HashMap<RouteId, Arc<Route>>,
+    /// What segments explained.
+    explained: HashMap<RouteId, Arc<Route>>,
     open: Option<OpenSegment>,
 }
 
@@ -65,13 +72,14 @@ struct OpenSegment {
     start: u64,
     /// Where in the buffer the next record begins.
     at: usize,
+    search: Search,
     damaged_copy_made: bool,
 }
 
 impl Reader {
     /// Begins at `next`. The routes are what damaged segments are read with.
-    pub fn new(directory: &Path, stream: StreamId, next: Seq, routes: HashMap<RouteId, Arc<Route>>) -> Self {
-        Self { directory: directory.to_owned(), stream, next, routes, open: None }
+    pub fn new(directory: &Path, stream: StreamId, next: Seq, known: HashMap<RouteId, Arc<Route>>) -> Self {
+        Self { directory: directory.to_owned(), stream, next, known, explained: HashMap::new(), open: None }
     }
 
     /// Reads on, leaving out what is finished. `segments` are the first seqs of all segments.
@@ -85,28 +93,31 @@ impl Reader {
                 return Ok(Step::End);
             }
             if let Some(lost) = self.enter(segments, limit)? {
-                return Ok(self.lose(lost));
+                return Ok(self.lose(lost, finished));
             }
             let Some(open) = self.open.as_mut() else { return Ok(Step::End) };
             let end = open.end.unwrap_or(limit.next);
             let bound = match open.end {
                 Some(_) if open.is_foreign => 0,
-                Some(_) => u64::MAX,
+                Some(_) => sector::capacity(segment::LARGEST),
                 None => limit.offset,
             };
             match open.read(bound)? {
                 Some(Record::Route(id, route)) => {
-                    self.routes.insert(id, route);
+                    self.explained.insert(id, route);
                 }
-                Some(Record::Message(found)) if found.seq < self.next => open.at = found.end,
+                // What stands here from `end` on was never accepted: it was written by a commit that did not finish, and
+                // these numbers are, or will be, those of other messages.
+                Some(Record::Message(found)) if found.seq < self.next || found.seq >= end => open.at = found.end,
                 Some(Record::Message(found)) if found.seq > self.next => {
                     open.keep_damaged(&self.directory);
-                    return Ok(self.lose(self.next..=Seq(found.seq.0 - 1)));
+                    return Ok(self.lose(Seq(found.seq.0 - 1), finished));
                 }
                 Some(Record::Message(found)) => {
                     open.at = found.end;
                     self.next = found.seq.next();
-                    let Some(route) = self.routes.get(&found.route).cloned() else {
+                    let route = self.explained.get(&found.route).or_else(|| self.known.get(&found.route));
+                    let Some(route) = route.cloned() else {
                         open.keep_damaged(&self.directory);
                         return Ok(Step::Lost(found.seq..=found.seq));
                     };
@@ -116,19 +127,20 @@ impl Reader {
                 None => {
                     open.keep_damaged(&self.directory);
                     if !open.resync(bound, self.next)? {
-                        return Ok(self.lose(self.next..=Seq(end.0 - 1)));
+                        return Ok(self.lose(Seq(end.0 - 1), finished));
                     }
                 }
             }
         }
     }
 
-    /// Makes the segment that holds `self.next` the open one; the messages that no segment holds, if any.
-    fn enter(&mut self, segments: &BTreeMap<Seq, u64>, limit: Limit) -> io::Result<Option<RangeInclusive<Seq>>> {
+    /// Makes the segment that holds `self.next` the open one; the last one of those from there on that no segment
+    /// holds, if any.
+    fn enter(&mut self, segments: &BTreeMap<Seq, u64>, limit: Limit) -> io::Result<Option<Seq>> {
         let newer = segments.range(self.next.next()..).next().map(|(first, _)| *first);
         let Some((&first, _)) = segments.range(..=self.next).next_back() else {
             self.open = None;
-            return Ok(Some(self.next..=Seq(newer.unwrap_or(limit.next).0 - 1)));
+            return Ok(Some(Seq(newer.unwrap_or(limit.next).0 - 1)));
         };
         if let Some(open) = self.open.as_mut().filter(|open| open.first == first) {
             open.end = newer;
@@ -138,10 +150,11 @@ impl Reader {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.open = None;
-                return Ok(Some(self.next..=Seq(newer.unwrap_or(limit.next).0 - 1)));
+                return Ok(Some(Seq(newer.unwrap_or(limit.next).0 - 1)));
             }
             Err(error) => return Err(error),
         };
+        let file_length = file.metadata()?.len().min(segment::LARGEST);
         let (mut beginning, mut head) = (vec![0; SECTOR], Vec::new());
         let got = medium::read_up_to(&file, &mut beginning, 0)?;
         let foreign = segment::foreign_format(&beginning[..got]);
@@ -160,14 +173,21 @@ impl Reader {
             buffer: Vec::new(),
             start: HEADER as u64,
             at: 0,
+            search: Search::new(first, sector::capacity(file_length)),
             damaged_copy_made: false,
         });
+        if self.explained.len() > REMEMBERED_ROUTES {
+            self.explained.clear();
+        }
         Ok(None)
     }
 
-    fn lose(&mut self, range: RangeInclusive<Seq>) -> Step {
-        self.next = range.end().next();
-        Step::Lost(range)
+    /// The messages up to `last` cannot be read. Those that are finished are not lost.
+    fn lose(&mut self, last: Seq, finished: &Finished) -> Step {
+        let first = self.next;
+        let last = finished.unfinished_row_end(first, last);
+        self.next = last.next();
+        Step::Lost(first..=last)
     }
 }
 
@@ -214,6 +234,11 @@ impl OpenSegment {
                     self.at = end;
                     Record::Route(id, route)
                 }
+                Content::Message(StoredMessage { seq, .. })
+                    if !segment::is_possible(seq, self.first, self.start + self.at as u64) =>
+                {
+                    return Ok(None);
+                }
                 Content::Message(StoredMessage { seq, taken, route, data }) => {
                     Record::Message(Found { seq, taken, route, data: end - data.len()..end, end })
                 }
@@ -230,6 +255,9 @@ impl OpenSegment {
 
     /// Reads on until `wanted` bytes are at the reading place, or as many as there are up to `bound`.
     fn fill(&mut self, wanted: usize, bound: u64) -> io::Result<()> {
+        if self.buffer.len() - self.at >= wanted || self.end() >= bound {
+            return Ok(());
+        }
         self.buffer.drain(..self.at);
         self.start += self.at as u64;
         self.at = 0;
@@ -266,7 +294,8 @@ impl OpenSegment {
         let end = sector::capacity(self.file.metadata()?.len()).min(bound);
         let size = usize::try_from(end.saturating_sub(self.start)).unwrap_or(0);
         self.fill(size.saturating_sub(self.at), bound)?;
-        let found = segment::resync(&self.buffer, (self.at + 1).min(self.buffer.len()), self.seed, next);
+        let from = (self.at + 1).min(self.buffer.len());
+        let found = self.search.resync(&self.buffer, from, self.start, next);
         self.at = found.unwrap_or(self.buffer.len());
         Ok(found.is_some())
     }
@@ -276,15 +305,10 @@ impl OpenSegment {
         if std::mem::replace(&mut self.damaged_copy_made, true) {
             return;
         }
-        let from = segment::path(directory, self.first);
         let to = segment::damaged_copy(directory, self.first);
-        match if to.symlink_metadata().is_ok() { Ok(0) } else { copy(&from, &to) } {
-            Ok(_) => warn!("segment damaged; a copy is kept file={}", to.display()),
-            Err(error) => warn!("segment damaged; no copy could be kept file={} error={error}", from.display()),
+        match if to.symlink_metadata().is_ok() { Ok(()) } else { folder::keep_copy(&self.file, &to) } {
+            Ok(()) => warn!("segment damaged; a copy is kept file={}", to.display()),
+            Err(error) => warn!("segment damaged; no copy could be kept file={} error={error}", to.display()),
         }
     }
-}
-
-fn copy(from: &Path, to: &Path) -> io::Result<u64> {
-    io::copy(&mut own::read(from)?, &mut own::begin(to)?)
 }

@@ -104,6 +104,16 @@ pub struct Frame<'a> {
     pub settled: Settled,
 }
 
+impl Frame<'_> {
+    /// The message's number; `None`: it is no message.
+    pub fn seq(&self) -> Option<Seq> {
+        match &self.content {
+            Content::Message(message) => Some(message.seq),
+            Content::Route(..) | Content::Padding => None,
+        }
+    }
+}
+
 /// What stands at the start of some bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decoded<'a> {
@@ -249,6 +259,10 @@ fn get_route(body: &[u8]) -> Option<(RouteId, Route)> {
         Some(text.to_owned())
     };
     let (device, source, topic) = (text()?, text()?, text()?);
+    // What the configuration refuses was never written, and the MQTT library takes no such topic.
+    if topic.is_empty() || topic.contains(['+', '#', '\0']) {
+        return None;
+    }
     let route = Route {
         device,
         source,
@@ -298,7 +312,7 @@ mod tests {
 
     prop_compose! {
         fn any_route()(
-            device in "\\PC{0,12}", source in "\\PC{0,12}", topic in "\\PC{1,40}", qos in 0u8..3, retain: bool,
+            device in "\\PC{0,12}", source in "\\PC{0,12}", topic in "[^\\pC+#]{1,40}", qos in 0u8..3, retain: bool,
             expiry in proptest::option::of(1u32..),
         ) -> Route {
             Route {

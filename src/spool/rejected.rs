@@ -1,5 +1,6 @@
 //! Messages that the broker will never take, kept out of the way: one JSON file each, for whoever wants to look.
 
+use super::folder;
 use super::medium;
 use super::segment::sync_directory;
 use crate::message::Message;
@@ -23,6 +24,7 @@ pub fn set_aside(directory: &Path, message: &Message, reason: &str) -> io::Resul
     let spool = directory;
     let directory = spool.join("rejected");
     let is_new = !directory.exists();
+    folder::make_way_for_folder(&directory)?;
     let folder = Folder::keep(&directory)?;
     if is_new {
         sync_directory(spool)?;

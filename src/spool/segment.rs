@@ -14,7 +14,9 @@
 //! ```
 
 use super::medium;
-use super::record::{Content, Decoded, FRAME, Frame, Seed, Settled, decode, is_padding, length_of, u32_at, u64_at};
+use super::record::{
+    Content, Decoded, FRAME, Frame, Seed, Settled, decode, is_padding, length_of, message_length, u32_at, u64_at,
+};
 use super::sector::{self, DATA, SECTOR};
 use crate::message::{Seq, StreamId};
 use crate::own;
@@ -26,6 +28,8 @@ use std::path::{Path, PathBuf};
 
 /// Bytes of the header.
 pub const HEADER: usize = 32;
+/// The largest file that is read, in bytes: far more than the largest segment. What is beyond cannot be ours.
+pub const LARGEST: u64 = 4 * 1024 * 1024;
 const MAGIC: [u8; 7] = *b"PKHORSE";
 const FORMAT: u8 = 2;
 
@@ -201,19 +205,21 @@ pub enum TailState {
     Broken,
 }
 
-/// Finds the end of the newest segment, given the whole of its content.
+/// Finds the end of the newest segment, given the whole of its content. All seqs below `accepted` are known to have
+/// been accepted.
 ///
 /// A torn write was never accepted, so its seq is given out again. A record that was whole once and is damaged now
 /// may have been published: its seq is not given out again. The two are told apart by what a medium does: it writes
 /// sectors whole or not at all, so a torn write leaves sectors of zeros.
-pub fn find_tail(bytes: &[u8], first: Seq) -> Tail {
+pub fn find_tail(bytes: &[u8], first: Seq, accepted: Seq) -> Tail {
     let seed = Seed::of(first);
+    let mut search = Search::new(first, bytes.len() as u64);
     let capacity = |header: Header| usize::try_from(sector::capacity(header.size.into())).unwrap_or(usize::MAX);
     let size = Header::decode(bytes).map_or(bytes.len(), capacity);
     let (mut offset, mut next) = (HEADER.min(bytes.len()), first);
     loop {
         match decode(&bytes[offset..], seed) {
-            Decoded::Record(frame) if follows(&frame, next) => {
+            Decoded::Record(frame) if follows(&frame, next, first, offset as u64) => {
                 next = after(&frame, next);
                 offset += frame.length;
             }
@@ -221,7 +227,7 @@ pub fn find_tail(bytes: &[u8], first: Seq) -> Tail {
                 let state = if bytes.len() < size { TailState::Broken } else { TailState::Clean };
                 return Tail { next, offset, state };
             }
-            _ => match behind_damage(bytes, offset, seed, next) {
+            _ => match behind_damage(bytes, offset, next, accepted, &mut search) {
                 Some(found) => offset = found,
                 None => {
                     let holds_none = is_padding(&bytes[offset..], seed) || is_torn(bytes, offset, seed, size);
@@ -234,11 +240,13 @@ pub fn find_tail(bytes: &[u8], first: Seq) -> Tail {
 }
 
 /// Where reading goes on behind a bad place at `offset` of the newest segment; `None`: the good records end here.
-fn behind_damage(bytes: &[u8], offset: usize, seed: Seed, next: Seq) -> Option<usize> {
-    let found = resync(bytes, offset + 1, seed, next)?;
+fn behind_damage(bytes: &[u8], offset: usize, next: Seq, accepted: Seq, search: &mut Search) -> Option<usize> {
+    let seed = Seed::of(search.first);
+    let found = search.resync(bytes, offset + 1, 0, next)?;
     let mut at = found;
     while let Decoded::Record(frame) = decode(&bytes[at..], seed) {
-        if frame.settled == Settled::Yes {
+        // A message that was accepted was on the medium with everything before it, the rest of its batch included.
+        if frame.settled == Settled::Yes || frame.seq().is_some_and(|seq| seq < accepted) {
             return Some(found);
         }
         at += frame.length;
@@ -247,38 +255,61 @@ fn behind_damage(bytes: &[u8], offset: usize, seed: Seed, next: Seq) -> Option<u
     if is_torn(bytes, offset, seed, bytes.len()) { None } else { Some(found) }
 }
 
-/// The first good record at `from` or behind it whose seq is not below `next`. Padding is none: it does not tell how
-/// many messages are missing before it.
-pub fn resync(bytes: &[u8], from: usize, seed: Seed, next: Seq) -> Option<usize> {
-    let mut at = from;
-    while at < bytes.len() {
-        // A record's third byte, its kind, is never zero: rows of zeros are stepped over.
-        let kind = at + 2 + bytes.get(at + 2..)?.iter().position(|byte| *byte != 0)?;
-        at = kind - 2;
-        if length_of(&bytes[at..], seed).is_some()
-            && let Decoded::Record(frame) = decode(&bytes[at..], seed)
-            && frame.content != Content::Padding
-            && follows(&frame, next)
-        {
-            return Some(at);
-        }
-        at += 1;
-    }
-    None
+/// Searches one segment for good records behind bad places.
+///
+/// Where no record begins, what looks like the head of one is rare. A file full of such heads must not cost hours, so the
+/// bytes that are read in vain are counted, and at last nothing is found any more.
+#[derive(Debug)]
+pub struct Search {
+    first: Seq,
+    /// Bytes of bodies that may still turn out to be no good record's.
+    left: usize,
 }
 
-fn follows(frame: &Frame<'_>, next: Seq) -> bool {
-    match &frame.content {
-        Content::Route(..) | Content::Padding => true,
-        Content::Message(message) => message.seq >= next,
+impl Search {
+    /// In the segment that begins with `first` and has so many bytes of content. It takes thousands of damaged records to
+    /// use up 64 times these.
+    pub fn new(first: Seq, content: u64) -> Self {
+        Self { first, left: usize::try_from(content.saturating_mul(64)).unwrap_or(usize::MAX) }
     }
+
+    /// The first good record at `from` or behind it whose seq is not below `next`, in `bytes`, which begin at `start` of
+    /// the content. Padding is none: it does not tell how many messages are missing before it.
+    pub fn resync(&mut self, bytes: &[u8], from: usize, start: u64, next: Seq) -> Option<usize> {
+        let seed = Seed::of(self.first);
+        let mut at = from;
+        while at < bytes.len() {
+            // A record's third byte, its kind, is never zero: rows of zeros are stepped over.
+            let kind = at + 2 + bytes.get(at + 2..)?.iter().position(|byte| *byte != 0)?;
+            at = kind - 2;
+            if let Some(length) = length_of(&bytes[at..], seed).filter(|length| *length <= bytes.len() - at) {
+                if let Decoded::Record(frame) = decode(&bytes[at..], seed)
+                    && frame.content != Content::Padding
+                    && follows(&frame, next, self.first, start + at as u64)
+                {
+                    return Some(at);
+                }
+                self.left = self.left.checked_sub(length)?;
+            }
+            at += 1;
+        }
+        None
+    }
+}
+
+fn follows(frame: &Frame<'_>, next: Seq, first: Seq, offset: u64) -> bool {
+    frame.seq().is_none_or(|seq| seq >= next && is_possible(seq, first, offset))
+}
+
+/// Whether a record at `offset` of a segment's content can be that of message `seq`: there must be room for those before
+/// it.
+pub fn is_possible(seq: Seq, first: Seq, offset: u64) -> bool {
+    let room = offset.saturating_sub(HEADER as u64) / message_length(0) as u64;
+    seq.0.checked_sub(first.0).is_some_and(|before| before <= room)
 }
 
 fn after(frame: &Frame<'_>, next: Seq) -> Seq {
-    match &frame.content {
-        Content::Route(..) | Content::Padding => next,
-        Content::Message(message) => message.seq.next(),
-    }
+    frame.seq().map_or(next, Seq::next)
 }
 
 /// Whether the bad record at `offset` looks like a write that did not finish.

@@ -5,7 +5,7 @@
 use super::medium;
 use super::record::{self, Content, Decoded, FRAME, RouteId, Seed, Settled, decode, message_length, route_length};
 use super::sector::{self, DATA, PAGE_DATA};
-use super::segment::{self, HEADER, Header, Tail, TailState};
+use super::segment::{self, HEADER, Header, Search, Tail, TailState};
 use crate::message::{Route, Sample, Seq, StreamId};
 use crate::own;
 use log::warn;
@@ -51,19 +51,19 @@ pub struct Writer {
 impl Writer {
     /// Goes on behind the newest of `segments`, or begins one, which is added to them.
     ///
-    /// No message gets a seq below `at_least`.
+    /// All seqs below `accepted` are known to have been accepted: no message gets one of them.
     ///
     /// # Errors
     /// The medium's.
     pub fn open(
         directory: &Path,
         stream: StreamId,
-        at_least: Seq,
+        accepted: Seq,
         size: u64,
         segments: &mut BTreeMap<Seq, u64>,
     ) -> io::Result<Writer> {
         let Some((&first, _)) = segments.last_key_value() else {
-            return Self::create_first(directory, stream, at_least, size, segments);
+            return Self::create_first(directory, stream, accepted, size, segments);
         };
         let name = segment::path(directory, first);
         let file = match own::edit(&name) {
@@ -76,21 +76,22 @@ impl Writer {
         // A process that was killed may have left records that the system holds and the medium does not. They count as
         // accepted from here on.
         file.as_ref().map_or(Ok(()), medium::sync_data)?;
-        let medium::Content { bytes: sectors, bad_blocks } = medium::read(&name, u64::MAX)?;
+        let medium::Content { bytes: sectors, bad_blocks } = medium::read(&name, segment::LARGEST)?;
         let file_length = sectors.len() as u64;
         let foreign = segment::foreign_format(&sectors);
         let mut content = Vec::new();
         if foreign.is_none() {
             sector::unseal(&mut content, &sectors, 0, first);
         }
-        let tail = segment::find_tail(&content, first);
+        let tail = segment::find_tail(&content, first, accepted);
         // What cannot be read may have been accepted: no seq is given out that may stand there.
         let unreadable = if foreign.is_some() { file_length.div_ceil(medium::BLOCK as u64) } else { bad_blocks };
         let unreadable = unreadable * (medium::BLOCK / message_length(0) + 1) as u64;
-        let next = Seq(tail.next.0 + unreadable).max(at_least);
+        let next = Seq(tail.next.0 + unreadable).max(accepted);
         if let Some(file) = file
             && tail.state == TailState::Clean
             && next == tail.next
+            && file.metadata()?.len() == file_length
         {
             let size = u32::try_from(file_length).unwrap_or(u32::MAX);
             return Ok(Self::resume(file, Header { stream, first, size }, &content, tail));
@@ -121,19 +122,22 @@ impl Writer {
     fn resume(file: File, header: Header, bytes: &[u8], tail: Tail) -> Writer {
         let Header { first, size, .. } = header;
         let seed = Seed::of(first);
-        let mut ids = HashMap::new();
+        // By number first: where two routes claim one, it is the last one's to a reader.
+        let mut routes = HashMap::new();
+        let mut search = Search::new(first, bytes.len() as u64);
         let mut at = HEADER;
         while at < tail.offset {
             match decode(&bytes[at..], seed) {
                 Decoded::Record(frame) => {
                     if let Content::Route(id, route) = frame.content {
-                        ids.insert(route, id);
+                        routes.insert(id, route);
                     }
                     at += frame.length;
                 }
-                _ => at = segment::resync(bytes, at + 1, seed, first).unwrap_or(tail.offset),
+                _ => at = search.resync(bytes, at + 1, 0, first).unwrap_or(tail.offset),
             }
         }
+        let ids: HashMap<_, _> = routes.into_iter().map(|(id, route)| (route, id)).collect();
         let content = if tail.offset < DATA {
             // The header may be damaged, or may not have been written yet.
             let records = bytes.get(HEADER..tail.offset).unwrap_or_default();

@@ -1,0 +1,136 @@
+//! What stands in the spool's folder: which segments, and what has no place there.
+//!
+//! Nothing in the folder keeps a spool from opening. What stands in the way of a file of the spool's, and what cannot be
+//! read as the file that its name promises, gets another name, under which people find it and the spool never looks.
+
+use super::segment::{self, LARGEST};
+use crate::message::Seq;
+use crate::own;
+use log::warn;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// Copies of damaged segments that are kept at most: they are not counted towards the spool's size.
+const KEPT: usize = 16;
+/// Names that what is set aside may get.
+const NAMES: usize = 16;
+/// What the names of copies, and of what was set aside, end with.
+const DAMAGED: &str = "damaged";
+
+/// First seq, and size in bytes as far as it is read, of every segment; removes what an interrupted creation left.
+///
+/// # Errors
+/// The medium's.
+pub fn segments(directory: &Path) -> io::Result<BTreeMap<Seq, u64>> {
+    let mut segments = BTreeMap::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let is_file = entry.file_type()?.is_file();
+        match segment::first_of(&name) {
+            Some(first) if is_file && first <= Seq::LAST => {
+                segments.insert(first, entry.metadata()?.len().min(LARGEST));
+            }
+            Some(_) => set_aside(&entry.path())?,
+            None if !segment::is_unfinished(&name) => {}
+            None if is_file => fs::remove_file(entry.path())?,
+            None => set_aside(&entry.path())?,
+        }
+    }
+    Ok(segments)
+}
+
+/// Makes way for a file of this name: whatever else stands there is set aside.
+///
+/// # Errors
+/// The medium's.
+pub fn make_way(path: &Path) -> io::Result<()> {
+    make_way_for(path, Metadata::is_file)
+}
+
+/// Makes way for a folder of this name, as [`make_way`]. Links are [`crate::own::Folder`]'s.
+///
+/// # Errors
+/// The medium's.
+pub fn make_way_for_folder(path: &Path) -> io::Result<()> {
+    make_way_for(path, |metadata| metadata.is_dir() || metadata.is_symlink())
+}
+
+fn make_way_for(path: &Path, fits: impl Fn(&Metadata) -> bool) -> io::Result<()> {
+    match path.symlink_metadata() {
+        Ok(metadata) if fits(&metadata) => Ok(()),
+        Ok(_) => set_aside(path),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Sets a file aside where there is one.
+///
+/// # Errors
+/// The medium's.
+pub fn set_aside_if_there(path: &Path) -> io::Result<()> {
+    match set_aside(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// Gives what stands here another name, in the place of what had that name before.
+///
+/// # Errors
+/// The medium's.
+pub fn set_aside(path: &Path) -> io::Result<()> {
+    let named = |number: usize| {
+        let mut name = OsString::from(path);
+        name.push(format!(".{DAMAGED}"));
+        if number > 0 {
+            name.push(format!("-{number}"));
+        }
+        PathBuf::from(name)
+    };
+    let is_free = |name: &PathBuf| name.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    let name = (0..NAMES).map(named).find(is_free).unwrap_or_else(|| named(0));
+    fs::rename(path, &name)?;
+    warn!("set aside what this spool cannot use file={} name={}", path.display(), name.display());
+    Ok(())
+}
+
+/// Keeps a copy of a damaged segment, and removes the oldest of many.
+///
+/// # Errors
+/// The medium's.
+pub fn keep_copy(mut segment: &File, copy: &Path) -> io::Result<()> {
+    segment.seek(SeekFrom::Start(0))?;
+    let mut file = own::begin(copy)?;
+    if let Err(error) = io::copy(&mut segment.take(LARGEST), &mut file) {
+        // Half a copy is none, and would take the place of a whole one.
+        let _ = fs::remove_file(copy);
+        return Err(error);
+    }
+    prune(copy)
+}
+
+/// Removes the oldest copies beyond the number to keep, never this one.
+fn prune(newest: &Path) -> io::Result<()> {
+    let directory = newest.parent().unwrap_or(Path::new("."));
+    let mut copies = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let path = entry.path();
+        let is_copy = path.extension().is_some_and(|extension| extension == DAMAGED)
+            && path.file_stem().and_then(segment::first_of).is_some();
+        if is_copy && path != newest && entry.file_type()?.is_file() {
+            copies.push((entry.metadata()?.modified()?, path));
+        }
+    }
+    copies.sort();
+    for (_, copy) in copies.iter().take((copies.len() + 1).saturating_sub(KEPT)) {
+        warn!("copies of damaged segments are too many; the oldest is removed file={}", copy.display());
+        fs::remove_file(copy)?;
+    }
+    Ok(())
+}
