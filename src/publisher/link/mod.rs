@@ -91,6 +91,9 @@ pub struct Link {
     keeper: Option<AsyncClient>,
     client: Option<AsyncClient>,
     connecting: Option<Pending<Token>>,
+    /// What the session had to say before we knew of the connection: where this thread is slow to ask for the end of a
+    /// connect, the library is through with messages by then.
+    early: Vec<Ring>,
     disconnecting: Option<Pending<Token>>,
     deliveries: HashMap<Publish, Pending<DeliveryToken>>,
 }
@@ -141,6 +144,7 @@ impl Link {
             keeper: None,
             client: None,
             connecting: None,
+            early: Vec::new(),
             disconnecting: None,
             deliveries: HashMap::new(),
         }
@@ -183,6 +187,7 @@ impl Link {
         self.connection += 1;
         self.disconnecting = None;
         self.deliveries.clear();
+        self.early.clear();
         let Some(client) = self.client.take() else { return };
         match self.connecting.take() {
             // The token of a connect holds the client. Where the library lets go of the token last, in a thread that
@@ -257,8 +262,12 @@ impl Link {
         if ring.connection != self.connection {
             return None;
         }
+        if self.connecting.is_some() && matches!(ring.about, About::Session(_)) {
+            self.early.push(ring);
+            return None;
+        }
         match ring.about {
-            About::Connect => Some(match self.connecting.take()?.result()? {
+            About::Connect => Some(match self.end_of_connect()? {
                 Ok(response) => self.connected(connected(&response)),
                 Err(error) => {
                     let lost = refusal(&error, || failure::of_connect(&self.broker.tls, &self.address));
@@ -285,6 +294,14 @@ impl Link {
             About::Lost(Lost::Ended(text)) => Some(Event::Lost(Lost::Ended(failure::of_loss(text)))),
             About::Lost(lost) => Some(Event::Lost(lost)),
         }
+    }
+
+    /// How the connect ended. What came too early rings again.
+    fn end_of_connect(&mut self) -> Option<paho_mqtt::Result<paho_mqtt::ServerResponse>> {
+        let result = self.connecting.take()?.result()?;
+        // Both ends of the channel are this thread's.
+        self.early.drain(..).for_each(|ring| drop(self.rings.send(ring)));
+        Some(result)
     }
 
     /// The broker accepted the connection; whether its session is the one that we want.
