@@ -81,7 +81,11 @@ pub fn findings(path: &Path, inspection: &Inspection) -> Findings {
 pub fn warnings(path: &Path, inspection: &Inspection) -> Vec<Problem> {
     let of_file = |file: &NamedFile| {
         let message = match file.role {
-            Role::PasswordFile | Role::ConnectionStringFile | Role::Key | Role::CertificateAndKey => {
+            Role::PasswordFile
+            | Role::ProxyPasswordFile
+            | Role::ConnectionStringFile
+            | Role::Key
+            | Role::CertificateAndKey => {
                 exposure::of_file(&file.path, Care::Secret)
             }
             Role::Certificates => exposure::of_file(&file.path, Care::Trust),
@@ -106,7 +110,7 @@ enum Finding {
 
 fn look_at(file: &NamedFile) -> Finding {
     let found = match file.role {
-        Role::PasswordFile => password_file(&file.path),
+        Role::PasswordFile | Role::ProxyPasswordFile => password_file(&file.path),
         // What is in it was read with the configuration.
         Role::ConnectionStringFile => Ok(Finding::Fine),
         Role::Certificates => pem::check(&file.path, Content::Certificates).map(|()| Finding::Fine),

@@ -193,7 +193,7 @@ pub(super) fn address(node: &Node) -> Reading<Address> {
 }
 
 /// Takes `HOST:PORT` apart. The error is the rest of a sentence about the address.
-fn split_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
+pub(super) fn split_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
     let (host, port) = match authority.find(']') {
         Some(end) if authority.starts_with('[') => (&authority[..=end], &authority[end + 1..]),
         _ => authority.split_at(authority.find(':').unwrap_or(authority.len())),

@@ -9,6 +9,7 @@ mod aws;
 mod azure;
 mod load;
 mod problem;
+mod proxy;
 mod read;
 mod section;
 mod sources;
@@ -22,6 +23,7 @@ mod tests;
 pub use address::{AWS_IOT_PAYLOAD_MAX, Address, Query, Scheme};
 pub use load::{Inspection, NotFound, bytes, inspect, inspect_bytes, keys, locate, parse};
 pub use problem::{Problem, Problems};
+pub use proxy::Proxy;
 pub use section::{NamedFile, Role};
 
 use crate::azure::{Device, Origin};
@@ -71,6 +73,8 @@ pub struct Broker {
     pub username: Option<String>,
     /// Resolved: a bare name is taken from `$CREDENTIALS_DIRECTORY` when that is set. Read at every connection attempt.
     pub password_file: Option<PathBuf>,
+    /// On the way to every address; `None`: none.
+    pub proxy: Option<Proxy>,
     pub tls: Tls,
     /// `None`: a broker.
     pub azure_iot_hub: Option<AzureIotHub>,

@@ -8,6 +8,7 @@
 use super::address::{Address, address};
 use super::aws;
 use super::azure::{self, Beside, Hub};
+use super::proxy;
 use super::section::{Findings, NamedFile, Role, Section};
 use super::sources::{Inherited, TOPICS_MAX, sources};
 use super::value::{self, LONGEST, Reading, Refusal};
@@ -160,6 +161,7 @@ fn broker(section: &mut Section<'_>, host: &Host, device: &str) -> (Broker, Hub)
         let message = "needs `broker.username` with protocol 3.1.1, which knows no password without a user name";
         section.problem("password_file", message);
     }
+    let proxy = proxy::read(section, host);
     let encrypted = addresses.iter().any(|address| address.scheme.is_tls());
     let tls = section.section("tls", |section| tls(section, host, encrypted || addresses.is_empty()));
     let keep_alive = keep_alive.unwrap_or(Duration::from_secs(30));
@@ -177,6 +179,7 @@ fn broker(section: &mut Section<'_>, host: &Host, device: &str) -> (Broker, Hub)
         session_expiry: session_expiry.unwrap_or(DAY),
         username,
         password_file,
+        proxy,
         tls,
         azure_iot_hub: hub.section().cloned(),
     };

@@ -38,6 +38,7 @@ pub struct NamedFile {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     PasswordFile,
+    ProxyPasswordFile,
     /// A device's connection string.
     ConnectionStringFile,
     /// Certificates in PEM.

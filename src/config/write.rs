@@ -58,6 +58,12 @@ fn broker(broker: &Broker) -> Value {
         ("session_expiry", duration(broker.session_expiry)),
         ("username", broker.username.as_deref().map(foreign::hide).into_value()),
         ("password_file", broker.password_file.as_deref().map(path).into_value()),
+        ("proxy", broker.proxy.as_ref().map(ToString::to_string).into_value()),
+        ("proxy_username", broker.proxy.as_ref().and_then(|proxy| proxy.username.as_deref()).into_value()),
+        (
+            "proxy_password_file",
+            broker.proxy.as_ref().and_then(|proxy| proxy.password_file.as_deref()).map(path).into_value(),
+        ),
         (
             "tls",
             mapping([

@@ -23,6 +23,7 @@ mod outage;
 mod panics;
 mod planted;
 mod power;
+mod proxies;
 mod rabbitmq;
 mod refusals;
 mod scripted_support;

@@ -2,8 +2,8 @@
 
 use super::super::load::inspect_text;
 use super::super::{
-    Address, AtMax, AzureIotHub, Broker, Channel, Config, Delivery, Logging, Protocol, Query, Retry, Scheme, Source,
-    SourceKind, Spool, Status, Sync, Telemetry, Tls, WhenFull,
+    Address, AtMax, AzureIotHub, Broker, Channel, Config, Delivery, Logging, Protocol, Proxy, Query, Retry, Scheme,
+    Source, SourceKind, Spool, Status, Sync, Telemetry, Tls, WhenFull,
 };
 use super::{SHIPPED, azure, host, outcome};
 use crate::azure::Origin;
@@ -154,6 +154,15 @@ fn address() -> impl Strategy<Value = Address> {
     })
 }
 
+fn proxy() -> impl Strategy<Value = Proxy> {
+    let host = prop_oneof!["[a-z]{1,9}", Just("[2001:db8::1]".to_owned())];
+    let login = option::of((name().prop_filter("no colon", |name| !name.contains(':')), option::of(path())));
+    (host, 1..=u16::MAX, login).prop_map(|(host, port, login)| {
+        let (username, password_file) = login.map_or((None, None), |(name, file)| (Some(name), file));
+        Proxy { host, port, username, password_file }
+    })
+}
+
 fn tls() -> impl Strategy<Value = Tls> {
     let certificate = option::of((path(), option::of(path())));
     (option::of(path()), certificate, any::<bool>(), option::of("[a-z0-9-]{1,9}")).prop_map(
@@ -173,26 +182,30 @@ fn broker() -> impl Strategy<Value = Broker> {
         duration(1),
         seconds(0, u64::from(u32::MAX)),
         option::of((name(), option::of(path()))),
+        option::of(proxy()),
         tls(),
     )
-        .prop_map(|(addresses, client_id, protocol, keep_alive, connect_timeout, session_expiry, login, tls)| {
-            let (username, password_file) = login.map_or((None, None), |(name, file)| (Some(name), file));
-            let encrypted = addresses.iter().any(|address| address.scheme.is_tls());
-            let plain = Tls { ca_file: None, cert_file: None, key_file: None, alpn: None, ..tls.clone() };
-            let tls = if encrypted { tls } else { plain };
-            Broker {
-                addresses,
-                client_id,
-                protocol,
-                keep_alive,
-                connect_timeout,
-                session_expiry,
-                username,
-                password_file,
-                tls,
-                azure_iot_hub: None,
-            }
-        })
+        .prop_map(
+            |(addresses, client_id, protocol, keep_alive, connect_timeout, session_expiry, login, proxy, tls)| {
+                let (username, password_file) = login.map_or((None, None), |(name, file)| (Some(name), file));
+                let encrypted = addresses.iter().any(|address| address.scheme.is_tls());
+                let plain = Tls { ca_file: None, cert_file: None, key_file: None, alpn: None, ..tls.clone() };
+                let tls = if encrypted { tls } else { plain };
+                Broker {
+                    addresses,
+                    client_id,
+                    protocol,
+                    keep_alive,
+                    connect_timeout,
+                    session_expiry,
+                    username,
+                    password_file,
+                    proxy,
+                    tls,
+                    azure_iot_hub: None,
+                }
+            },
+        )
 }
 
 fn retry() -> impl Strategy<Value = Retry> {

@@ -256,6 +256,32 @@ fn a_wrong_address_says_why() {
 }
 
 #[test]
+fn a_wrong_proxy_says_why_and_repeats_no_password() {
+    for (keys, problem) in [
+        ("proxy: proxy:3128", "proxy: is no address of an HTTP proxy to which we speak unencrypted"),
+        ("proxy: 'https://proxy:3128'", "proxy: is no address of an HTTP proxy to which we speak unencrypted"),
+        (
+            "proxy: 'socks5://user:hunter2@proxy:1080'",
+            "proxy: holds a user name or a password before an `@`; give these",
+        ),
+        ("proxy: 'http://user:hunter2@proxy:1'", "proxy: holds a user name or a password before an `@`; give these as"),
+        ("proxy: 'http://proxy'", "proxy: has no port, and proxies have no common one; allowed is `http://HOST:PORT`"),
+        ("proxy: 'http://proxy:0'", "proxy: has no valid port"),
+        ("proxy: 'http://proxy:3128/path'", "proxy: has no valid port"),
+        ("proxy: 'http://::1:3128'", "proxy: is an IPv6 address without brackets around it"),
+        ("proxy: 3128", "proxy: found `3128`; allowed: `http://HOST:PORT`"),
+        ("proxy_username: a", "proxy_username: is for a proxy, and `broker.proxy` is not set"),
+        ("proxy: 'http://p:1', proxy_password_file: /a", "proxy_password_file: needs `broker.proxy_username`"),
+        ("proxy: 'http://p:1', proxy_username: 'a:b'", "text without colons and control characters"),
+    ] {
+        let problems = problems(&format!("broker: {{url: mqtt://h, {keys}}}"));
+
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].contains(problem) && !problems[0].contains("hunter2"), "{keys}: {problems:?}");
+    }
+}
+
+#[test]
 fn a_query_is_for_the_library_alone() {
     let config = config("broker: {url: 'wss://broker/mqtt?token=hunter2'}");
 

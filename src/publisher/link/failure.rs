@@ -5,6 +5,9 @@ use crate::config::{Address, Tls};
 use crate::foreign;
 use paho_mqtt_sys::failure::{self, Failure};
 
+/// A proxy's status code for missing or wrong credentials (RFC 9110, section 15.5.8).
+const AUTHENTICATION_REQUIRED: i64 = 407;
+
 /// Forgets what former connections left behind: they fail as well, when a broker goes away.
 pub fn forget() {
     failure::take();
@@ -14,7 +17,11 @@ pub fn forget() {
 pub fn of_connect(tls: &Tls, address: &Address) -> Option<String> {
     match failure::take()? {
         Failure::Tls(failure) => address.scheme.is_tls().then(|| tls::sentence(&failure, tls, address)),
-        Failure::WebSocket(text) | Failure::Proxy(text) => Some(foreign::shown(&text)),
+        Failure::Proxy(AUTHENTICATION_REQUIRED, text) => {
+            let text = foreign::shown(&text);
+            Some(format!("{text}; look at `broker.proxy_username` and `broker.proxy_password_file`"))
+        }
+        Failure::WebSocket(text) | Failure::Proxy(_, text) => Some(foreign::shown(&text)),
         Failure::Protocol(what) => Some(broken(&what)),
     }
 }
@@ -24,7 +31,7 @@ pub fn of_loss(text: String) -> String {
     match failure::take() {
         Some(Failure::WebSocket(text)) => format!("connection lost: {}", foreign::shown(&text)),
         Some(Failure::Protocol(what)) => broken(&what),
-        Some(Failure::Tls(_) | Failure::Proxy(_)) | None => text,
+        Some(Failure::Tls(_) | Failure::Proxy(..)) | None => text,
     }
 }
 

@@ -4,11 +4,13 @@ use super::event::Lost;
 use super::tls;
 use super::translate::{connect_properties, version};
 use crate::azure::Token;
-use crate::config::{Address, AzureIotHub, Broker, PASSWORD_MAX, Protocol};
+use crate::config::{Address, AzureIotHub, Broker, PASSWORD_MAX, Protocol, Proxy};
 use crate::foreign;
 use crate::named;
 use crate::publisher::session::Beginning;
 use paho_mqtt::{ConnectOptions, ConnectOptionsBuilder, Message};
+use std::fmt::Write;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What is particular to one connection.
@@ -54,15 +56,48 @@ pub fn options(broker: &Broker, attempt: Attempt) -> Result<ConnectOptions, Lost
             options.password(token.reveal());
         }
     } else if let Some(file) = &broker.password_file {
-        let password = named::read(file, PASSWORD_MAX).map_err(|why| {
-            Lost::Passing(format!("no connection: broker.password_file: `{}` {why}", foreign::path(file)))
-        })?;
-        options.password(password.trim_ascii_end());
+        options.password(password("password_file", file)?.trim_ascii_end());
+    }
+    if let Some(proxy) = &broker.proxy {
+        let url = proxy_url(proxy)?;
+        if attempt.address.scheme.is_tls() {
+            options.https_proxy(url)
+        } else {
+            options.http_proxy(url)
+        };
     }
     if attempt.address.scheme.is_tls() {
         options.ssl_options(tls::options(&broker.tls, attempt.address)?);
     }
     Ok(options.finalize())
+}
+
+/// What a password's file holds; `key` is the file's in the broker's section.
+fn password(key: &str, file: &Path) -> Result<Vec<u8>, Lost> {
+    std::fs::read(file).map_err(|error| Lost::Passing(format!("broker.{key}: cannot read {}: {error}", file.display())))
+}
+
+/// The proxy's address with the credentials, as the library takes it.
+fn proxy_url(proxy: &Proxy) -> Result<String, Lost> {
+    let Some(username) = &proxy.username else { return Ok(proxy.to_string()) };
+    let secret = match &proxy.password_file {
+        Some(file) => password("proxy_password_file", file)?,
+        None => Vec::new(),
+    };
+    let (username, secret) = (percent_encoded(username.as_bytes()), percent_encoded(secret.trim_ascii_end()));
+    Ok(format!("http://{username}:{secret}@{}:{}", proxy.host, proxy.port))
+}
+
+/// Every byte but letters and digits in its percent encoding (RFC 3986, section 2.1).
+fn percent_encoded(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(3 * bytes.len()), |mut text, byte| {
+        if byte.is_ascii_alphanumeric() {
+            text.push(char::from(*byte));
+        } else {
+            write!(text, "%{byte:02X}").expect("writing to memory");
+        }
+        text
+    })
 }
 
 /// A fresh token for a password; `None`: the device proves itself by its certificate.

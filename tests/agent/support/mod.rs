@@ -3,6 +3,7 @@
 mod authority;
 mod broker;
 mod cluster;
+mod connect_proxy;
 mod control_group;
 mod event_loop;
 mod excuses;
@@ -36,6 +37,7 @@ mod ws_front;
 pub use authority::{Authority, Certificate};
 pub use broker::Broker;
 pub use cluster::Cluster;
+pub use connect_proxy::{ConnectProxy, Reply};
 pub use control_group::ControlGroup;
 pub use front::{Conduct, Front};
 pub use gateway::{Agent, Gateway, Settings, log_files};

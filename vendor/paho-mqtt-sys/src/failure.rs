@@ -10,8 +10,8 @@ pub enum Failure {
     Tls(TlsFailure),
     /// Of the WebSocket or its handshake: the whole sentence.
     WebSocket(String),
-    /// Of the proxy on the way: the whole sentence.
-    Proxy(String),
+    /// Of the proxy on the way: the HTTP status that it answered, 0 where it did not, and the whole sentence.
+    Proxy(i64, String),
     /// Of the server's MQTT: what it sent and must not.
     Protocol(String),
 }
@@ -56,7 +56,7 @@ pub fn take() -> Option<Failure> {
         3 => Some(Failure::Tls(TlsFailure::Alert(noted.code as i64, text))),
         4 => Some(Failure::Tls(TlsFailure::Other(text))),
         5 => Some(Failure::WebSocket(text)),
-        6 => Some(Failure::Proxy(text)),
+        6 => Some(Failure::Proxy(noted.code as i64, text)),
         7 => Some(Failure::Protocol(text)),
         _ => None,
     }

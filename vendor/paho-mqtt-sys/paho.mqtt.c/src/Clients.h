@@ -24,6 +24,7 @@
 
 #include <stdint.h>
 #include "MQTTTime.h"
+#include "HttpHead.h"
 #if defined(_WIN32)
 #include <winsock2.h>
 #endif
@@ -85,11 +86,11 @@ typedef struct
 #if defined(OPENSSL)
 	SSL* ssl;
 	SSL_CTX* ctx;
-	char *https_proxy;
-	char *https_proxy_auth;
 #endif
-	char *http_proxy;
-	char *http_proxy_auth;
+	/* packhorse: one proxy, for connections of all kinds; see Proxy.h */
+	const char *proxy;       /**< HOST:PORT of the proxy on the way; NULL: none */
+	char *proxy_auth;        /**< the credentials for it, in Base64 */
+	HttpHead proxy_head;     /**< as much of its answer as has come */
 	int websocket; /**< socket has been upgraded to use web sockets */
 	struct WebSocketStream *stream; /**< packhorse: what the websocket has under way */
 	const MQTTClient_nameValue* httpHeaders;

@@ -1766,6 +1766,7 @@ static void MQTTAsync_checkTimeouts(void)
 		/* check connect timeout */
 		if (m->c->connect_state != NOT_IN_PROGRESS && MQTTTime_elapsed(m->connect.start_time) > (ELAPSED_TIME_TYPE)(m->connectTimeout * 1000))
 		{
+			Proxy_timedOut(&m->c->net, m->c->connect_state); /* packhorse */
 			nextOrClose(m, MQTTASYNC_FAILURE, "TCP connect timeout");
 			continue;
 		}
@@ -2908,10 +2909,9 @@ static void MQTTAsync_retry(void)
 static int MQTTAsync_connecting(MQTTAsyncs* m)
 {
 	int rc = -1;
+	int server_reached = 0; /* packhorse: what connects to the server itself begins now */
 	char* serverURI = m->serverURI;
-#if defined(OPENSSL)
 	int default_port = MQTT_DEFAULT_PORT;
-#endif
 
 	FUNC_ENTRY;
 
@@ -2975,22 +2975,38 @@ static int MQTTAsync_connecting(MQTTAsyncs* m)
 			rc = error;
 
 		if (rc != 0)
+		{
+			if (m->c->net.proxy)
+				Proxy_unreachable(&m->c->net, rc);
 			goto exit;
+		}
 
 		Socket_clearPendingWrite(m->c->net.socket);
 
+		if (m->c->net.proxy) /* packhorse: its answer is waited for like everything else */
+		{
+			m->c->connect_state = PROXY_CONNECT_IN_PROGRESS;
+			rc = Proxy_request(&m->c->net, serverURI, default_port);
+		}
+		else
+			server_reached = 1;
+	}
+	else if (m->c->connect_state == PROXY_CONNECT_IN_PROGRESS)
+	{
+		if ((rc = Proxy_answer(&m->c->net)) != 1)
+			goto exit;
+		rc = 0;
+		server_reached = 1;
+	}
+
+	if (server_reached)
+	{
 #if defined(OPENSSL)
 		if (m->ssl)
 		{
 			int port;
 			size_t hostname_len;
 			int setSocketForSSLrc = 0;
-
-			if (m->c->net.https_proxy) {
-				m->c->connect_state = PROXY_CONNECT_IN_PROGRESS;
-				if ((rc = Proxy_connect( &m->c->net, 1, serverURI)) == SOCKET_ERROR )
-					goto exit;
-			}
 
 			hostname_len = MQTTProtocol_addressPort(serverURI, &port, NULL, default_port);
 			setSocketForSSLrc = SSLSocket_setSocketForSSL(&m->c->net, m->c->sslopts,
@@ -3048,12 +3064,6 @@ static int MQTTAsync_connecting(MQTTAsyncs* m)
 		else
 		{
 #endif
-			if (m->c->net.http_proxy) {
-				m->c->connect_state = PROXY_CONNECT_IN_PROGRESS;
-				if ((rc = Proxy_connect( &m->c->net, 0, serverURI)) == SOCKET_ERROR )
-					goto exit;
-			}
-
 			if ( m->websocket )
 			{
 				m->c->connect_state = WEBSOCKET_IN_PROGRESS;
@@ -3154,7 +3164,8 @@ static MQTTPacket* MQTTAsync_cycle(SOCKET* sock, unsigned long timeout, int* rc)
 		if (m != NULL)
 		{
 			Log(TRACE_MINIMUM, -1, "m->c->connect_state = %d", m->c->connect_state);
-			if (m->c->connect_state == TCP_IN_PROGRESS || m->c->connect_state == SSL_IN_PROGRESS || m->c->connect_state == WEBSOCKET_IN_PROGRESS)
+			if (m->c->connect_state == TCP_IN_PROGRESS || m->c->connect_state == SSL_IN_PROGRESS || m->c->connect_state == WEBSOCKET_IN_PROGRESS ||
+					m->c->connect_state == PROXY_CONNECT_IN_PROGRESS)
 				*rc = MQTTAsync_connecting(m);
 			else
 				pack = MQTTPacket_Factory(m->c->MQTTVersion, &m->c->net, rc);

@@ -85,7 +85,6 @@
 
 #include "VersionInfo.h"
 #include "WebSocket.h"
-#include "Proxy.h"
 
 const char *client_timestamp_eye = "MQTTClientV3_Timestamp " BUILD_TIMESTAMP;
 const char *client_version_eye = "MQTTClientV3_Version " CLIENT_VERSION;
@@ -1301,12 +1300,6 @@ static MQTTResponse MQTTClient_connectURIVersion(MQTTClient handle, MQTTClient_c
 			const char *topic;
 			int setSocketForSSLrc = 0;
 
-			if (m->c->net.https_proxy) {
-				m->c->connect_state = PROXY_CONNECT_IN_PROGRESS;
-				if ((rc = Proxy_connect( &m->c->net, 1, serverURI)) == SOCKET_ERROR )
-					goto exit;
-			}
-
 			hostname_len = MQTTProtocol_addressPort(serverURI, &port1, &topic, MQTT_DEFAULT_PORT);
 			setSocketForSSLrc = SSLSocket_setSocketForSSL(&m->c->net, m->c->sslopts,
 				serverURI, hostname_len);
@@ -1360,12 +1353,6 @@ static MQTTResponse MQTTClient_connectURIVersion(MQTTClient handle, MQTTClient_c
 #endif
 		else
 		{
-			if (m->c->net.http_proxy) {
-				m->c->connect_state = PROXY_CONNECT_IN_PROGRESS;
-				if ((rc = Proxy_connect( &m->c->net, 0, serverURI)) == SOCKET_ERROR )
-					goto exit;
-			}
-
 			if (m->websocket)
 			{
 				m->c->connect_state = WEBSOCKET_IN_PROGRESS;
@@ -1571,12 +1558,11 @@ static MQTTResponse MQTTClient_connectURI(MQTTClient handle, MQTTClient_connectO
 	{
 		m->c->net.httpHeaders = options->httpHeaders;
 	}
-	if (options->struct_version >= 8)
+	if (options->struct_version >= 8 && (options->httpProxy || options->httpsProxy))
 	{
-		if (options->httpProxy)
-			m->c->httpProxy = MQTTStrdup(options->httpProxy);
-		if (options->httpsProxy)
-			m->c->httpsProxy = MQTTStrdup(options->httpsProxy);
+		/* packhorse: this client, which packhorse does not use, does not wait for a proxy's answer */
+		rc.reasonCode = MQTTCLIENT_BAD_STRUCTURE;
+		goto exit;
 	}
 
 	if (m->c->will)

@@ -39,6 +39,7 @@
 #include "Socket.h"
 #include "SocketBuffer.h"
 #include "StackTrace.h"
+#include "Proxy.h"
 #include "Heap.h"
 #include "Failure.h"
 
@@ -1023,14 +1024,17 @@ void MQTTProtocol_freeClient(Clients* client)
 	if (client->password)
 		free((void*)client->password);
 	if (client->httpProxy)
+	{
+		memset(client->httpProxy, '\0', strlen(client->httpProxy)); /* packhorse: there may be a password in it */
 		free(client->httpProxy);
+	}
 	if (client->httpsProxy)
+	{
+		memset(client->httpsProxy, '\0', strlen(client->httpsProxy));
 		free(client->httpsProxy);
-	if (client->net.http_proxy_auth)
-		free(client->net.http_proxy_auth);
+	}
+	Proxy_end(&client->net);
 #if defined(OPENSSL)
-	if (client->net.https_proxy_auth)
-		free(client->net.https_proxy_auth);
 	if (client->sslopts)
 	{
 		if (client->sslopts->trustStore)

@@ -119,128 +119,32 @@ int MQTTProtocol_connect(const char* address, Clients* aClient, int unixsock, in
 {
 	int rc = 0,
 		port;
+#if defined(OPENSSL)
+	int default_port = ssl ? (websocket ? WSS_DEFAULT_PORT : SECURE_MQTT_DEFAULT_PORT) :
+			(websocket ? WS_DEFAULT_PORT : MQTT_DEFAULT_PORT);
+#else
+	int ssl = 0, default_port = websocket ? WS_DEFAULT_PORT : MQTT_DEFAULT_PORT;
+#endif
 	size_t addr_len;
-	char* p0 = NULL;
 
 	FUNC_ENTRY;
 	aClient->good = 1;
 
-	if (!unixsock)
+	/* packhorse: variables of the environment name no proxy, and the credentials are not traced */
+	if ((rc = Proxy_set(&aClient->net, unixsock ? NULL : ssl ? aClient->httpsProxy : aClient->httpProxy)) != 0)
+		goto exit;
+
+	if (aClient->net.proxy)
 	{
-		if (aClient->httpProxy)
-			p0 = aClient->httpProxy;
-		else /* if the proxy isn't set in the API, then we can look in the environment */
-		{
-			/* Don't use the environment HTTP proxy settings by default - for backwards compatibility */
-			char* use_proxy = getenv("PAHO_C_CLIENT_USE_HTTP_PROXY");
-			if (use_proxy)
-			{
-				if (strncmp(use_proxy, "TRUE", strlen("TRUE")) == 0)
-				{
-					char* http_proxy = getenv("http_proxy");
-					if (http_proxy)
-					{
-						char* no_proxy = getenv("no_proxy");
-						if (no_proxy)
-						{
-							if (Proxy_noProxy(address, no_proxy))
-								p0 = http_proxy;
-						}
-						else
-							p0 = http_proxy; /* no no_proxy set */
-					}
-				}
-			}
-		}
-
-		if (p0)
-		{
-			if ((rc = Proxy_setHTTPProxy(aClient, p0, &aClient->net.http_proxy, &aClient->net.http_proxy_auth, "http://")) != 0)
-				goto exit;
-			Log(TRACE_PROTOCOL, -1, "Setting http proxy to %s", aClient->net.http_proxy);
-			if (aClient->net.http_proxy_auth)
-				Log(TRACE_PROTOCOL, -1, "Setting http proxy auth to %s", aClient->net.http_proxy_auth);
-		}
-	}
-
-#if defined(OPENSSL)
-	if (!unixsock)
-	{
-		if (aClient->httpsProxy)
-			p0 = aClient->httpsProxy;
-		else /* if the proxy isn't set in the API then we can look in the environment */
-		{
-			/* Don't use the environment HTTP proxy settings by default - for backwards compatibility */
-			char* use_proxy = getenv("PAHO_C_CLIENT_USE_HTTP_PROXY");
-			if (use_proxy)
-			{
-				if (strncmp(use_proxy, "TRUE", strlen("TRUE")) == 0)
-				{
-					char* https_proxy = getenv("https_proxy");
-					if (https_proxy)
-					{
-						char* no_proxy = getenv("no_proxy");
-						if (no_proxy)
-						{
-							if (Proxy_noProxy(address, no_proxy))
-								p0 = https_proxy;
-						}
-						else
-							p0 = https_proxy; /* no no_proxy set */
-					}
-				}
-			}
-		}
-
-		if (p0)
-		{
-			char* prefix = NULL;
-
-			if (memcmp(p0, "http://", 7) == 0)
-				prefix = "http://";
-			else if (memcmp(p0, "https://", 8) == 0)
-				prefix = "https://";
-			else
-			{
-				rc = -1;
-				goto exit;
-			}
-
-			if ((rc = Proxy_setHTTPProxy(aClient, p0, &aClient->net.https_proxy, &aClient->net.https_proxy_auth, prefix)) != 0)
-				goto exit;
-			Log(TRACE_PROTOCOL, -1, "Setting https proxy to %s", aClient->net.https_proxy);
-			if (aClient->net.https_proxy_auth)
-				Log(TRACE_PROTOCOL, -1, "Setting https proxy auth to %s", aClient->net.https_proxy_auth);
-		}
-	}
-
-	if (!ssl && aClient->net.http_proxy) {
-#else
-	if (aClient->net.http_proxy) {
-#endif
-		addr_len = MQTTProtocol_addressPort(aClient->net.http_proxy, &port, NULL, PROXY_DEFAULT_PORT);
+		addr_len = MQTTProtocol_addressPort(aClient->net.proxy, &port, NULL, PROXY_DEFAULT_PORT);
 #if defined(__GNUC__) && defined(__linux__)
-		if (timeout < 0)
-			rc = -1;
-		else
-			rc = Socket_new(aClient->net.http_proxy, addr_len, port, &(aClient->net.socket), timeout);
+		rc = Socket_new(aClient->net.proxy, addr_len, port, &(aClient->net.socket), timeout);
 #else
-		rc = Socket_new(aClient->net.http_proxy, addr_len, port, &(aClient->net.socket));
+		rc = Socket_new(aClient->net.proxy, addr_len, port, &(aClient->net.socket));
 #endif
+		if (rc != 0 && rc != EINPROGRESS && rc != EWOULDBLOCK)
+			Proxy_unreachable(&aClient->net, rc);
 	}
-#if defined(OPENSSL)
-	else if (ssl && aClient->net.https_proxy) {
-		addr_len = MQTTProtocol_addressPort(aClient->net.https_proxy, &port, NULL, PROXY_DEFAULT_PORT);
-#if defined(__GNUC__) && defined(__linux__)
-		if (timeout < 0)
-			rc = -1;
-		else
-			rc = Socket_new(aClient->net.https_proxy, addr_len, port, &(aClient->net.socket), timeout);
-#else
-		rc = Socket_new(aClient->net.https_proxy, addr_len, port, &(aClient->net.socket));
-#endif
-	}
-#endif
 #if defined(UNIXSOCK)
 	else if (unixsock) {
 		addr_len = strlen(address);
@@ -248,13 +152,7 @@ int MQTTProtocol_connect(const char* address, Clients* aClient, int unixsock, in
 	}
 #endif
 	else {
-#if defined(OPENSSL)
-		addr_len = MQTTProtocol_addressPort(address, &port, NULL, ssl ?
-				(websocket ? WSS_DEFAULT_PORT : SECURE_MQTT_DEFAULT_PORT) :
-				(websocket ? WS_DEFAULT_PORT : MQTT_DEFAULT_PORT) );
-#else
-		addr_len = MQTTProtocol_addressPort(address, &port, NULL, websocket ? WS_DEFAULT_PORT : MQTT_DEFAULT_PORT);
-#endif
+		addr_len = MQTTProtocol_addressPort(address, &port, NULL, default_port);
 #if defined(__GNUC__) && defined(__linux__)
 		if (timeout < 0)
 			rc = -1;
@@ -266,16 +164,17 @@ int MQTTProtocol_connect(const char* address, Clients* aClient, int unixsock, in
 	}
 	if (rc == EINPROGRESS || rc == EWOULDBLOCK)
 		aClient->connect_state = TCP_IN_PROGRESS; /* TCP connect called - wait for connect completion */
+	else if (rc == 0 && aClient->net.proxy)
+	{	/* packhorse: the rest follows when the proxy has answered */
+		aClient->connect_state = PROXY_CONNECT_IN_PROGRESS;
+		rc = Proxy_request(&aClient->net, address, default_port);
+	}
 	else if (rc == 0)
 	{	/* TCP connect completed. If SSL, send SSL connect */
 #if defined(OPENSSL)
 		if (ssl)
 		{
-			if (aClient->net.https_proxy) {
-				aClient->connect_state = PROXY_CONNECT_IN_PROGRESS;
-				rc = Proxy_connect( &aClient->net, 1, address);
-			}
-			if (rc == 0 && SSLSocket_setSocketForSSL(&aClient->net, aClient->sslopts, address, addr_len) == 1)
+			if (SSLSocket_setSocketForSSL(&aClient->net, aClient->sslopts, address, addr_len) == 1)
 			{
 				int sslrc = aClient->sslopts->struct_version >= 3 ?
 					SSLSocket_connect(aClient->net.ssl, aClient->net.socket, address,
@@ -292,13 +191,7 @@ int MQTTProtocol_connect(const char* address, Clients* aClient, int unixsock, in
 			else
 				rc = SOCKET_ERROR;
 		}
-		else if (aClient->net.http_proxy) {
-#else
-		if (aClient->net.http_proxy) {
 #endif
-			aClient->connect_state = PROXY_CONNECT_IN_PROGRESS;
-			rc = Proxy_connect( &aClient->net, 0, address);
-		}
 		if ( websocket && rc == 0 ) /* packhorse: not when TLS has failed or is not done */
 		{
 #if defined(OPENSSL)

@@ -15,339 +15,244 @@
  *    Sven Gambel - move WebSocket proxy support to generic proxy support
  *******************************************************************************/
 
-#include <stdio.h>
-#include <string.h>
-// for timeout process in Proxy_connect()
-#include <time.h>
-#if defined(_WIN32)
-	#include <windows.h>
-	/* Windows doesn't have strtok_r, so remap it to strtok_s */
-	#define strtok_r strtok_s
-	#if defined(_MSC_VER) && _MSC_VER < 1900
-		#define snprintf _snprintf
-	#endif
-#else
-	#include <unistd.h>
-#endif
+/* packhorse: rewritten. It waited for the answer in the thread that serves all clients, looked at its first 12 bytes, lost what
+ * followed it, and wrote the credentials into the trace. */
 
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "Base64.h"
+#include "Failure.h"
 #include "Log.h"
 #include "MQTTProtocolOut.h"
+#include "Proxy.h"
+#include "Socket.h"
 #include "StackTrace.h"
+
 #include "Heap.h"
 
-#if defined(OPENSSL)
-#include "SSLSocket.h"
-#include <openssl/rand.h>
-#endif /* defined(OPENSSL) */
-#include "Socket.h"
-#include "Base64.h"
-#include "ctype.h"
+static int Proxy_hexDigit(char c)
+{
+	return isdigit((unsigned char)c) ? c - '0' : tolower((unsigned char)c) - 'a' + 10;
+}
+
+
+/* Takes the percent encoding off, in place; returns the length. */
+static size_t Proxy_decode(char* text, size_t length)
+{
+	size_t from, to = 0;
+
+	for (from = 0; from < length; ++from)
+	{
+		if (text[from] == '%' && from + 2 < length &&
+				isxdigit((unsigned char)text[from + 1]) && isxdigit((unsigned char)text[from + 2]))
+		{
+			text[to++] = (char)(Proxy_hexDigit(text[from + 1]) << 4 | Proxy_hexDigit(text[from + 2]));
+			from += 2;
+		}
+		else
+			text[to++] = text[from];
+	}
+	return to;
+}
+
+
+/* Keeps the credentials USER:PASSWORD as the proxy gets them (RFC 7617). */
+static int Proxy_setAuth(networkHandles* net, const char* credentials, size_t length)
+{
+	char* text = malloc(length + 1);
+	b64_size_t size;
+	int rc = PAHO_MEMORY_ERROR;
+
+	if (text == NULL)
+		return rc;
+	memcpy(text, credentials, length);
+	length = Proxy_decode(text, length);
+	size = Base64_encodeLength((b64_data_t*)text, (b64_size_t)length) + 1;
+	if ((net->proxy_auth = malloc(size)) != NULL)
+	{
+		Base64_encode(net->proxy_auth, size, (b64_data_t*)text, (b64_size_t)length);
+		rc = 0;
+	}
+	memset(text, '\0', length);
+	free(text);
+	return rc;
+}
 
 
 /**
- * Notify the IP address and port of the endpoint to proxy, and wait connection to endpoint.
- *
- * @param[in]  net               network connection to proxy.
- * @param[in]  ssl               enable ssl.
- * @param[in]  hostname          hostname of endpoint.
- *
- * @retval SOCKET_ERROR          failed to network connection
- * @retval 0                     connection to endpoint
- *
+ * Lets the next connection go through a proxy.
+ * @param url http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT, percent-encoded; it is kept, not copied; NULL: no proxy
+ * @return 0, or an error
  */
-int Proxy_connect(networkHandles *net, int ssl, const char *hostname)
+int Proxy_set(networkHandles* net, const char* url)
 {
-	int port, i, rc = 0, buf_len=0;
-	char *buf = NULL;
-	size_t hostname_len, actual_len = 0;
-	time_t current, timeout;
-	PacketBuffers nulbufs = {0, NULL, NULL, NULL, {0, 0, 0, 0}};
+	static const char scheme[] = "http://";
+	const char* at;
+
+	Proxy_end(net);
+	if (url == NULL)
+		return 0;
+	if (strncmp(url, scheme, sizeof(scheme) - 1) != 0)
+		return SOCKET_ERROR;
+	url += sizeof(scheme) - 1;
+	at = strrchr(url, '@');
+	net->proxy = at ? at + 1 : url;
+	Log(TRACE_PROTOCOL, -1, "Connecting through the proxy %s", net->proxy);
+	return at ? Proxy_setAuth(net, url, (size_t)(at - url)) : 0;
+}
+
+
+/** Forgets the proxy, its credentials and its answer. */
+void Proxy_end(networkHandles* net)
+{
+	if (net->proxy_auth)
+	{
+		memset(net->proxy_auth, '\0', strlen(net->proxy_auth));
+		free(net->proxy_auth);
+		net->proxy_auth = NULL;
+	}
+	net->proxy = NULL;
+	HttpHead_free(&net->proxy_head);
+}
+
+
+/** Notes that the proxy cannot be reached; `error`: errno, or SOCKET_ERROR where its name was not found. */
+void Proxy_unreachable(networkHandles* net, int error)
+{
+	Failure_set(FAILURE_PROXY, 0, "cannot reach the proxy %s: %s", net->proxy,
+		error > 0 ? strerror(error) : "there is no address for its name");
+}
+
+
+/** Notes that an attempt took too long, where it was the proxy's turn. */
+void Proxy_timedOut(networkHandles* net, int connect_state)
+{
+	if (net->proxy && connect_state == TCP_IN_PROGRESS)
+		Proxy_unreachable(net, ETIMEDOUT);
+	else if (net->proxy && connect_state == PROXY_CONNECT_IN_PROGRESS)
+		Failure_set(FAILURE_PROXY, 0, "the proxy %s does not answer", net->proxy);
+}
+
+
+/**
+ * Asks the proxy for a connection to the server (RFC 9110, section 9.3.6).
+ * @param uri the server's, without its scheme
+ * @return 0, or SOCKET_ERROR
+ */
+int Proxy_request(networkHandles* net, const char* uri, int default_port)
+{
+	PacketBuffers none = {0, NULL, NULL, NULL, {0, 0, 0, 0}};
+	char* request = NULL;
+	int port, i, size = 0, rc = SOCKET_ERROR;
+	size_t host_len = MQTTProtocol_addressPort(uri, &port, NULL, default_port);
+	/* the length leaves the closing bracket of an IPv6 address out */
+	const char* bracket = (uri[0] == '[') ? "]" : "";
 
 	FUNC_ENTRY;
-	hostname_len = MQTTProtocol_addressPort(hostname, &port, NULL, PROXY_DEFAULT_PORT);
-	for ( i = 0; i < 2; ++i ) {
-#if defined(OPENSSL)
-		if(ssl) {
-			if (net->https_proxy_auth) {
-				buf_len = snprintf( buf, (size_t)buf_len, "CONNECT %.*s:%d HTTP/1.1\r\n"
-					"Host: %.*s\r\n"
-					"Proxy-authorization: Basic %s\r\n"
-					"\r\n",
-					(int)hostname_len, hostname, port,
-					(int)hostname_len, hostname, net->https_proxy_auth);
-			}
-			else {
-				buf_len = snprintf( buf, (size_t)buf_len, "CONNECT %.*s:%d HTTP/1.1\r\n"
-					"Host: %.*s\r\n"
-					"\r\n",
-					(int)hostname_len, hostname, port,
-					(int)hostname_len, hostname);
-			}
-		}
-		else {
-#endif
-			if (net->http_proxy_auth) {
-				buf_len = snprintf( buf, (size_t)buf_len, "CONNECT %.*s:%d HTTP/1.1\r\n"
-					"Host: %.*s\r\n"
-					"Proxy-authorization: Basic %s\r\n"
-					"\r\n",
-					(int)hostname_len, hostname, port,
-					(int)hostname_len, hostname, net->http_proxy_auth);
-			}
-			else {
-				buf_len = snprintf( buf, (size_t)buf_len, "CONNECT %.*s:%d HTTP/1.1\r\n"
-					"Host: %.*s\r\n"
-					"\r\n",
-					(int)hostname_len, hostname, port,
-					(int)hostname_len, hostname);
-			}
-#if defined(OPENSSL)
-		}
-#endif
-		if ( i==0 && buf_len > 0 ) {
-			++buf_len;
-			if ((buf = malloc( buf_len )) == NULL)
-			{
-				rc = PAHO_MEMORY_ERROR;
-				goto exit;
-			}
-
-		}
-	}
-	Log(TRACE_PROTOCOL, -1, "Proxy_connect: \"%s\"", buf);
-
-	Socket_putdatas(net->socket, buf, buf_len, nulbufs);
-	free(buf);
-	buf = NULL;
-
-	time(&timeout);
-	timeout += (time_t)10;
-
-	while(1) {
-		buf = Socket_getdata(net->socket, (size_t)12, &actual_len, &rc);
-		if(actual_len) {
-			if ( (strncmp( buf, "HTTP/1.0 200", 12 ) != 0) &&  (strncmp( buf, "HTTP/1.1 200", 12 ) != 0) )
-				rc = SOCKET_ERROR;
-			break;
-		}
-		else {
-			time(&current);
-			if(current > timeout) {
-				rc = SOCKET_ERROR;
-				break;
-			}
-#if defined(_WIN32)
-			Sleep(250);
-#else
-			usleep(250000);
-#endif
-		}
-	}
-
-	/* flush the SocketBuffer */
-	actual_len = 1;
-	while (actual_len)
+	for (i = 0; i < 2; ++i)
 	{
-		int rc1;
-
-		buf = Socket_getdata(net->socket, (size_t)1, &actual_len, &rc1);
+		size = snprintf(request, (size_t)size,
+			"CONNECT %.*s%s:%d HTTP/1.1\r\n"
+			"Host: %.*s%s:%d\r\n"
+			"%s%s%s"
+			"\r\n",
+			(int)host_len, uri, bracket, port, (int)host_len, uri, bracket, port,
+			net->proxy_auth ? "Proxy-Authorization: Basic " : "",
+			net->proxy_auth ? net->proxy_auth : "",
+			net->proxy_auth ? "\r\n" : "");
+		if (size < 0 || (i == 0 && (request = malloc((size_t)++size)) == NULL)) /* with the ending zero */
+			goto exit;
 	}
-
+	rc = Socket_putdatas(net->socket, request, (size_t)size, none);
+	if (rc != TCPSOCKET_INTERRUPTED) /* else it is kept and freed with the rest of the write */
+		free(request);
+	if (rc != SOCKET_ERROR)
+		rc = 0;
 exit:
 	FUNC_EXIT_RC(rc);
 	return rc;
 }
 
 
-/**
- * Check the dest parameter against the no_proxy blacklist
- *
- * no_proxy:
- *  1. Use lowercase form.
- *  2. Use comma-separated hostname:port values.
- *  3. IP addresses are okay, but hostnames are never resolved.
- *  4. Suffixes are always matched (e.g. example.com will match test.example.com).
- *  5. If top-level domains need to be matched, leading dots are accepted e.g. .com
- *
- * @param dest the destination hostname/ip address
- * @param no_proxy the no_proxy list, probably from the environment
- * @return 1 - use the proxy, 0 - don't use the proxy
- */
-int Proxy_noProxy(const char* dest, char* no_proxy)
+/* Judges a whole answer. */
+static int Proxy_judge(networkHandles* net)
 {
-	char* saveptr = NULL;
-	char* curtok = NULL;
-	int port = 0;
-	int destport = 0;
-	int port_matches = 0;
-	size_t hostlen = 0;
-	size_t desthostlen = 0;
-	int rc = 1;
-	char* no_proxy_list = NULL;
+	char phrase[80];
+	int status = HttpHead_status(&net->proxy_head, phrase, sizeof(phrase));
 
-	if ((no_proxy_list = MQTTStrdup(no_proxy)) == NULL)
+	if (status >= 200 && status <= 299)
+		return 1;
+	if (status < 0)
+		Failure_set(FAILURE_PROXY, 0, "the proxy %s does not answer in HTTP", net->proxy);
+	else
+		Failure_set(FAILURE_PROXY, status, "the proxy refused: %d%s%s", status, phrase[0] ? " " : "", phrase);
+	return SOCKET_ERROR;
+}
+
+
+/* Reads more of the answer. What follows it is the server's, and is left to who speaks with that. */
+static HttpHeadState Proxy_read(networkHandles* net, int* rc)
+{
+	char bytes[1024];
+	size_t used = 0;
+	HttpHeadState state;
+	int count = (int)recv(net->socket, bytes, sizeof(bytes), MSG_PEEK);
+
+	*rc = SOCKET_ERROR;
+	if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
 	{
-		rc = PAHO_MEMORY_ERROR;
-		goto exit;
+		*rc = TCPSOCKET_INTERRUPTED;
+		return HTTP_HEAD_MORE;
 	}
-
-	curtok = strtok_r(no_proxy_list, ",", &saveptr);
-	while (curtok)
+	if (count <= 0)
 	{
-		char* host = curtok;
-		int matched = 0;
-		int pos = 1;
-		const char* topic;
-
-		if (curtok == NULL)
-			break;
-		if (host[0] == '.')
-			host++;
-
-		hostlen = MQTTProtocol_addressPort(host, &port, &topic, -99);
-
-		desthostlen = MQTTProtocol_addressPort(dest, &destport, &topic, -99);
-		if (dest[desthostlen] == '/')
-			desthostlen--;
-
-		/* check if port matches */
-		if (port == -99)
-			port_matches = 1; /* no_proxy port absence matches any */
-		else if (destport != -99)
-		{
-			if (destport == port)
-				port_matches = 1;
-		}
-		if (memcmp(host, "*", 1) == 0) /* * matches anything */
-		{
-			/* match any host or address */
-			if (port_matches == 1)
-			{
-				rc = 0;
-				break;
-			}
-		}
-		/* now see if .host matches the end of the dest string */
-		/* match backwards from the end */
-		while (host[hostlen - pos] == dest[desthostlen - pos])
-		{
-			if (pos == hostlen) /* reached the beginning of the no_proxy definition */
-			{
-				if ((pos == desthostlen || dest[desthostlen - pos - 1] == '.') && port_matches)
-					matched = 1;
-				break;
-			}
-			else if (pos == desthostlen) /* reached the beginning of the destination string */
-				break;
-			pos++;
-		}
-		if (matched)
-		{
-			rc = 0;
-			break;
-		}
-		curtok = strtok_r(NULL, ",", &saveptr);
+		Failure_set(FAILURE_PROXY, 0, "the proxy %s ended the connection%s%s", net->proxy,
+			count < 0 ? ": " : " without an answer", count < 0 ? strerror(errno) : "");
+		return HTTP_HEAD_MORE;
 	}
-	if (rc == 0)
-		Log(TRACE_PROTOCOL, -1, "Matched destination %s against no_proxy %s. Don't use proxy.", dest, curtok);
-	free(no_proxy_list);
-exit:
-	return rc;
+	state = HttpHead_add(&net->proxy_head, bytes, (size_t)count, &used);
+	if (used > 0)
+		*rc = (recv(net->socket, bytes, used, 0) == (ssize_t)used) ? 0 : SOCKET_ERROR;
+	return state;
 }
 
 
 /**
- * Allow user or password characters to be expressed in the form of %XX, XX being the
- * hexadecimal value of the character. This will avoid problems when a user code or a password
- * contains a '@' or another special character ('%' included)
- * @param p0 output string
- * @param p1 input string
- * @param basic_auth_in_len
+ * Reads the proxy's answer, as far as it has come.
+ * @return 1: the server is behind the socket now; TCPSOCKET_INTERRUPTED: more is to come; SOCKET_ERROR
  */
-void Proxy_specialChars(char* p0, char* p1, b64_size_t *basic_auth_in_len)
+int Proxy_answer(networkHandles* net)
 {
-	while (*p1 != '@')
-	{
-		if (*p1 != '%')
-		{
-			*p0++ = *p1++;
-		}
-		else if (isxdigit((unsigned char)*(p1 + 1)) && isxdigit((unsigned char)*(p1 + 2)))
-		{
-			/* next 2 characters are hexa digits */
-			char hex[3];
-			p1++;
-			hex[0] = *p1++;
-			hex[1] = *p1++;
-			hex[2] = '\0';
-			*p0++ = (char)strtol(hex, 0, 16);
-			/* 3 input char => 1 output char */
-			*basic_auth_in_len -= 2;
-		}
-	}
-	*p0 = 0x0;
-}
-
-
-/**
- * Set the HTTP proxy for connecting
- * Examples of proxy settings:
- *   http://your.proxy.server:8080/
- *   http://user:pass@my.proxy.server:8080/
- *
- * @param aClient pointer to Clients object
- * @param source the proxy setting from environment or API
- * @param [out] dest pointer to output proxy info
- * @param [out] auth_dest pointer to output authentication material
- * @param prefix expected URI prefix: http:// or https://
- * @return 0 on success, non-zero otherwise
- */
-int Proxy_setHTTPProxy(Clients* aClient, char* source, char** dest, char** auth_dest, char* prefix)
-{
-	b64_size_t basic_auth_in_len, basic_auth_out_len;
-	b64_data_t *basic_auth;
-	char *p1;
 	int rc = 0;
 
-	if (*auth_dest)
+	FUNC_ENTRY;
+	while (rc == 0)
 	{
-		free(*auth_dest);
-		*auth_dest = NULL;
-	}
-
-	if (source)
-	{
-		if ((p1 = strstr(source, prefix)) != NULL) /* skip http:// prefix, if any */
-			source += strlen(prefix);
-		*dest = source;
-		if ((p1 = strchr(source, '@')) != NULL) /* find user.pass separator */
-			*dest = p1 + 1;
-
-		if (p1)
+		switch (Proxy_read(net, &rc))
 		{
-			/* basic auth len is string between http:// and @ */
-			basic_auth_in_len = (b64_size_t)(p1 - source);
-			if (basic_auth_in_len > 0)
-			{
-				basic_auth = (b64_data_t *)malloc(sizeof(char)*(basic_auth_in_len+1));
-				if (!basic_auth)
-				{
-					rc = PAHO_MEMORY_ERROR;
-					goto exit;
-				}
-				Proxy_specialChars((char*)basic_auth, source, &basic_auth_in_len);
-				basic_auth_out_len = Base64_encodeLength(basic_auth, basic_auth_in_len) + 1; /* add 1 for trailing NULL */
-				if ((*auth_dest = (char *)malloc(sizeof(char)*basic_auth_out_len)) == NULL)
-				{
-					free(basic_auth);
-					rc = PAHO_MEMORY_ERROR;
-					goto exit;
-				}
-				Base64_encode(*auth_dest, basic_auth_out_len, basic_auth, basic_auth_in_len);
-				free(basic_auth);
-			}
+		case HTTP_HEAD_MORE:
+			break;
+		case HTTP_HEAD_WHOLE:
+			rc = Proxy_judge(net);
+			HttpHead_free(&net->proxy_head);
+			break;
+		case HTTP_HEAD_TOO_LONG:
+			Failure_set(FAILURE_PROXY, 0, "the head of the proxy's answer has more than %u bytes", HTTP_HEAD_MAX);
+			rc = SOCKET_ERROR;
+			break;
+		case HTTP_HEAD_NOT_HTTP:
+			Failure_set(FAILURE_PROXY, 0, "the proxy %s does not answer in HTTP", net->proxy);
+			rc = SOCKET_ERROR;
+			break;
+		case HTTP_HEAD_NO_MEMORY:
+			rc = SOCKET_ERROR;
+			break;
 		}
 	}
-exit:
+	FUNC_EXIT_RC(rc);
 	return rc;
 }

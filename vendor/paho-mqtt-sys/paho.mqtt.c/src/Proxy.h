@@ -19,11 +19,13 @@
 
 #include "Clients.h"
 
-/* Notify the IP address and port of the endpoint to proxy, and wait connection to endpoint */
-int Proxy_connect(networkHandles *net, int ssl, const char *hostname);
+int Proxy_set(networkHandles* net, const char* url);
+void Proxy_end(networkHandles* net);
 
-int Proxy_noProxy(const char* dest, char* no_proxy);
+int Proxy_request(networkHandles* net, const char* uri, int default_port);
+int Proxy_answer(networkHandles* net);
 
-int Proxy_setHTTPProxy(Clients* aClient, char* source, char** dest, char** auth_dest, char* prefix);
+void Proxy_unreachable(networkHandles* net, int error);
+void Proxy_timedOut(networkHandles* net, int connect_state);
 
 #endif /* PROXY_H */
