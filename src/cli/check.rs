@@ -85,9 +85,7 @@ pub fn warnings(path: &Path, inspection: &Inspection) -> Vec<Problem> {
             | Role::ProxyPasswordFile
             | Role::ConnectionStringFile
             | Role::Key
-            | Role::CertificateAndKey => {
-                exposure::of_file(&file.path, Care::Secret)
-            }
+            | Role::CertificateAndKey => exposure::of_file(&file.path, Care::Secret),
             Role::Certificates => exposure::of_file(&file.path, Care::Trust),
             Role::SpoolDirectory | Role::LogDirectory => exposure::of_folder(&file.path),
             Role::SourceFile => None,

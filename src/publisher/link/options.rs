@@ -12,6 +12,7 @@ use paho_mqtt::{ConnectOptions, ConnectOptionsBuilder, Message};
 use std::fmt::Write;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
+use zeroize::Zeroizing;
 
 /// What is particular to one connection.
 pub struct Attempt<'a> {
@@ -61,9 +62,9 @@ pub fn options(broker: &Broker, attempt: Attempt) -> Result<ConnectOptions, Lost
     if let Some(proxy) = &broker.proxy {
         let url = proxy_url(proxy)?;
         if attempt.address.scheme.is_tls() {
-            options.https_proxy(url)
+            options.https_proxy(url.as_str())
         } else {
-            options.http_proxy(url)
+            options.http_proxy(url.as_str())
         };
     }
     if attempt.address.scheme.is_tls() {
@@ -73,31 +74,33 @@ pub fn options(broker: &Broker, attempt: Attempt) -> Result<ConnectOptions, Lost
 }
 
 /// What a password's file holds; `key` is the file's in the broker's section.
-fn password(key: &str, file: &Path) -> Result<Vec<u8>, Lost> {
-    std::fs::read(file).map_err(|error| Lost::Passing(format!("broker.{key}: cannot read {}: {error}", file.display())))
+fn password(key: &str, file: &Path) -> Result<Zeroizing<Vec<u8>>, Lost> {
+    named::read(file, PASSWORD_MAX)
+        .map_err(|why| Lost::Passing(format!("no connection: broker.{key}: `{}` {why}", foreign::path(file))))
 }
 
 /// The proxy's address with the credentials, as the library takes it.
-fn proxy_url(proxy: &Proxy) -> Result<String, Lost> {
-    let Some(username) = &proxy.username else { return Ok(proxy.to_string()) };
+fn proxy_url(proxy: &Proxy) -> Result<Zeroizing<String>, Lost> {
+    let Some(username) = &proxy.username else { return Ok(proxy.to_string().into()) };
     let secret = match &proxy.password_file {
-        Some(file) => password("proxy_password_file", file)?,
-        None => Vec::new(),
+        Some(file) => percent_encoded(password("proxy_password_file", file)?.trim_ascii_end()),
+        None => Zeroizing::default(),
     };
-    let (username, secret) = (percent_encoded(username.as_bytes()), percent_encoded(secret.trim_ascii_end()));
-    Ok(format!("http://{username}:{secret}@{}:{}", proxy.host, proxy.port))
+    let username = percent_encoded(username.as_bytes());
+    Ok(format!("http://{}:{}@{}:{}", username.as_str(), secret.as_str(), proxy.host, proxy.port).into())
 }
 
 /// Every byte but letters and digits in its percent encoding (RFC 3986, section 2.1).
-fn percent_encoded(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(3 * bytes.len()), |mut text, byte| {
+fn percent_encoded(bytes: &[u8]) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(3 * bytes.len()));
+    for byte in bytes {
         if byte.is_ascii_alphanumeric() {
             text.push(char::from(*byte));
         } else {
             write!(text, "%{byte:02X}").expect("writing to memory");
         }
-        text
-    })
+    }
+    text
 }
 
 /// A fresh token for a password; `None`: the device proves itself by its certificate.
