@@ -204,6 +204,23 @@ fn a_message_that_is_too_large_is_set_aside() {
 }
 
 #[test]
+fn a_limit_that_no_message_fits_into_is_waited_out() {
+    for qos in [1, 2] {
+        let broker = Scripted::start(Script { maximum_packet_size: Some(100), ..Script::default() });
+        let gateway = gateway(&broker, "5", qos);
+
+        let agent = gateway.start();
+        agent.wait_for_output("the broker takes packets of 100 bytes at most, which no message fits into");
+        wait_until("it was asked again", || broker.connects().len() > 3);
+        broker.change(|script| script.maximum_packet_size = None);
+        wait_for_more(&broker, 20);
+
+        judge(agent, &gateway, &broker);
+        assert!(!gateway.spool().join("rejected").exists());
+    }
+}
+
+#[test]
 fn a_message_that_the_broker_disconnects_on_is_set_aside() {
     for qos in [1, 2] {
         let script = Script::default().react(is_poison, Response::Disconnect(0x99), ALWAYS);

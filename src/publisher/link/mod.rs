@@ -314,6 +314,12 @@ impl Link {
             connected.limits.packet_size = connected.limits.packet_size.min(AWS_IOT_PAYLOAD_MAX);
         }
         self.limits = connected.limits;
+        let maximum = self.limits.packet_size;
+        if maximum < Limits::PACKET_SIZE_MIN {
+            return Event::Lost(Lost::Passing(format!(
+                "the broker takes packets of {maximum} bytes at most, which no message fits into"
+            )));
+        }
         let Some(session) = self.kept_session().cloned() else { return Event::Connected(connected) };
         if std::mem::take(&mut self.stale) {
             return Event::Lost(Lost::Again("ended a session that cannot be gone on with".to_owned()));
