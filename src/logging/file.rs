@@ -112,8 +112,15 @@ impl RotatingFile {
         let (file, name) = self.create(&stamp)?;
         let path = self.directory.join(&name);
         self.current = Some(Current { file, path, began: Instant::now(), size: 0 });
-        self.link(&name)?;
-        self.prune(&name)
+        self.tidy(&name);
+        Ok(())
+    }
+
+    /// Puts the link and the number of files right, as far as the disk takes that: the lines are worth more. The next
+    /// rotation tries again.
+    fn tidy(&self, newest: &str) {
+        let _ = self.link(newest);
+        let _ = self.prune(newest);
     }
 
     /// The newest file of a former run, when it began less than `rotate_every` ago by its name and has room.
@@ -133,8 +140,7 @@ impl RotatingFile {
         if size >= self.max_size {
             return Ok(None);
         }
-        self.link(&name)?;
-        self.prune(&name)?;
+        self.tidy(&name);
         Ok(Some(Current { file, path, began, size }))
     }
 

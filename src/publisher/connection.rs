@@ -7,7 +7,7 @@ use super::members::{Members, Turn};
 use super::news::Reach;
 use super::session::Session;
 use super::standing::{Proof, State, Stay};
-use super::terms::{first, terms};
+use super::terms::{first, session, terms};
 use super::times::Dated;
 use crate::burst::Burst;
 use crate::config::{Config, Protocol};
@@ -127,6 +127,25 @@ impl Connection {
             Reach::Connected(_) => self.members.present().to_string(),
             Reach::Away | Reach::Unknown => self.last_loss.clone().unwrap_or_default(),
         }
+    }
+
+    /// Looks for a session before the next attempt to connect where there is none: the disk may take notes by now. Whether
+    /// one was found, in which messages may be on their way.
+    pub fn finds_session(&mut self, now: Instant, config: &Config, spool: &Spool, boot_id: u32) -> bool {
+        let is_next = matches!(self.state, State::Waiting { until, .. } if now >= until);
+        if !is_next || self.session().is_some() {
+            return false;
+        }
+        match session(config, &self.sessions, spool, boot_id) {
+            Ok(None) => return false,
+            Ok(Some(session)) => self.link.adopt(session),
+            Err(error) => {
+                debug!("messages in flight still cannot be noted error={error}");
+                return false;
+            }
+        }
+        info!("messages in flight can be noted again");
+        true
     }
 
     /// When [`Connection::check`] has something to do.

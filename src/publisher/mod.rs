@@ -247,6 +247,9 @@ impl Publisher {
     fn check_deadlines(&mut self, now: Instant) {
         self.check_acknowledgements(now);
         self.times.look(now);
+        if self.connection.finds_session(now, &self.config, &self.spool, self.times.boot_id()) {
+            self.load_under_way();
+        }
         let (window, times) = (&self.window, &self.times);
         let render = |seq, dated| window.get(seq).map(|message| times.render(message, dated));
         let resumes = |seq| self.caution.resumes(Publish::Message(seq));

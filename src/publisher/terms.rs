@@ -7,6 +7,7 @@ use crate::message::StreamId;
 use crate::payload::Outgoing;
 use crate::spool::Spool;
 use log::warn;
+use std::io;
 
 /// The name of our session at the broker.
 fn client_id(config: &Config, stream: StreamId) -> String {
@@ -27,11 +28,13 @@ pub fn terms(
     let sessions: Vec<u32> = config.broker.addresses.iter().map(name).collect();
     let session = match former {
         Some((names, former)) if names == sessions => Some(former.clone()),
-        Some((_, former)) => {
-            former.give_up_if_behind();
-            session(config, &sessions, spool, boot_id)
+        _ => {
+            former.into_iter().for_each(|(_, former)| former.give_up_if_behind());
+            session(config, &sessions, spool, boot_id).unwrap_or_else(|error| {
+                warn!("messages in flight cannot be noted; QoS 2 may repeat some after a reconnect error={error}");
+                None
+            })
         }
-        None => session(config, &sessions, spool, boot_id),
     };
     (sessions, Terms { broker: config.broker.clone(), client_id, window: config.delivery.window, will, session })
 }
@@ -44,18 +47,15 @@ pub fn first(link: &Link, sessions: &[u32]) -> usize {
 }
 
 /// The session that outlives connections, where messages are published at QoS 2.
-fn session(config: &Config, names: &[u32], spool: &Spool, boot_id: u32) -> Option<Session> {
+///
+/// # Errors
+/// The medium's: nothing can be noted for now.
+pub fn session(config: &Config, names: &[u32], spool: &Spool, boot_id: u32) -> io::Result<Option<Session>> {
     // The hub knows no QoS 2: what was accepted for that is published at QoS 1. A session at another broker moves on without
     // us, so it must not be gone on with later.
     let exchanges = match config.broker.azure_iot_hub {
         Some(_) => spool.end_exchanges().map(|()| None),
         None => spool.exchanges(names, boot_id),
     };
-    match exchanges {
-        Ok(exchanges) => exchanges.map(|exchanges| Session::new(exchanges, config.broker.protocol)),
-        Err(error) => {
-            warn!("messages in flight cannot be noted; QoS 2 may repeat some after a reconnect error={error}");
-            None
-        }
-    }
+    Ok(exchanges?.map(|exchanges| Session::new(exchanges, config.broker.protocol)))
 }

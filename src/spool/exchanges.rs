@@ -103,10 +103,16 @@ impl Exchanges {
             opened => (opened?, bytes),
         };
         if bytes.len() != SIZE {
-            file.set_len(0)?;
-            file.write_all_at(&vec![0; SIZE], 0)?;
-            medium::sync_all(&file)?;
-            sync_directory(directory)?;
+            let empty = || {
+                file.set_len(0)?;
+                file.write_all_at(&vec![0; SIZE], 0)?;
+                medium::sync_all(&file)?;
+                sync_directory(directory)
+            };
+            empty().inspect_err(|_| {
+                // What it takes is for others where the disk is full.
+                let _ = fs::remove_file(&path);
+            })?;
         }
         let mut exchanges = Exchanges {
             file,

@@ -34,24 +34,24 @@ pub fn segments(directory: &Path) -> io::Result<BTreeMap<Seq, u64>> {
             Some(first) if is_file && first <= Seq::LAST => {
                 segments.insert(first, entry.metadata()?.len().min(LARGEST));
             }
-            Some(_) => set_aside(&entry.path())?,
+            Some(_) => set_aside_if_there(&entry.path()),
             None if !segment::is_unfinished(&name) => {}
-            None if is_file => fs::remove_file(entry.path())?,
-            None => set_aside(&entry.path())?,
+            // Where the disk does not take that, it is replaced later.
+            None if is_file => drop(fs::remove_file(entry.path())),
+            None => set_aside_if_there(&entry.path()),
         }
     }
     Ok(segments)
 }
 
-/// Makes way for a file of this name: whatever else stands there is set aside.
-///
-/// # Errors
-/// The medium's.
-pub fn make_way(path: &Path) -> io::Result<()> {
-    make_way_for(path, Metadata::is_file)
+/// Makes way for a file of this name: whatever else stands there is set aside. A disk that takes nothing keeps it there.
+pub fn make_way(path: &Path) {
+    if let Err(error) = make_way_for(path, Metadata::is_file) {
+        warn!("cannot make way for a file file={} error={error}", path.display());
+    }
 }
 
-/// Makes way for a folder of this name, as [`make_way`]. Links are [`crate::own::Folder`]'s.
+/// Makes way for a folder of this name: what is none is set aside. Links are [`crate::own::Folder`]'s.
 ///
 /// # Errors
 /// The medium's.
@@ -68,14 +68,13 @@ fn make_way_for(path: &Path, fits: impl Fn(&Metadata) -> bool) -> io::Result<()>
     }
 }
 
-/// Sets a file aside where there is one.
-///
-/// # Errors
-/// The medium's.
-pub fn set_aside_if_there(path: &Path) -> io::Result<()> {
+/// Sets a file aside where there is one. A disk that takes nothing keeps it there.
+pub fn set_aside_if_there(path: &Path) {
     match set_aside(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        result => result,
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            warn!("cannot set aside what this spool cannot use file={} error={error}", path.display());
+        }
+        _ => {}
     }
 }
 

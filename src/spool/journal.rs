@@ -28,7 +28,7 @@ use std::fs::{self, File};
 use std::io;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const MAGIC: [u8; 8] = *b"PKJRNL\0\x01";
 const SNAPSHOT: usize = 32;
@@ -47,7 +47,9 @@ const LAST_GENERATION: u64 = u64::MAX / 2;
 /// The journal of one spool.
 #[derive(Debug)]
 pub struct Journal {
-    file: File,
+    directory: PathBuf,
+    /// `None`: it cannot be written to for now.
+    file: Option<File>,
     stream: StreamId,
     finished: Finished,
     generation: u64,
@@ -101,7 +103,37 @@ impl Journal {
         Ok(recover(&bytes))
     }
 
-    /// Resumes the journal that was read.
+    /// Opens the journal that was read; where none was, begins one in which `finished` is finished. Where the disk does not
+    /// take that, the journal is kept in memory until it does.
+    pub fn open(directory: &Path, stream: StreamId, recovered: Option<Recovered>, finished: Finished) -> Journal {
+        let finished = recovered.as_ref().map_or(finished, |recovered| recovered.finished.clone());
+        let opened = match recovered {
+            Some(recovered) => Self::resume(directory, recovered),
+            None => Self::create(directory, stream, finished.clone()),
+        };
+        opened.unwrap_or_else(|error| {
+            warn!("cannot write the journal; messages may be sent again after a restart error={error}");
+            Self::with(directory, stream, finished)
+        })
+    }
+
+    /// A journal without a file.
+    fn with(directory: &Path, stream: StreamId, finished: Finished) -> Journal {
+        Journal {
+            directory: directory.to_owned(),
+            file: None,
+            stream,
+            finished,
+            generation: 0,
+            offset: 0,
+            newest: None,
+            pending: Vec::new(),
+            unflushed: Unflushed::default(),
+            half: Half::Sound,
+        }
+    }
+
+    /// Goes on with the journal that was read.
     ///
     /// # Errors
     /// The medium's.
@@ -115,23 +147,16 @@ impl Journal {
             Err(error) if own::is_planted(&error) => return Journal::create(directory, stream, finished),
             opened => opened?,
         };
-        let mut journal = Journal {
-            file,
-            stream,
-            finished,
-            generation,
-            offset,
-            newest: None,
-            pending: Vec::new(),
-            unflushed: Unflushed::default(),
-            half: Half::Sound,
-        };
         // A file that was cut short is made whole by the snapshot, and entries behind a torn one are left behind.
-        journal.file.set_len(2 * HALF as u64)?;
-        if medium::sync_data(&journal.file).is_err() {
-            journal.half = Half::Unflushed;
+        file.set_len(2 * HALF as u64)?;
+        // What a process that was killed has written must be on the medium before the other half is written over.
+        let half = if medium::sync_data(&file).is_ok() { Half::Sound } else { Half::Unflushed };
+        let without = Self::with(directory, stream, finished);
+        let mut journal = Journal { file: Some(file), generation, offset, half, ..without };
+        journal.rewrite()?;
+        if let Err(error) = journal.flush() {
+            warn!("journal not flushed error={error}");
         }
-        journal.switch()?;
         Ok(journal)
     }
 
@@ -142,23 +167,44 @@ impl Journal {
     pub fn create(directory: &Path, stream: StreamId, finished: Finished) -> io::Result<Journal> {
         let begun = directory.join("journal.new");
         let file = own::begin(&begun)?;
-        file.write_all_at(&vec![0; 2 * HALF], 0)?;
-        let mut journal = Journal {
-            file,
-            stream,
-            finished,
-            generation: 0,
-            offset: 0,
-            newest: None,
-            pending: Vec::new(),
-            unflushed: Unflushed::default(),
-            half: Half::Sound,
+        let created = || {
+            file.write_all_at(&vec![0; 2 * HALF], 0)?;
+            let mut journal = Journal { file: Some(file), ..Self::with(directory, stream, finished) };
+            journal.switch()?;
+            medium::sync_all(journal.file()?)?;
+            fs::rename(&begun, directory.join("journal"))?;
+            sync_directory(directory)?;
+            Ok(journal)
         };
-        journal.switch()?;
-        medium::sync_all(&journal.file)?;
-        fs::rename(&begun, directory.join("journal"))?;
-        sync_directory(directory)?;
-        Ok(journal)
+        created().inspect_err(|_| {
+            // What it takes is for others where the disk is full.
+            let _ = fs::remove_file(&begun);
+        })
+    }
+
+    /// Opens the file that could not be written to before, and writes everything.
+    fn reopen(&mut self) -> io::Result<()> {
+        let recovered = Self::read(&self.directory)?.filter(|recovered| recovered.stream == self.stream);
+        let (finished, unflushed) = (self.finished.clone(), self.unflushed);
+        let reopened = match recovered {
+            Some(recovered) => Self::resume(&self.directory, Recovered { finished, ..recovered }),
+            None => Self::create(&self.directory, self.stream, finished),
+        };
+        *self = reopened?;
+        if self.half != Half::Sound {
+            self.unflushed = unflushed;
+        }
+        Ok(())
+    }
+
+    /// Whether there is no journal in the folder. The next start takes everything before the oldest segment for finished
+    /// then.
+    pub fn is_missing(&self) -> bool {
+        self.file.is_none() && !self.directory.join("journal").exists()
+    }
+
+    fn file(&self) -> io::Result<&File> {
+        self.file.as_ref().ok_or_else(|| io::Error::other("the journal is not open"))
     }
 
     /// What is finished, the entries not yet written included.
@@ -185,6 +231,9 @@ impl Journal {
         if self.pending.is_empty() {
             return Ok(());
         }
+        if self.file.is_none() {
+            return self.reopen();
+        }
         let mut ranges = self.pending.clone();
         let mut offset = self.offset;
         if let Some(newest) = self.newest.as_ref().filter(|newest| newest.end().next() == *ranges[0].start()) {
@@ -202,7 +251,7 @@ impl Journal {
             let sum = entry_sum(self.generation, &entries[start..]);
             entries.extend_from_slice(&sum.to_le_bytes());
         }
-        self.file.write_all_at(&entries, offset as u64)?;
+        self.file()?.write_all_at(&entries, offset as u64)?;
         self.offset = offset + entries.len();
         let is_in_one_sector = (self.offset - ENTRY) / SECTOR == (self.offset - 1) / SECTOR;
         self.newest = ranges.pop().filter(|_| is_in_one_sector);
@@ -219,14 +268,12 @@ impl Journal {
             return self.switch();
         }
         self.write()?;
-        self.newest = None;
-        let flushed = medium::sync_data(&self.file);
-        if flushed.is_ok() {
-            self.unflushed = Unflushed::default();
-        } else {
-            self.half = Half::Forgetful;
+        if self.file.is_none() {
+            // Nothing has been noted.
+            return Ok(());
         }
-        flushed
+        self.newest = None;
+        self.flush().inspect_err(|_| self.half = Half::Forgetful)
     }
 
     /// What is noted and not known to be on the medium.
@@ -241,16 +288,26 @@ impl Journal {
     /// # Errors
     /// The medium's. When the flush has failed the snapshot is written all the same, and entries may follow.
     fn switch(&mut self) -> io::Result<()> {
+        self.rewrite()?;
+        self.flush()
+    }
+
+    /// As [`Journal::switch`], without a flush.
+    fn rewrite(&mut self) -> io::Result<()> {
         let generation = self.generation + if self.half == Half::Unflushed { 2 } else { 1 };
         let snapshot = encode_snapshot(self.stream, generation, &self.finished);
         let start = half_of(generation) * HALF;
-        self.file.write_all_at(&snapshot, start as u64)?;
+        self.file()?.write_all_at(&snapshot, start as u64)?;
         self.generation = generation;
         self.offset = start + snapshot.len();
         self.newest = None;
         self.pending.clear();
         self.half = Half::Unflushed;
-        medium::sync_data(&self.file)?;
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        medium::sync_data(self.file()?)?;
         self.half = Half::Sound;
         self.unflushed = Unflushed::default();
         Ok(())

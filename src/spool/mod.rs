@@ -11,6 +11,7 @@
 //! whole or not at all. `docs/spool-format.md` describes the files.
 
 mod boots;
+mod claim;
 #[cfg(test)]
 mod damage_life;
 #[cfg(test)]
@@ -38,6 +39,7 @@ mod writer;
 use crate::config::{self, Sync, WhenFull};
 use crate::message::{Message, Qos, Route, Sample, Seq, StreamId};
 use crate::own;
+use claim::Claim;
 use exchanges::Party;
 use finished::Finished;
 use journal::Journal;
@@ -45,7 +47,6 @@ use log::{info, warn};
 use reader::{Limit, Reader, Step};
 use room::Full;
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
 use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -70,6 +71,13 @@ pub enum OpenError {
     Locked(PathBuf),
     #[error("spool {}: cannot {action}: {source}", directory.display())]
     Io { directory: PathBuf, action: &'static str, source: io::Error },
+}
+
+impl OpenError {
+    fn io(directory: &Path, action: &'static str) -> impl FnOnce(io::Error) -> OpenError {
+        let directory = directory.to_owned();
+        move |source| OpenError::Io { directory, action, source }
+    }
 }
 
 /// What became of samples that were handed to [`Spool::append`].
@@ -98,8 +106,8 @@ pub struct Backlog {
 #[derive(Debug)]
 pub struct Spool {
     directory: PathBuf,
-    /// Held for as long as the spool is open.
-    _lock: File,
+    /// Held for as long as the spool is open. `None`: there is no folder yet, for the disk does not take one.
+    claim: Option<Claim>,
     stream: StreamId,
     /// First seq and size in bytes of every segment, the one being written included.
     segments: BTreeMap<Seq, u64>,
@@ -119,33 +127,29 @@ impl Spool {
     ///
     /// `routes` are the configured ones: messages whose route was damaged on disk are read with these.
     ///
+    /// A disk that takes nothing is no reason not to open what it holds: what could not be written is written later.
+    ///
     /// # Errors
     /// [`OpenError`]. Damage is none: it is reported in the log, and costs what is damaged.
     pub fn open(config: &config::Spool, routes: &[Arc<Route>]) -> Result<Spool, OpenError> {
         let directory = config.directory.clone();
-        let fail = |action| {
-            let directory = directory.clone();
-            move |source| OpenError::Io { directory, action, source }
-        };
-        if !directory.exists() {
-            own::folder(&directory).map_err(fail("create the folder"))?;
-            if let Some(parent) = directory.canonicalize().ok().as_deref().and_then(Path::parent) {
-                // A parent that cannot be flushed is no reason not to start.
-                let _ = segment::sync_directory(parent);
-            }
-        }
-        let lock = lock(&directory)?;
+        let claim = Claim::of(&directory)?;
         for name in NAMES {
-            folder::make_way(&directory.join(name)).map_err(fail("make way for a file"))?;
+            folder::make_way(&directory.join(name));
         }
         own::narrow_all(&directory, |name| {
             Path::new(name).extension().is_some_and(|kind| kind == "seg" || kind == "damaged")
         });
         own::narrow_all(&directory.join("rejected"), |_| true);
-        let mut segments = folder::segments(&directory).map_err(fail("list the folder"))?;
+        let mut segments = match &claim {
+            Some(_) => folder::segments(&directory).map_err(OpenError::io(&directory, "list the folder"))?,
+            None => BTreeMap::new(),
+        };
         // A process that was killed may have left names that the system holds and the medium does not.
-        segment::sync_directory(&directory).map_err(fail("flush the folder"))?;
-        let recovered = Journal::read(&directory).map_err(fail("read the journal"))?;
+        if let Err(error) = segment::sync_directory(&directory) {
+            warn!("folder not flushed folder={} error={error}", directory.display());
+        }
+        let recovered = Journal::read(&directory).map_err(OpenError::io(&directory, "read the journal"))?;
         let segment_size = segment_size(config.max_size);
 
         let stream = newest_stream(&directory, &segments)
@@ -156,26 +160,22 @@ impl Spool {
         let finished_end = recovered.as_ref().map_or(Seq::FIRST, |recovered| recovered.finished.end());
         let accepted = finished_end.max(Exchanges::named_end(&directory, stream));
 
-        let mut writer =
-            Writer::open(&directory, stream, accepted, segment_size, &mut segments).map_err(fail("write a segment"))?;
+        let mut writer = Writer::open(&directory, stream, accepted, segment_size, &mut segments)
+            .map_err(OpenError::io(&directory, "read the newest segment"))?;
         routes.iter().for_each(|route| writer.learn(route));
-        let journal = match recovered {
-            Some(recovered) => Journal::resume(&directory, recovered),
-            None => {
-                let oldest = segments.keys().next().copied().unwrap_or(Seq::FIRST);
-                if oldest < writer.next() {
-                    warn!("journal missing or damaged; every message in the spool is published again");
-                }
-                folder::set_aside_if_there(&directory.join("journal")).map_err(fail("rename the journal"))?;
-                Journal::create(&directory, stream, Finished::below(oldest))
+        let oldest = segments.keys().next().copied().unwrap_or(writer.first());
+        if recovered.is_none() {
+            if oldest < writer.next() {
+                warn!("journal missing or damaged; every message in the spool is published again");
             }
+            folder::set_aside_if_there(&directory.join("journal"));
         }
-        .map_err(fail("write the journal"))?;
+        let journal = Journal::open(&directory, stream, recovered, Finished::below(oldest));
 
         let reader = Reader::new(&directory, stream, journal.finished().low(), writer.routes());
         let spool = Spool {
             directory,
-            _lock: lock,
+            claim,
             stream,
             segments,
             unreported: writer.next(),
@@ -229,6 +229,9 @@ impl Spool {
         let at_qos_2 = self.writer.routes().values().any(|route| route.qos == Qos::ExactlyOnce);
         if !at_qos_2 && !Exchanges::exist(&self.directory) {
             return Ok(None);
+        }
+        if self.claim.is_none() {
+            return Err(io::Error::other("there is no folder for the spool yet"));
         }
         let [session, others @ ..] = sessions else { return Ok(None) };
         let party = Party { stream: self.stream, session: *session, boot_id };
@@ -317,7 +320,11 @@ impl Spool {
     /// # Errors
     /// The medium's. The next call tries again.
     pub fn next(&mut self, mut lost: impl FnMut(RangeInclusive<Seq>)) -> io::Result<Option<Message>> {
-        let limit = Limit { next: self.writer.committed_next(), offset: self.writer.committed_offset() };
+        let limit = Limit {
+            next: self.writer.committed_next(),
+            growing: self.writer.first(),
+            offset: self.writer.committed_offset(),
+        };
         loop {
             match self.reader.step(&self.segments, self.journal.finished(), limit)? {
                 Step::Message(message) => return Ok(Some(message)),
@@ -390,16 +397,6 @@ impl Spool {
 fn segment_size(max_size: u64) -> u64 {
     let page = sector::PAGE as u64;
     (max_size / SEGMENTS / page * page).clamp(64 * 1024, SEGMENT)
-}
-
-fn lock(directory: &Path) -> Result<File, OpenError> {
-    let fail = |action| move |source| OpenError::Io { directory: directory.to_owned(), action, source };
-    let lock = own::keep(&directory.join("lock")).map_err(fail("open the lock file"))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(directory.to_owned())),
-        Err(TryLockError::Error(source)) => Err(fail("lock the lock file")(source)),
-    }
 }
 
 /// The stream of the newest segment that tells it.

@@ -29,6 +29,8 @@ const REMEMBERED_ROUTES: usize = 4096;
 pub struct Limit {
     /// The first seq that may not be read yet.
     pub next: Seq,
+    /// The first seq of the segment being written, which may not have a file yet: the segments before it are whole.
+    pub growing: Seq,
     /// Where in the newest segment's content the readable bytes end.
     pub offset: u64,
 }
@@ -138,7 +140,9 @@ impl Reader {
     /// holds, if any.
     fn enter(&mut self, segments: &BTreeMap<Seq, u64>, limit: Limit) -> io::Result<Option<Seq>> {
         let newer = segments.range(self.next.next()..).next().map(|(first, _)| *first);
-        let Some((&first, _)) = segments.range(..=self.next).next_back() else {
+        let holds = segments.range(..=self.next).next_back();
+        let newer = newer.or(Some(limit.growing).filter(|growing| self.next < *growing));
+        let Some((&first, _)) = holds else {
             self.open = None;
             return Ok(Some(Seq(newer.unwrap_or(limit.next).0 - 1)));
         };

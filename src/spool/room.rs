@@ -3,6 +3,7 @@
 //! A finished segment's file is kept, one at most, and becomes the next segment: nothing has to be filled with zeros
 //! again. It counts towards the spool's size, and goes before a message would have to.
 
+use super::claim::{Claim, is_full};
 use super::writer::Writer;
 use super::{Spool, segment};
 use crate::config::WhenFull;
@@ -33,21 +34,29 @@ impl Spool {
         in_flight: Option<&RangeInclusive<Seq>>,
         dropped: &mut Vec<RangeInclusive<Seq>>,
     ) -> Result<(), Full> {
+        if self.claim.is_none() {
+            self.claim = Some(Claim::late(&self.directory)?);
+        }
         let size = self.segment_size.max(Writer::segment_size_for(sample));
         loop {
             let finished = self.finished_segment();
             if let Some(first) = finished.filter(|first| self.segments[first] == size)
                 && segment::may_be_used_again(&self.directory, first, self.stream, size)
             {
-                return Ok(self.recycle(first, size)?);
+                match self.recycle(first, size) {
+                    // The name may need room in the folder.
+                    Err(error) if is_full(&error) => self.remove_segments([first])?,
+                    recycled => return Ok(recycled?),
+                }
+                continue;
             }
             // Where the spool is to be smaller than it was, the segment being written may be all that it has room for, and
             // only another one can take its place.
             let is_outgrown = self.segments.len() == 1 && size == self.segment_size;
-            let is_full = !is_outgrown && self.segments.values().sum::<u64>() + size > self.max_size;
+            let is_at_limit = !is_outgrown && self.segments.values().sum::<u64>() + size > self.max_size;
             match finished {
-                Some(first) if is_full => self.remove_segments([first])?,
-                None if is_full => {
+                Some(first) if is_at_limit => self.remove_segments([first])?,
+                None if is_at_limit => {
                     let victim = self.victim(in_flight).filter(|_| self.when_full == WhenFull::DropOldest);
                     self.drop_messages(&victim.ok_or(Full::Newest)?, dropped);
                 }
@@ -56,7 +65,7 @@ impl Spool {
                         self.segments.insert(self.writer.first(), size);
                         return Ok(());
                     }
-                    Err(error) => match finished.filter(|_| error.kind() == io::ErrorKind::StorageFull) {
+                    Err(error) => match finished.filter(|_| is_full(&error)) {
                         Some(first) => self.remove_segments([first])?,
                         None => return Err(error.into()),
                     },
@@ -71,9 +80,8 @@ impl Spool {
     /// The medium's. The next call tries again.
     pub(super) fn remove_finished(&mut self) -> io::Result<()> {
         let low = self.journal.finished().low();
-        let ends = self.segments.keys().skip(1);
         let mut finished: Vec<Seq> =
-            self.segments.keys().zip(ends).filter(|(_, end)| **end <= low).map(|(first, _)| *first).collect();
+            self.whole_segments().filter(|(_, end)| *end <= low).map(|(first, _)| first).collect();
         finished.pop_if(|last| self.segments[last] == self.segment_size);
         self.remove_segments(finished)
     }
@@ -81,26 +89,44 @@ impl Spool {
     /// The oldest segment in which all is finished, but for the one being written.
     fn finished_segment(&self) -> Option<Seq> {
         let finished = self.journal.finished();
-        let mut firsts = self.segments.keys().zip(self.segments.keys().skip(1));
-        firsts.find(|(first, next)| finished.next_unfinished(**first) >= **next).map(|(first, _)| *first)
+        let mut whole = self.whole_segments();
+        whole.find(|(first, end)| finished.next_unfinished(*first) >= *end).map(|(first, _)| first)
+    }
+
+    /// The segments but for the one being written, which may not be there: first seq of each, and the one behind its last.
+    fn whole_segments(&self) -> impl Iterator<Item = (Seq, Seq)> {
+        let growing = self.writer.first();
+        let firsts = self.segments.range(..growing).map(|(first, _)| *first);
+        firsts.map(move |first| {
+            let next = self.segments.range(first.next()..growing).next();
+            (first, next.map_or(growing, |(next, _)| *next))
+        })
     }
 
     fn recycle(&mut self, former: Seq, size: u64) -> io::Result<()> {
-        // The journal must say that its messages are finished before they disappear: else they would look lost.
-        self.journal.sync()?;
+        self.note_the_end_of([former])?;
         self.writer.begin_segment_in(&self.directory, self.stream, size, former)?;
         self.segments.remove(&former);
         self.segments.insert(self.writer.first(), size);
         Ok(())
     }
 
+    /// Has the journal say on the medium that the messages of these segments are finished before they disappear: else they
+    /// would look lost. Where there is no journal, and the disk has no room for one, those before the oldest segment never do.
+    fn note_the_end_of(&mut self, firsts: impl IntoIterator<Item = Seq>) -> io::Result<()> {
+        let mut firsts = firsts.into_iter().peekable();
+        if firsts.peek().is_none() {
+            return Ok(());
+        }
+        let synced = self.journal.sync();
+        let are_the_oldest = self.segments.keys().copied().zip(firsts).all(|(oldest, first)| oldest == first);
+        if self.journal.is_missing() && are_the_oldest { Ok(()) } else { synced }
+    }
+
     /// Deletes segments in which all is finished.
     fn remove_segments(&mut self, firsts: impl IntoIterator<Item = Seq>) -> io::Result<()> {
-        let mut firsts = firsts.into_iter().peekable();
-        if firsts.peek().is_some() {
-            // As above.
-            self.journal.sync()?;
-        }
+        let firsts: Vec<Seq> = firsts.into_iter().collect();
+        self.note_the_end_of(firsts.iter().copied())?;
         for first in firsts {
             match fs::remove_file(segment::path(&self.directory, first)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -112,9 +138,8 @@ impl Spool {
 
     /// The oldest segment that is neither being written nor holds a message in flight: its first and last seq.
     fn victim(&self, in_flight: Option<&RangeInclusive<Seq>>) -> Option<RangeInclusive<Seq>> {
-        let firsts = self.segments.keys().zip(self.segments.keys().skip(1));
-        firsts
-            .map(|(first, next)| *first..=Seq(next.0 - 1))
+        self.whole_segments()
+            .map(|(first, end)| first..=Seq(end.0 - 1))
             .find(|range| in_flight.is_none_or(|flight| range.end() < flight.start() || flight.end() < range.start()))
     }
 

@@ -13,6 +13,7 @@
 //! 28     4    CRC32C over the 28 bytes above
 //! ```
 
+use super::claim::is_full;
 use super::medium;
 use super::record::{
     Content, Decoded, FRAME, Frame, Seed, Settled, decode, is_padding, length_of, message_length, u32_at, u64_at,
@@ -116,9 +117,20 @@ pub fn is_unfinished(name: &OsStr) -> bool {
 
 /// Creates a segment and makes it durable: zeros, header, file and folder are on the medium when this returns.
 ///
+/// A file of this name must hold nothing: it is replaced, and removed before that where the disk is full.
+///
 /// # Errors
 /// The medium's. A file that was begun is removed again.
 pub fn create(directory: &Path, header: Header) -> io::Result<File> {
+    match create_once(directory, header) {
+        Err(error) if is_full(&error) && fs::remove_file(path(directory, header.first)).is_ok() => {
+            create_once(directory, header)
+        }
+        created => created,
+    }
+}
+
+fn create_once(directory: &Path, header: Header) -> io::Result<File> {
     let name = path(directory, header.first);
     let begun = name.with_extension("new");
     let file = write_zeros(&begun, header).and_then(|file| {

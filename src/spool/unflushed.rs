@@ -16,7 +16,7 @@ pub const SOON: Duration = Duration::from_secs(30);
 pub const LATEST: Duration = Duration::from_secs(60);
 
 /// What is finished and not known to be on the medium.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Unflushed {
     messages: u64,
     /// When the first of them was finished.

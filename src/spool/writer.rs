@@ -10,7 +10,7 @@ use crate::message::{Route, Sample, Seq, StreamId};
 use crate::own;
 use log::warn;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -23,7 +23,8 @@ const MOST_PADDING: u64 = 512;
 /// The segment being written, and the messages in it that are not on the medium yet.
 #[derive(Debug)]
 pub struct Writer {
-    file: File,
+    /// `None`: there is no segment yet, for the disk did not take one. There is no room for a message then.
+    file: Option<File>,
     file_length: u64,
     first: Seq,
     seed: Seed,
@@ -63,19 +64,24 @@ impl Writer {
         segments: &mut BTreeMap<Seq, u64>,
     ) -> io::Result<Writer> {
         let Some((&first, _)) = segments.last_key_value() else {
-            return Self::create_first(directory, stream, accepted, size, segments);
+            return Ok(Self::create_first(directory, stream, accepted, size, segments));
         };
         let name = segment::path(directory, first);
         let file = match own::edit(&name) {
-            Err(error) if own::is_planted(&error) => {
-                warn!("newest segment is not written to any more, for it {error} file={}", name.display());
+            Err(error) => {
+                warn!("newest segment is not written to any more file={} error={error}", name.display());
                 None
             }
-            opened => Some(opened?),
+            // A process that was killed may have left records that the system holds and the medium does not. They count as
+            // accepted from here on. After a flush that has failed the system may forget them: nothing may follow them.
+            Ok(file) => match medium::sync_data(&file) {
+                Ok(()) => Some(file),
+                Err(error) => {
+                    warn!("newest segment is not flushed file={} error={error}", name.display());
+                    None
+                }
+            },
         };
-        // A process that was killed may have left records that the system holds and the medium does not. They count as
-        // accepted from here on.
-        file.as_ref().map_or(Ok(()), medium::sync_data)?;
         let medium::Content { bytes: sectors, bad_blocks } = medium::read(&name, segment::LARGEST)?;
         let file_length = sectors.len() as u64;
         let foreign = segment::foreign_format(&sectors);
@@ -98,11 +104,10 @@ impl Writer {
         }
         warn!("newest segment cannot be continued; beginning a new one file={} next_seq={next}", name.display());
         if next == first {
-            // It holds nothing, and the new one needs its name.
-            fs::remove_file(&name)?;
+            // It holds nothing, and the new one takes its name.
             segments.remove(&first);
         }
-        Self::create_first(directory, stream, next, size, segments)
+        Ok(Self::create_first(directory, stream, next, size, segments))
     }
 
     fn create_first(
@@ -111,12 +116,38 @@ impl Writer {
         next: Seq,
         size: u64,
         segments: &mut BTreeMap<Seq, u64>,
-    ) -> io::Result<Writer> {
+    ) -> Writer {
         let header = header(stream, next, size);
-        let file = segment::create(directory, header)?;
-        segments.insert(next, size);
         let tail = Tail { next, offset: HEADER, state: TailState::Clean };
-        Ok(Self::resume(file, header, &[], tail))
+        match segment::create(directory, header) {
+            Ok(file) => {
+                segments.insert(next, size);
+                Self::resume(file, header, &[], tail)
+            }
+            Err(error) => {
+                warn!("no new segment for now error={error}");
+                Self::without(next)
+            }
+        }
+    }
+
+    /// A writer that waits for its first segment.
+    fn without(next: Seq) -> Writer {
+        Writer {
+            file: None,
+            file_length: 0,
+            first: next,
+            seed: Seed::of(next),
+            size: 0,
+            next,
+            committed_next: next,
+            committed_offset: 0,
+            content: Vec::new(),
+            written: 0,
+            uncommitted_since: None,
+            ids: HashMap::new(),
+            explained: HashSet::new(),
+        }
     }
 
     fn resume(file: File, header: Header, bytes: &[u8], tail: Tail) -> Writer {
@@ -146,7 +177,7 @@ impl Writer {
             bytes[tail.offset - tail.offset % DATA..tail.offset].to_vec()
         };
         Writer {
-            file,
+            file: Some(file),
             file_length: size.into(),
             first,
             seed,
@@ -162,7 +193,7 @@ impl Writer {
         }
     }
 
-    /// The first seq of the segment being written.
+    /// The first seq of the segment being written, or of the one that comes.
     pub fn first(&self) -> Seq {
         self.first
     }
@@ -236,7 +267,7 @@ impl Writer {
             let mut sectors = Vec::with_capacity(length);
             sector::seal(&mut sectors, &self.content[unchanged * DATA..], number, self.first);
             sectors.resize(length, 0);
-            self.file.write_all_at(&sectors, span.start)?;
+            self.file()?.write_all_at(&sectors, span.start)?;
             self.written = self.content.len();
         }
         Ok(())
@@ -251,7 +282,7 @@ impl Writer {
             return Ok(());
         }
         self.pad();
-        if let Err(error) = self.write().and_then(|()| medium::sync_data(&self.file)) {
+        if let Err(error) = self.write().and_then(|()| medium::sync_data(self.file()?)) {
             self.written = self.committed();
             return Err(error);
         }
@@ -284,7 +315,7 @@ impl Writer {
         // The new segment may have got its name although making that durable failed. It would be found empty after a
         // restart, so no message may get the seq that it is named by before it is there.
         self.size = self.committed_offset;
-        self.file = file(header)?;
+        self.file = Some(file(header)?);
         self.file_length = header.size.into();
         self.first = header.first;
         self.seed = Seed::of(header.first);
@@ -309,6 +340,10 @@ impl Writer {
             let length = usize::try_from(rest).expect("less than a page");
             record::encode_padding(&mut self.content, self.seed, settled, length);
         }
+    }
+
+    fn file(&self) -> io::Result<&File> {
+        self.file.as_ref().ok_or_else(|| io::Error::other("there is no segment yet"))
     }
 
     fn settled(&self) -> Settled {

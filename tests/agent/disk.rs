@@ -115,7 +115,7 @@ fn preload() -> Option<&'static str> {
 }
 
 /// Tells the agent's preloaded library what is to fail, or not any more.
-fn control(fifo: &Path, agent: &Agent, command: &str) {
+pub fn control(fifo: &Path, agent: &Agent, command: &str) {
     let output = Command::new("fiu-ctrl").arg("-f").arg(fifo).args(["-c", command, &agent.id().to_string()]).output();
     let output = output.unwrap();
     assert!(output.status.success(), "{output:?}");

@@ -15,6 +15,7 @@ mod failover;
 mod faults;
 mod faults_support;
 mod forged;
+mod full_start;
 mod hostile;
 mod kills;
 mod logs;

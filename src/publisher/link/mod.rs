@@ -150,6 +150,11 @@ impl Link {
         }
     }
 
+    /// Has the next connections go on with a session. There must be none so far, and no connection.
+    pub fn adopt(&mut self, session: Session) {
+        self.session = Some(session);
+    }
+
     /// Begins to connect to one of the brokers; a ring tells the end of it. `render` gives what a message is published
     /// as, for those that are on their way in the session; `resumes` which of these are gone on with.
     ///

@@ -53,6 +53,18 @@ impl SmallDisk {
 
     /// Fills the disk to the last byte.
     pub fn fill(&self) {
+        self.fill_but(0);
+    }
+
+    /// Fills the disk but for so many bytes.
+    pub fn fill_but(&self, room: usize) {
+        let reserve = self.path().join("reserve");
+        fs::write(&reserve, vec![0xff; room]).unwrap();
+        self.fill_up();
+        fs::remove_file(reserve).unwrap();
+    }
+
+    fn fill_up(&self) {
         let mut left = 1 << 20;
         let mut filler = Vec::new();
         // What does not fit is cut: smaller and smaller pieces find the end.
@@ -66,6 +78,11 @@ impl SmallDisk {
         }
     }
 
+    /// Uses up all inodes: no file can be made any more.
+    pub fn use_up_inodes(&self) {
+        while File::create(self.filler()).is_ok() {}
+    }
+
     /// Gives the space and the inodes back.
     pub fn free(&self) {
         for entry in fs::read_dir(self.path()).unwrap() {
@@ -74,6 +91,15 @@ impl SmallDisk {
                 fs::remove_file(path).unwrap();
             }
         }
+    }
+
+    /// Makes the disk read-only, as the kernel does when it fails. Nobody must have a file open for writing.
+    pub fn make_read_only(&self) {
+        assert!(run("mount", &["-o", "remount,ro", self.path().to_str().unwrap()]));
+    }
+
+    pub fn make_writable(&self) {
+        assert!(run("mount", &["-o", "remount,rw", self.path().to_str().unwrap()]));
     }
 
     /// Has the disk take nothing and not answer.

@@ -1,0 +1,136 @@
+//! Our right to a spool's folder: it is there, and no other agent uses it.
+//!
+//! The folder itself is locked, which takes no room on the disk, and the file `lock` in it, where that can be had: it
+//! keeps out agents that know of the file alone, and serves file systems that lock no folders.
+
+use super::OpenError;
+use super::segment::sync_directory;
+use crate::own;
+use log::warn;
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::Path;
+
+/// The device could not read or write (errno-base.h).
+const EIO: i32 = 5;
+
+/// The folder is ours for as long as this lives.
+#[derive(Debug)]
+pub struct Claim {
+    _locked: Vec<File>,
+}
+
+/// Whether an error says that the disk takes nothing: it is full, read-only or fails.
+pub fn is_of_the_disk(error: &io::Error) -> bool {
+    is_full(error) || error.kind() == io::ErrorKind::ReadOnlyFilesystem || error.raw_os_error() == Some(EIO)
+}
+
+/// Whether an error says that the disk is full, or has no inode left, or our share of it is used up.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+impl Claim {
+    /// Claims the folder, and makes it where there is none. `None`: there is none, and the disk does not take one.
+    ///
+    /// # Errors
+    /// [`OpenError::Locked`], or the system's where the folder cannot be read.
+    pub fn of(directory: &Path) -> Result<Option<Claim>, OpenError> {
+        if !directory.exists() {
+            match own::folder(directory) {
+                Err(error) if is_of_the_disk(&error) => {
+                    warn!("no spool for now; its folder cannot be made folder={} error={error}", directory.display());
+                    return Ok(None);
+                }
+                made => made.map_err(OpenError::io(directory, "create the folder"))?,
+            }
+            if let Some(parent) = directory.canonicalize().ok().as_deref().and_then(Path::parent) {
+                // A parent that cannot be flushed is no reason not to start.
+                let _ = sync_directory(parent);
+            }
+        }
+        lock(directory).map(Some)
+    }
+
+    /// Claims a folder that could not be made before.
+    ///
+    /// # Errors
+    /// The system's, or that there is something in it by now, which only a new start can read.
+    pub fn late(directory: &Path) -> io::Result<Claim> {
+        own::folder(directory)?;
+        let claim = lock(directory).map_err(io::Error::other)?;
+        let mut names = directory.read_dir()?.filter_map(|entry| entry.ok().map(|entry| entry.file_name()));
+        match names.find(|name| name != "lock") {
+            Some(name) => {
+                let name = name.display();
+                Err(io::Error::other(format!("the folder has come with {name} in it; a restart opens it")))
+            }
+            None => Ok(claim),
+        }
+    }
+}
+
+fn lock(directory: &Path) -> Result<Claim, OpenError> {
+    let folder = File::open(directory).map_err(OpenError::io(directory, "open the folder"))?;
+    let unlocked = match folder.try_lock() {
+        Ok(()) => None,
+        Err(TryLockError::WouldBlock) => return Err(OpenError::Locked(directory.to_owned())),
+        Err(TryLockError::Error(error)) => Some(error),
+    };
+    let path = directory.join("lock");
+    // A disk that takes nothing may have the file.
+    let file = own::keep(&path).or_else(|error| own::read(&path).map_err(|_| error));
+    let locked = file.and_then(|file| match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    });
+    match (locked, unlocked) {
+        (Ok(Some(file)), _) => Ok(Claim { _locked: vec![folder, file] }),
+        (Ok(None), _) => Err(OpenError::Locked(directory.to_owned())),
+        (Err(error), None) if is_of_the_disk(&error) => {
+            warn!("no lock file; the folder alone is locked folder={} error={error}", directory.display());
+            Ok(Claim { _locked: vec![folder] })
+        }
+        (Err(error), _) => Err(OpenError::io(directory, "lock the lock file")(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_one_agents_with_and_without_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let claim = Claim::of(folder.path()).unwrap();
+
+        assert!(matches!(Claim::of(folder.path()), Err(OpenError::Locked(_))));
+        std::fs::remove_file(folder.path().join("lock")).unwrap();
+        assert!(matches!(Claim::of(folder.path()), Err(OpenError::Locked(_))));
+        drop(claim);
+        assert!(Claim::of(folder.path()).unwrap().is_some());
+    }
+
+    #[test]
+    fn an_agent_that_knows_of_the_file_alone_keeps_us_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = File::create(folder.path().join("lock")).unwrap();
+        file.try_lock().unwrap();
+
+        assert!(matches!(Claim::of(folder.path()), Err(OpenError::Locked(_))));
+    }
+
+    #[test]
+    fn a_folder_that_comes_late_must_be_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path().join("spool");
+
+        drop(Claim::late(&directory).unwrap());
+        drop(Claim::late(&directory).unwrap());
+        std::fs::write(directory.join("00000000000000000001.seg"), "").unwrap();
+
+        let error = Claim::late(&directory).unwrap_err().to_string();
+        assert!(error.contains("a restart opens it"), "{error}");
+    }
+}
