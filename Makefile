@@ -12,7 +12,10 @@ ARM_PACKAGES := cmake make perl rustc-web cargo-web rust-web-src gcc-aarch64-lin
 	gcc-arm-linux-gnueabihf libc6-dev-armhf-cross qemu-user-static
 TARGET := aarch64-unknown-linux-gnu
 
-.PHONY: help demo test test-arm test-package soak asan lint bench bench-flash bench-scale arm cross deps test-deps build deb deb-arm
+# How long `make fuzz` runs each fuzzer.
+FUZZ_SECONDS := 600
+
+.PHONY: help demo test test-arm test-package soak asan fuzz lint bench bench-flash bench-scale arm cross deps test-deps build deb deb-arm
 
 help: ## Says what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -23,12 +26,13 @@ demo: deps ## Runs the agent against a broker of its own and shows what arrives;
 	@scripts/demo.sh target/debug/packhorse
 
 test: test-deps build ## Runs all tests, those of kills and of constrained hardware on the release binary
-	cargo test -- --skip rabbitmq:: --skip clusters:: --skip constrained::
+	cargo test -- --skip rabbitmq:: --skip clusters:: --skip constrained:: --skip memory:: --skip forged::
 	@# By themselves: clusters elect for seconds, and what else runs then would miss its time limits.
 	cargo test --test agent -- rabbitmq:: clusters::
 	PACKHORSE_BINARY=$(CURDIR)/target/release/packhorse cargo test --test agent kills::
 	@# By themselves, too: they measure.
-	PACKHORSE_BINARY=$(CURDIR)/target/release/packhorse cargo test --test agent constrained::
+	PACKHORSE_BINARY=$(CURDIR)/target/release/packhorse cargo test --test agent -- --test-threads 1 constrained:: memory::
+	PACKHORSE_BINARY=$(CURDIR)/target/release/packhorse cargo test --test hardening
 
 test-arm: test-deps arm ## Runs the core of the tests on both ARM binaries, on qemu
 	@scripts/test-arm.sh
@@ -40,11 +44,22 @@ test-package: build ## Installs, boots, upgrades, removes and purges the package
 soak: test-deps build ## Runs the fault tests at length, on the release binary; PACKHORSE_SEED=... replays a run
 	PACKHORSE_SOAK=1 PACKHORSE_BINARY=$(CURDIR)/target/release/packhorse \
 		cargo test --test agent -- --nocapture --test-threads 2 kills:: faults:: edits:: hostile:: rabbitmq:: clusters::
+	PACKHORSE_SOAK=1 PACKHORSE_BINARY=$(CURDIR)/target/release/packhorse \
+		cargo test --test agent -- --nocapture --test-threads 1 memory::
+	@scripts/asan.sh
+	PACKHORSE_SOAK=1 PACKHORSE_BINARY=$(CURDIR)/target/asan/packhorse \
+		cargo test --test agent -- --nocapture --test-threads 1 forged::
 
-asan: test-deps ## Plays a hostile broker for a minute, against a binary with AddressSanitizer; PACKHORSE_SEED=... replays it
+asan: test-deps ## Plays a hostile broker for a minute, against a binary with sanitizers; PACKHORSE_SEED=... replays it
 	@scripts/asan.sh
 	PACKHORSE_BINARY=$(CURDIR)/target/asan/packhorse PACKHORSE_HOSTILE_SECONDS=60 \
-		cargo test --test agent -- --nocapture --test-threads 1 --include-ignored forged::
+		cargo test --test agent -- --nocapture --test-threads 1 forged::
+
+fuzz: deps ## Runs libFuzzer on the C part's parsers, each for FUZZ_SECONDS (600)
+	@scripts/install-deps.sh clang python3
+	@# What sanitizers and fuzzers are linked with, of the same version.
+	@scripts/install-deps.sh libclang-rt-$$(clang -dumpversion | cut -d . -f 1)-dev
+	@fuzz/run.sh $(FUZZ_SECONDS)
 
 lint: test-deps ## Checks formatting, lints and documentation
 	cargo fmt --check

@@ -29,5 +29,6 @@ for target in "${targets[@]}"; do
     timeout "$limit" cargo test --test check
     # Not all at once: what shares the cores with an emulator misses its time limits.
     timeout "$limit" cargo test --test agent -- --test-threads 2 "${tests[@]}"
+    PACKHORSE_BINARY=$(realpath "${CARGO_TARGET_DIR:-target}/arm/$target/release/packhorse") cargo test --test hardening
     echo "$target: the core of the tests took $((SECONDS - start)) s"
 done

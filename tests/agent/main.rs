@@ -19,6 +19,7 @@ mod full_start;
 mod hostile;
 mod kills;
 mod logs;
+mod memory;
 mod network;
 mod outage;
 mod panics;

@@ -264,6 +264,29 @@ mod build {
         })
     }
 
+    // packhorse: what a compiler can do so that a mistake in the C code ends the program instead of being used. A sanitizer
+    // does more, and the two do not go together.
+    fn harden(config: &mut cmake::Config) {
+        let target = env::var("TARGET").unwrap();
+        let flags = env::var(format!("CFLAGS_{}", target.replace('-', "_"))).unwrap_or_default();
+        if is_windows() || flags.contains("-fsanitize") {
+            return;
+        }
+        let branches = match env::var("CARGO_CFG_TARGET_ARCH").as_deref() {
+            Ok("x86_64") => "-fcf-protection",
+            Ok("aarch64") => "-mbranch-protection=standard",
+            _ => "",
+        };
+        // Debian's compilers may define it already; a compiler that does not know 3 takes it as 2.
+        let fortify = "-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3";
+        for flag in "-fstack-protector-strong -fstack-clash-protection".split(' ').chain(fortify.split(' ')) {
+            config.cflag(flag);
+        }
+        if !branches.is_empty() {
+            config.cflag(branches);
+        }
+    }
+
     pub fn main() {
         println!("debug:Running the bundled build for Paho C");
         if is_windows() {
@@ -299,6 +322,7 @@ mod build {
         if !is_windows() {
             cmk_cfg.define("PAHO_WITH_UNIX_SOCKETS", "on");
         }
+        harden(&mut cmk_cfg); // packhorse
 
         if is_msvc() {
             cmk_cfg.cflag("/DWIN32");

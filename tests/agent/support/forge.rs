@@ -81,7 +81,7 @@ impl Forge<'_> {
             _ if self.version == 5 && self.rng.bool() => body.push(self.code()),
             _ => {}
         }
-        self.framed(kind << 4 | if kind == 6 { 2 } else { 0 }, body)
+        packet_of(kind << 4 | if kind == 6 { 2 } else { 0 }, &body)
     }
 
     /// Messages that nobody subscribed to.
@@ -98,7 +98,7 @@ impl Forge<'_> {
                 body.push(0);
             }
             body.resize(body.len() + size, b'x');
-            flood.extend(self.framed(first, body));
+            flood.extend(packet_of(first, &body));
         }
         flood
     }
@@ -205,20 +205,13 @@ impl Forge<'_> {
             body.extend(more);
         }
         let mut packet =
-            if self.one_in(10) { self.with_a_length_that_lies(first, &body) } else { self.framed(first, body) };
+            if self.one_in(10) { self.with_a_length_that_lies(first, &body) } else { packet_of(first, &body) };
         if self.one_in(8) {
             for _ in 0..self.rng.u8(1..5) {
                 let position = self.rng.usize(0..packet.len().min(200));
                 packet[position] ^= 1 << self.rng.u8(0..8);
             }
         }
-        packet
-    }
-
-    fn framed(&self, first: u8, body: Vec<u8>) -> Vec<u8> {
-        let mut packet = vec![first];
-        packet.extend(number(body.len()));
-        packet.extend(body);
         packet
     }
 
@@ -240,6 +233,11 @@ impl Forge<'_> {
         };
         [&[first], &length[..], body].concat()
     }
+}
+
+/// A packet of any length.
+pub fn packet_of(first: u8, body: &[u8]) -> Vec<u8> {
+    [&[first], &number(body.len())[..], body].concat()
 }
 
 /// A variable byte integer (section 1.5.5).
