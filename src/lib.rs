@@ -12,6 +12,7 @@ pub mod clock;
 pub mod config;
 pub mod foreign;
 pub mod logging;
+pub mod memory;
 pub mod message;
 pub mod named;
 pub mod own;

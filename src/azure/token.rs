@@ -7,20 +7,21 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::fmt;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// The part of a token's life after which it is renewed. What is left is for what is in flight, and for clocks that
 /// differ.
 const RENEWAL: f64 = 0.9;
 
-/// A device's key. Nothing shows it.
+/// A device's key. Nothing shows it, and it is wiped in the end.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Key(Vec<u8>);
+pub struct Key(Zeroizing<Vec<u8>>);
 
 impl Key {
     /// The key as it stands in a connection string; `None`: that is not Base64, or nothing.
     #[must_use]
     pub fn decode(text: &str) -> Option<Key> {
-        STANDARD.decode(text).ok().filter(|key| !key.is_empty()).map(Key)
+        STANDARD.decode(text).ok().filter(|key| !key.is_empty()).map(|key| Key(Zeroizing::new(key)))
     }
 
     /// The HMAC-SHA256 of a text, in Base64.
@@ -37,9 +38,9 @@ impl fmt::Debug for Key {
     }
 }
 
-/// A password for some time. Nothing shows it but [`Token::reveal`].
+/// A password for some time. Nothing shows it but [`Token::reveal`], and it is wiped in the end.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token(String);
+pub struct Token(Zeroizing<String>);
 
 impl Token {
     /// The token's text, for the broker alone.
@@ -64,7 +65,8 @@ impl ConnectionString {
         let end = now.saturating_add(lifetime);
         let expiry = end.as_secs().saturating_add(u64::from(end.subsec_nanos() > 0));
         let signature = encode(&self.key.as_ref()?.sign(&format!("{resource}\n{expiry}")));
-        Some(Token(format!("SharedAccessSignature sr={resource}&sig={signature}&se={expiry}")))
+        let token = format!("SharedAccessSignature sr={resource}&sig={signature}&se={expiry}");
+        Some(Token(Zeroizing::new(token)))
     }
 }
 

@@ -10,6 +10,7 @@ mod sample;
 
 use crate::config::{self, Config, Problem};
 use crate::foreign;
+use crate::memory;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use std::io::Write;
@@ -89,6 +90,7 @@ pub enum Code {
 /// Parses the command line, runs the command, and returns what the process exits with.
 #[must_use]
 pub fn main() -> ExitCode {
+    memory::keep_to_ourselves();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

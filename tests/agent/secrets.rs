@@ -4,7 +4,8 @@ use crate::support::{Broker, Gateway, Settings, Subscriber, log_files, wait_unti
 use rustix::fs::{CWD, Mode, mkfifoat};
 use rustix::process::Signal;
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
@@ -185,4 +186,72 @@ fn a_password_in_the_clear_to_another_machine_is_warned_of() {
         agent.output()
     );
     agent.stop();
+}
+
+/// How often a text is in the writable memory of a process.
+fn copies(process: u32, text: &[u8]) -> usize {
+    let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
+    let mut memory = fs::File::open(format!("/proc/{process}/mem")).unwrap();
+    let mut count = 0;
+    for line in maps.lines().filter(|line| line.split_whitespace().nth(1).is_some_and(|mode| mode.starts_with("rw"))) {
+        let (start, end) = line.split_whitespace().next().unwrap().split_once('-').unwrap();
+        let [start, end] = [start, end].map(|number| u64::from_str_radix(number, 16).unwrap());
+        let mut bytes = vec![0; usize::try_from(end - start).unwrap()];
+        // A thread that has just ended takes its stack along.
+        if memory.seek(SeekFrom::Start(start)).and_then(|_| memory.read_exact(&mut bytes)).is_ok() {
+            count += bytes.windows(text.len()).filter(|window| *window == text).count();
+        }
+    }
+    count
+}
+
+#[test]
+fn a_password_that_is_not_used_any_more_is_nowhere_in_memory() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root may read the memory of another process");
+        return;
+    }
+    let mut broker = Broker::start();
+    let gateway = Gateway::new(&broker.url(), &Settings { interval: "100ms", ..Settings::default() });
+    let password = gateway.config().with_file_name("password");
+    gateway.edit("keep_alive: 5s", &format!("keep_alive: 5s, username: u, password_file: {}", password.display()));
+    // What is freed loses its beginning to the allocator at once.
+    let (former, present) = ("end-of-the-former-password", "end-of-the-present-password");
+    let long = "-for-this-test-only".repeat(10);
+    fs::write(&password, format!("{long}{former}")).unwrap();
+    let agent = gateway.start();
+    agent.wait_for_output("connected to");
+    let connected = copies(agent.id(), former.as_bytes());
+
+    fs::write(&password, format!("{long}{present}")).unwrap();
+    broker.stop();
+    agent.wait_for_output("retrying in");
+    broker.run();
+    wait_until("it has connected again", || agent.output().matches("connected to").count() == 2);
+    wait_until("the former password is gone", || copies(agent.id(), former.as_bytes()) == 0);
+
+    println!("while connected: {connected} and {} copies", copies(agent.id(), present.as_bytes()));
+    // The MQTT library's C part and its crate need one each while their client lives.
+    assert!(connected <= 2 && copies(agent.id(), present.as_bytes()) <= 2, "{connected}");
+    agent.stop();
+}
+
+#[test]
+fn nothing_of_the_memory_gets_into_a_core_dump() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root may start the agent as another user");
+        return;
+    }
+    let broker = Broker::start();
+    let gateway = Gateway::new(&broker.url(), &Settings::default());
+
+    let agent = gateway.start_as(65_534);
+    agent.wait_for_output("connected to");
+
+    let limits = fs::read_to_string(format!("/proc/{}/limits", agent.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert!(core.split_whitespace().rev().skip(1).take(2).all(|limit| limit == "0"), "{core}");
+    // The kernel gives these files of a process that must not be dumped to root.
+    assert_eq!(fs::metadata(format!("/proc/{}/environ", agent.id())).unwrap().uid(), 0);
+    assert_eq!(agent.stop().code(), Some(0));
 }

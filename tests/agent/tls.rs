@@ -3,7 +3,7 @@
 use crate::support::{
     Agent, Authority, Broker, Certificate, Gateway, Judgement, Proxy, Settings, Subscriber, log_files, wait_until,
 };
-use openssl::ssl::{AlpnError, SslAcceptor, SslFiletype, SslMethod};
+use openssl::ssl::{AlpnError, SslAcceptor, SslFiletype, SslMethod, SslOptions, SslVersion};
 use std::fs;
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
@@ -448,4 +448,49 @@ fn the_application_protocol_is_asked_for_by_name() {
     agent.kill();
 
     assert_eq!(asked.lock().unwrap().as_slice(), [b"\x0ex-amzn-mqtt-ca".to_vec()]);
+}
+
+/// A server that takes no newer TLS than `newest`, and how many handshakes it has finished.
+fn server_of(newest: SslVersion, authority: &Authority) -> (u16, Arc<Mutex<usize>>) {
+    let certificate = authority.sign("broker", &["localhost"]);
+    let mut acceptor = SslAcceptor::mozilla_intermediate(SslMethod::tls()).unwrap();
+    acceptor.clear_options(SslOptions::NO_TLSV1 | SslOptions::NO_TLSV1_1);
+    acceptor.set_min_proto_version(Some(SslVersion::TLS1)).unwrap();
+    acceptor.set_max_proto_version(Some(newest)).unwrap();
+    acceptor.set_cipher_list("ALL:@SECLEVEL=0").unwrap();
+    acceptor.set_certificate_file(&certificate.certificate, SslFiletype::PEM).unwrap();
+    acceptor.set_private_key_file(&certificate.key, SslFiletype::PEM).unwrap();
+    let acceptor = acceptor.build();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let finished = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&finished);
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            if acceptor.accept(stream).is_ok() {
+                *count.lock().unwrap() += 1;
+            }
+        }
+    });
+    (port, finished)
+}
+
+#[test]
+fn nothing_older_than_tls_1_2_is_spoken_whatever_the_system_allows() {
+    let authority = Authority::new();
+    let permissive = authority.folder().join("openssl.cnf");
+    let system =
+        "[ssl]\nsystem_default = permissive\n[permissive]\nMinProtocol = TLSv1\nCipherString = ALL:@SECLEVEL=0\n";
+    fs::write(&permissive, format!("openssl_conf = all\n[all]\nssl_conf = ssl\n{system}")).unwrap();
+    let environment = [("OPENSSL_CONF", permissive.to_str().unwrap())];
+    for (newest, is_spoken) in [(SslVersion::TLS1_1, false), (SslVersion::TLS1_2, true)] {
+        let (port, finished) = server_of(newest, &authority);
+        let gateway = gateway(&format!("mqtts://localhost:{port}"), &ca(&authority), &Settings::default());
+
+        let agent = gateway.start_with(&environment);
+        wait_until("it has tried", || *finished.lock().unwrap() > 0 || agent.output().contains("retrying in"));
+        agent.stop();
+
+        assert_eq!(*finished.lock().unwrap() > 0, is_spoken, "{newest:?}");
+    }
 }

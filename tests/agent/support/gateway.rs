@@ -5,6 +5,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::ops::RangeInclusive;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
@@ -113,6 +115,19 @@ impl Gateway {
     pub fn start_under(&self, umask: &str) -> Agent {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("umask {umask}; exec \"$0\" \"$@\"")]).arg(binary());
+        let agent = self.spawn(command);
+        agent.wait_for_output("spool opened");
+        agent
+    }
+
+    /// Starts an agent as another user, whom all of the device's files belong to from then on; it has opened its spool
+    /// when this returns. For tests that run as root.
+    pub fn start_as(&self, user: u32) -> Agent {
+        for path in [self.folder.path().to_owned(), self.config()] {
+            chown(path, Some(user), Some(user)).unwrap();
+        }
+        let mut command = Command::new(binary());
+        command.uid(user).gid(user);
         let agent = self.spawn(command);
         agent.wait_for_output("spool opened");
         agent

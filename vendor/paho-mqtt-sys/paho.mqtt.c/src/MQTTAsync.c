@@ -60,6 +60,7 @@
 #include "Thread.h"
 #include "SocketBuffer.h"
 #include "StackTrace.h"
+#include "Wipe.h"
 #include "Heap.h"
 #include "OsWrapper.h"
 #include "WebSocket.h"
@@ -845,6 +846,7 @@ int MQTTAsync_connect(MQTTAsync handle, const MQTTAsync_connectOptions* options)
 
 	if (m->c->username)
 	{
+		Wipe(m->c->username, strlen(m->c->username));
 		free((void*)m->c->username);
 		m->c->username = NULL;
 	}
@@ -852,6 +854,7 @@ int MQTTAsync_connect(MQTTAsync handle, const MQTTAsync_connectOptions* options)
 		m->c->username = MQTTStrdup(options->username);
 	if (m->c->password)
 	{
+		Wipe(m->c->password, m->c->passwordlen);
 		free((void*)m->c->password);
 		m->c->password = NULL;
 	}

@@ -32,6 +32,7 @@
 #include "Thread.h"
 #include "SocketBuffer.h"
 #include "StackTrace.h"
+#include "Wipe.h"
 #include "Heap.h"
 #include "Failure.h"
 #include "OsWrapper.h"
@@ -1816,7 +1817,10 @@ static void MQTTAsync_checkTimeouts(void)
 						if (connectData.binarypwd.data != m->c->password)
 						{
 							if (m->c->password)
+							{
+								Wipe(m->c->password, m->c->passwordlen);
 								free((void*)m->c->password);
+							}
 							if (connectData.binarypwd.data)
 							{
 								m->c->passwordlen = connectData.binarypwd.len;

@@ -34,6 +34,7 @@
 #include <string.h>
 #include <stdlib.h>
 
+#include "Wipe.h"
 #include "Heap.h"
 
 
@@ -124,7 +125,10 @@ int MQTTPacket_send_connect(Clients* client, int MQTTVersion,
 			MQTTVersion, client->cleansession, rc);
 exit:
 	if (rc != TCPSOCKET_INTERRUPTED)
+	{
+		Wipe(buf, len);
 		free(buf);
+	}
 exit_nofree:
 	FUNC_EXIT_RC(rc);
 	return rc;

@@ -40,6 +40,7 @@
 #include "SocketBuffer.h"
 #include "StackTrace.h"
 #include "Proxy.h"
+#include "Wipe.h"
 #include "Heap.h"
 #include "Failure.h"
 
@@ -1020,17 +1021,23 @@ void MQTTProtocol_freeClient(Clients* client)
                 client->will = NULL;
 	}
 	if (client->username)
+	{
+		Wipe(client->username, strlen(client->username));
 		free((void*)client->username);
+	}
 	if (client->password)
+	{
+		Wipe(client->password, client->passwordlen);
 		free((void*)client->password);
+	}
 	if (client->httpProxy)
 	{
-		memset(client->httpProxy, '\0', strlen(client->httpProxy)); /* packhorse: there may be a password in it */
+		Wipe(client->httpProxy, strlen(client->httpProxy)); /* packhorse: there may be a password in it */
 		free(client->httpProxy);
 	}
 	if (client->httpsProxy)
 	{
-		memset(client->httpsProxy, '\0', strlen(client->httpsProxy));
+		Wipe(client->httpsProxy, strlen(client->httpsProxy));
 		free(client->httpsProxy);
 	}
 	Proxy_end(&client->net);

@@ -27,6 +27,7 @@
  */
 
 #if defined(OPENSSL)
+#include "Wipe.h"
 #include "Heap.h"
 
 #include "SocketBuffer.h"
@@ -650,6 +651,12 @@ int SSLSocket_createContext(networkHandles* net, MQTTClient_SSLOptions* opts)
 		}
 	}
 
+#if (OPENSSL_VERSION_NUMBER >= 0x10100000L)
+	/* whatever the system's configuration allows */
+	if ((rc = SSL_CTX_set_min_proto_version(net->ctx, TLS1_2_VERSION)) != 1)
+		goto free_ctx;
+#endif
+
 /*
 #if (OPENSSL_VERSION_NUMBER >= 0x10100000L)
 	SSL_CTX_set_security_level(net->ctx, 1);
@@ -1167,7 +1174,10 @@ int SSLSocket_putdatas(SSL* ssl, SOCKET socket, char* buf0, size_t buf0len, Pack
 	SSL_unlock_mutex(&sslCoreMutex);
 
 	if (rc != TCPSOCKET_INTERRUPTED)
+	{
+		Wipe(iovec.iov_base, iovec.iov_len);
 		free(iovec.iov_base);
+	}
 	else
 	{
 		free(buf0);
@@ -1175,6 +1185,7 @@ int SSLSocket_putdatas(SSL* ssl, SOCKET socket, char* buf0, size_t buf0len, Pack
 		{
 		    if (bufs.frees[i])
 		    {
+		    	Wipe(bufs.buffers[i], bufs.buflens[i]);
 		    	free(bufs.buffers[i]);
 		    	bufs.buffers[i] = NULL;
 		    }
@@ -1195,6 +1206,7 @@ int SSLSocket_continueWrite(pending_writes* pw)
 	if ((rc = SSL_write(pw->ssl, pw->iovecs[0].iov_base, pw->iovecs[0].iov_len)) == pw->iovecs[0].iov_len)
 	{
 		/* topic and payload buffers are freed elsewhere, when all references to them have been removed */
+		Wipe(pw->iovecs[0].iov_base, pw->iovecs[0].iov_len);
 		free(pw->iovecs[0].iov_base);
 		Log(TRACE_MIN, -1, "SSL continueWrite: partial write now complete for socket %d", pw->socket);
 		rc = 1;
@@ -1215,6 +1227,7 @@ int SSLSocket_abortWrite(pending_writes* pw)
 	int rc = 0;
 
 	FUNC_ENTRY;
+	Wipe(pw->iovecs[0].iov_base, pw->iovecs[0].iov_len);
 	free(pw->iovecs[0].iov_base);
 	FUNC_EXIT_RC(rc);
 	return rc;

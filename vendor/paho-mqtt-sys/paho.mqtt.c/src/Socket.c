@@ -46,6 +46,7 @@
 #include <signal.h>
 #include <ctype.h>
 
+#include "Wipe.h"
 #include "Heap.h"
 
 #if defined(UNIXSOCK)
@@ -1740,6 +1741,7 @@ int Socket_continueWrite(SOCKET socket)
 			{
 				if (pw->frees[i])
                 {
+					Wipe(pw->iovecs[i].iov_base, pw->iovecs[i].iov_len);
 					free(pw->iovecs[i].iov_base);
                     pw->iovecs[i].iov_base = NULL;
                 }
@@ -1759,6 +1761,7 @@ int Socket_continueWrite(SOCKET socket)
 		{
 			if (pw->frees[i])
             {
+				Wipe(pw->iovecs[i].iov_base, pw->iovecs[i].iov_len);
 				free(pw->iovecs[i].iov_base);
                 pw->iovecs[i].iov_base = NULL;
             }
@@ -1800,6 +1803,7 @@ int Socket_abortWrite(SOCKET socket)
 		if (pw->frees[i])
 		{
 			Log(TRACE_MIN, -1, "Cleaning in abortWrite for socket %d", socket);
+			Wipe(pw->iovecs[i].iov_base, pw->iovecs[i].iov_len);
 			free(pw->iovecs[i].iov_base);
 		}
 	}
