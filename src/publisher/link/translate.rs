@@ -162,3 +162,24 @@ pub fn qos(qos: Qos) -> QoS {
         Qos::ExactlyOnce => QoS::ExactlyOnce,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_a_broker_names_is_shown_short_and_in_one_line() {
+        for (named, shown) in [
+            ("elsewhere.example".to_owned(), "it names \"elsewhere.example\", which"),
+            (format!("a\n{}", "b".repeat(65_000)), "it names \"a\\nbbb"),
+            ("horse:hunter2@elsewhere".to_owned(), "it names \"(not shown: it looks like a secret)\", which"),
+        ] {
+            let mut properties = Properties::new();
+            properties.push_string(PropertyCode::ServerReference, &named).unwrap();
+
+            let lost = ended(ReasonCode::ServerMoved, &properties).to_string();
+
+            assert!(lost.contains(shown) && lost.len() < 400 && !lost.contains("hunter2"), "{lost}");
+        }
+    }
+}
