@@ -2,29 +2,33 @@
 //! has come with it. With this a new process goes on with the broker's session where the former one was killed.
 //!
 //! One file of fixed size: a header, and a slot for each packet identifier. A slot is written before its packet leaves,
-//! without a flush: it survives the process, not a power cut. Going on with a session that has moved on since would
-//! let the broker take a new message for one that it has already, which would lose it. So the file is trusted within
-//! the boot that wrote it, and after a reboot only when it was flushed at the end. Otherwise a new session begins, and
+//! without a flush: it survives the process, not a power cut. Resuming a session that has moved on since would let the
+//! broker take a new message for one that it has already, which would lose it. So the file is trusted only when it is the
+//! one that was left: within the boot that wrote it, when a witness outside the folder vouches for it
+//! ([`super::witness`]); after a reboot, when it was flushed at the end and is no copy. Otherwise a new session begins, and
 //! what was in flight is published again.
 //!
 //! `docs/spool-format.md` has the layout.
 
 use super::medium;
 use super::record::{u32_at, u64_at};
+use super::sector::mix;
 use super::segment::sync_directory;
+use super::witness::{State, Witness, Word};
 use crate::message::{Seq, StreamId};
 use crate::own;
-use log::warn;
+use log::{info, warn};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::iter;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
-const MAGIC: [u8; 8] = *b"PKXCHG\0\x01";
-const HEADER: usize = 36;
+const MAGIC: [u8; 8] = *b"PKXCHG\0\x02";
+const HEADER: usize = 52;
+const HEADER_SUM: usize = HEADER - 4;
 /// Where the slots begin: the header has a block of its own.
 const SLOTS: usize = 4096;
 const SLOT: usize = 16;
@@ -68,6 +72,11 @@ pub struct Exchange {
 #[derive(Debug)]
 pub struct Exchanges {
     file: File,
+    witness: Witness,
+    /// What tells this file from a copy of it.
+    identity: u64,
+    /// Drawn at random when the file was opened.
+    token: u64,
     party: Party,
     /// Seeds the slots' checksums: beginning a session makes all former slots void.
     generation: u64,
@@ -76,16 +85,19 @@ pub struct Exchanges {
     ids: HashMap<Seq, u16>,
     /// Packet identifiers of exchanges that are over but stand in the file.
     over: Vec<u16>,
+    /// What stands in the file, by packet identifier.
+    standing: HashMap<u16, State>,
+    state: State,
 }
 
 impl Exchanges {
     /// Opens the file in `directory`, or creates it. There is no established session when the file is another
-    /// party's, is damaged, or cannot be trusted after a reboot. Sessions of `others` may be gone on with as well as the
-    /// party's own: the same client's at other brokers.
+    /// party's, is damaged, or cannot be trusted. Sessions of `others` may be resumed as well as the party's own: the same
+    /// client's at other brokers.
     ///
     /// # Errors
     /// The medium's.
-    pub fn open(directory: &Path, party: Party, others: &[u32]) -> io::Result<Exchanges> {
+    pub fn open(directory: &Path, party: Party, others: &[u32], witness: Witness) -> io::Result<Exchanges> {
         let path = path(directory);
         let bytes = match medium::read(&path, SIZE as u64 + 1) {
             // Where some of it cannot be read, nothing of it can be trusted: it is written anew, which mends it.
@@ -114,31 +126,53 @@ impl Exchanges {
                 let _ = fs::remove_file(&path);
             })?;
         }
+        let identity = identity(&file, directory)?;
+        let found = read_header(&bytes).map(|header| {
+            let under_way = under_way(&bytes, header.generation);
+            let state = header.state().with(state_of(&under_way));
+            (header, under_way, state)
+        });
+        let word = witness.word(found.as_ref().map(|(.., state)| *state));
         let mut exchanges = Exchanges {
             file,
+            witness,
+            identity,
+            token: random(),
             party,
-            generation: 0,
+            generation: random(),
             established: false,
             under_way: BTreeMap::new(),
             ids: HashMap::new(),
             over: Vec::new(),
+            standing: HashMap::new(),
+            state: State::of(&[]),
         };
-        let session = |session| recover(&bytes, Party { session, ..party });
-        let recovered = iter::once(&party.session).chain(others).find_map(|name| Some((*name, session(*name)?)));
-        match recovered {
-            Some((name, (generation, under_way))) => {
-                exchanges.party.session = name;
-                exchanges.generation = generation;
-                exchanges.established = true;
-                exchanges.ids = under_way.iter().map(|(id, exchange)| (exchange.seq, *id)).collect();
-                exchanges.under_way = under_way;
+        let before = found.and_then(|(header, under_way, state)| {
+            let is_resumed = header.is_resumed_by(party, others, word, identity) && are_distinct(&under_way);
+            if is_resumed {
+                exchanges.resume(&header, under_way);
+            } else if header.flags & FLAG_ESTABLISHED != 0 {
+                info!("exchanges at QoS 2 are not those that were left; what was in flight is published again");
             }
-            None => exchanges.generation = RandomState::new().build_hasher().finish(),
-        }
+            is_resumed.then_some(state)
+        });
+        exchanges.state = exchanges.header(0).state().with(state_of(&exchanges.under_way));
+        exchanges.witness.expect(before.unwrap_or(exchanges.state), exchanges.state);
         exchanges.write_header(0)?;
-        // From here on slots change without a flush: a mark of an orderly end must be gone before that.
+        // From here on slots change without a flush: a mark of an orderly end, and the token that a former snapshot has,
+        // must be gone before that.
         medium::sync_data(&exchanges.file)?;
+        exchanges.witness.expect(exchanges.state, exchanges.state);
         Ok(exchanges)
+    }
+
+    fn resume(&mut self, header: &Header, under_way: BTreeMap<u16, Exchange>) {
+        self.party.session = header.session;
+        self.generation = header.generation;
+        self.established = true;
+        self.ids = under_way.iter().map(|(id, exchange)| (exchange.seq, *id)).collect();
+        self.standing = under_way.iter().map(|(id, exchange)| (*id, exchange.state(*id))).collect();
+        self.under_way = under_way;
     }
 
     /// The number behind the highest one that the file names as a message of this stream; the first one where it names
@@ -306,24 +340,28 @@ impl Exchanges {
         self.under_way.clear();
         self.ids.clear();
         self.over.clear();
-        self.write_header(0)
+        self.standing.clear();
+        let after = self.header(0).state();
+        self.witness.expect(self.state, after);
+        self.write_header(0)?;
+        self.witness.expect(after, after);
+        self.state = after;
+        Ok(())
+    }
+
+    fn header(&self, flags: u8) -> Header {
+        let Party { stream, session, boot_id } = self.party;
+        let flags = flags | if self.established { FLAG_ESTABLISHED } else { 0 };
+        let (generation, token, identity) = (self.generation, self.token, self.identity);
+        Header { generation, stream, session, boot_id, flags, token, identity }
     }
 
     fn write_header(&self, flags: u8) -> io::Result<()> {
-        let mut bytes = [0; HEADER];
-        bytes[..8].copy_from_slice(&MAGIC);
-        bytes[8..16].copy_from_slice(&self.generation.to_le_bytes());
-        bytes[16..20].copy_from_slice(&self.party.stream.0.to_le_bytes());
-        bytes[20..24].copy_from_slice(&self.party.session.to_le_bytes());
-        bytes[24..28].copy_from_slice(&self.party.boot_id.to_le_bytes());
-        bytes[28] = flags | if self.established { FLAG_ESTABLISHED } else { 0 };
-        let sum = crc32c::crc32c(&bytes[..32]);
-        bytes[32..].copy_from_slice(&sum.to_le_bytes());
-        self.file.write_all_at(&bytes, 0)
+        self.file.write_all_at(&self.header(flags).encode(), 0)
     }
 
     /// Writes what is under way under a packet identifier: nothing, as zeros, where there is none.
-    fn write_slot(&self, id: u16) -> io::Result<()> {
+    fn write_slot(&mut self, id: u16) -> io::Result<()> {
         let mut bytes = [0; SLOT];
         if let Some(Exchange { seq, stage, retain, dated }) = self.under_way.get(&id) {
             bytes[..8].copy_from_slice(&seq.0.to_le_bytes());
@@ -333,7 +371,19 @@ impl Exchanges {
             let sum = slot_sum(self.generation, id, &bytes[..12]);
             bytes[12..].copy_from_slice(&sum.to_le_bytes());
         }
-        self.file.write_all_at(&bytes, (SLOTS + usize::from(id) * SLOT) as u64)
+        let nothing = State::of(&[]);
+        let written = self.under_way.get(&id).map(|exchange| exchange.state(id));
+        let standing = self.standing.get(&id).copied().unwrap_or(nothing);
+        let after = self.state.without(standing).with(written.unwrap_or(nothing));
+        self.witness.expect(self.state, after);
+        self.file.write_all_at(&bytes, (SLOTS + usize::from(id) * SLOT) as u64)?;
+        self.witness.expect(after, after);
+        self.state = after;
+        match written {
+            Some(written) => self.standing.insert(id, written),
+            None => self.standing.remove(&id),
+        };
+        Ok(())
     }
 }
 
@@ -346,6 +396,39 @@ fn slot_sum(generation: u64, id: u16, slot: &[u8]) -> u32 {
     crc32c::crc32c_append(seed, slot)
 }
 
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+impl Exchange {
+    /// Its part of the state.
+    fn state(&self, id: u16) -> State {
+        let flags = [self.stage as u8, u8::from(self.retain), u8::from(self.dated), 0];
+        State::of(&[u64::from(id) + 1, self.seq.0, u32::from_le_bytes(flags).into()])
+    }
+}
+
+fn state_of(under_way: &BTreeMap<u16, Exchange>) -> State {
+    under_way.iter().fold(State::of(&[]), |state, (id, exchange)| state.with(exchange.state(*id)))
+}
+
+/// Whether each message is under way once; what says more was not written by us.
+fn are_distinct(under_way: &BTreeMap<u16, Exchange>) -> bool {
+    under_way.values().map(|exchange| exchange.seq).collect::<BTreeSet<_>>().len() == under_way.len()
+}
+
+/// What tells the file from a copy of it: when it was made, which nobody can set; where a file system does not know that,
+/// its inode. And when the lock file changed last, which nobody does but who copies a whole folder into this one.
+fn identity(file: &File, directory: &Path) -> io::Result<u64> {
+    let metadata = file.metadata()?;
+    let made = metadata.created().ok().and_then(|made| made.duration_since(UNIX_EPOCH).ok());
+    let made = made.map_or([metadata.ino(), 0], |made| [made.as_secs(), u64::from(made.subsec_nanos()) + 1]);
+    let lock = directory.join("lock").symlink_metadata().ok();
+    let changed = lock.map_or([0, 0], |lock| [lock.ctime(), lock.ctime_nsec()].map(i64::cast_unsigned));
+    let numbers = [made, changed].concat();
+    Ok(numbers.iter().fold(0, |identity, number| mix(identity ^ number)))
+}
+
 /// What the head of a file says.
 struct Header {
     generation: u64,
@@ -353,11 +436,49 @@ struct Header {
     session: u32,
     boot_id: u32,
     flags: u8,
+    token: u64,
+    identity: u64,
+}
+
+impl Header {
+    fn encode(&self) -> [u8; HEADER] {
+        let mut bytes = [0; HEADER];
+        bytes[..8].copy_from_slice(&MAGIC);
+        bytes[8..16].copy_from_slice(&self.generation.to_le_bytes());
+        bytes[16..20].copy_from_slice(&self.stream.0.to_le_bytes());
+        bytes[20..24].copy_from_slice(&self.session.to_le_bytes());
+        bytes[24..28].copy_from_slice(&self.boot_id.to_le_bytes());
+        bytes[28] = self.flags;
+        bytes[32..40].copy_from_slice(&self.token.to_le_bytes());
+        bytes[40..48].copy_from_slice(&self.identity.to_le_bytes());
+        let sum = crc32c::crc32c(&bytes[..HEADER_SUM]);
+        bytes[HEADER_SUM..].copy_from_slice(&sum.to_le_bytes());
+        bytes
+    }
+
+    /// Its part of the state. The mark of an orderly end is none: it says that what is there was flushed.
+    fn state(&self) -> State {
+        let established = u64::from(self.flags & FLAG_ESTABLISHED);
+        let party = [self.stream.0, self.session, self.boot_id].map(u64::from);
+        State::of(&[&[self.generation, self.token, established], party.as_slice()].concat())
+    }
+
+    /// Whether the session can be resumed, of a party that has `others` too, given what the witness says and what tells
+    /// the file from a copy.
+    fn is_resumed_by(&self, party: Party, others: &[u32], word: Word, identity: u64) -> bool {
+        let is_ours = self.stream == party.stream && (self.session == party.session || others.contains(&self.session));
+        let is_as_left = match word {
+            Word::Same => self.boot_id == party.boot_id || self.flags & FLAG_FLUSHED != 0,
+            Word::Others => false,
+            Word::Nothing => self.flags & FLAG_FLUSHED != 0 && self.identity == identity,
+        };
+        self.flags & FLAG_ESTABLISHED != 0 && is_ours && is_as_left
+    }
 }
 
 /// The header of a whole file; `None`: it is damaged. Never panics, whatever the bytes are.
 fn read_header(bytes: &[u8]) -> Option<Header> {
-    if bytes.len() != SIZE || bytes[..8] != MAGIC || crc32c::crc32c(&bytes[..32]) != u32_at(bytes, 32) {
+    if bytes.len() != SIZE || bytes[..8] != MAGIC || crc32c::crc32c(&bytes[..HEADER_SUM]) != u32_at(bytes, HEADER_SUM) {
         return None;
     }
     Some(Header {
@@ -366,21 +487,9 @@ fn read_header(bytes: &[u8]) -> Option<Header> {
         session: u32_at(bytes, 20),
         boot_id: u32_at(bytes, 24),
         flags: bytes[28],
+        token: u64_at(bytes, 32),
+        identity: u64_at(bytes, 40),
     })
-}
-
-/// Generation and exchanges of an established session that can be trusted.
-fn recover(bytes: &[u8], party: Party) -> Option<(u64, BTreeMap<u16, Exchange>)> {
-    let Header { generation, stream, session, boot_id, flags } = read_header(bytes)?;
-    let same = stream == party.stream && session == party.session;
-    let trusted = flags & FLAG_FLUSHED != 0 || boot_id == party.boot_id;
-    if flags & FLAG_ESTABLISHED == 0 || !same || !trusted {
-        return None;
-    }
-    let under_way = under_way(bytes, generation);
-    let seqs: BTreeSet<Seq> = under_way.values().map(|exchange| exchange.seq).collect();
-    // A message is under way once; what says more was not written by us.
-    (seqs.len() == under_way.len()).then_some((generation, under_way))
 }
 
 /// The exchanges of one generation, by packet identifier, in a file whose header is good.
@@ -405,198 +514,5 @@ fn under_way(bytes: &[u8], generation: u64) -> BTreeMap<u16, Exchange> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn exchange(seq: u64, retain: bool) -> Exchange {
-        Exchange { seq: Seq(seq), stage: Stage::Published, retain, dated: seq.is_multiple_of(2) }
-    }
-
-    const PARTY: Party = Party { stream: StreamId(0x3f9a_1c02), session: 7, boot_id: 1 };
-
-    fn listed(exchanges: &Exchanges) -> Vec<(u16, u64, Stage)> {
-        exchanges.under_way().map(|(id, Exchange { seq, stage, .. })| (id, seq.0, stage)).collect()
-    }
-
-    fn established(directory: &Path) -> Exchanges {
-        let mut exchanges = Exchanges::open(directory, PARTY, &[]).unwrap();
-        exchanges.establish().unwrap();
-        exchanges
-    }
-
-    #[derive(Debug, Clone)]
-    enum Step {
-        Publish(u16),
-        Receive(prop::sample::Index),
-        End(prop::sample::Index),
-        Clear,
-        Reopen,
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            4 => (1u16..).prop_map(Step::Publish),
-            3 => any::<prop::sample::Index>().prop_map(Step::Receive),
-            3 => any::<prop::sample::Index>().prop_map(Step::End),
-            2 => Just(Step::Clear),
-            1 => Just(Step::Reopen),
-        ]
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
-        #[test]
-        fn a_new_process_knows_what_was_under_way(steps in proptest::collection::vec(step(), 1..60)) {
-            let folder = tempfile::tempdir().unwrap();
-            let mut exchanges = established(folder.path());
-            let (mut model, mut next) = (BTreeMap::new(), 0);
-
-            for step in steps.into_iter().chain([Step::Clear, Step::Reopen]) {
-                let ids: Vec<u16> = model.keys().copied().collect();
-                match step {
-                    Step::Publish(id) if !model.contains_key(&id) => {
-                        next += 1;
-                        exchanges.published(id, exchange(next, false)).unwrap();
-                        model.insert(id, (next, Stage::Published));
-                    }
-                    Step::Receive(index) if !ids.is_empty() => {
-                        let id = *index.get(&ids);
-                        exchanges.received(id).unwrap();
-                        model.get_mut(&id).unwrap().1 = Stage::Received;
-                    }
-                    Step::End(index) if !ids.is_empty() => {
-                        let (seq, _) = model.remove(index.get(&ids)).unwrap();
-                        exchanges.end(Seq(seq));
-                        prop_assert!(!exchanges.contains(Seq(seq)));
-                    }
-                    Step::Clear => exchanges.clear().unwrap(),
-                    Step::Reopen => {
-                        exchanges.clear().unwrap();
-                        exchanges = Exchanges::open(folder.path(), PARTY, &[]).unwrap();
-                    }
-                    Step::Publish(_) | Step::Receive(_) | Step::End(_) => {}
-                }
-                let expected: Vec<_> = model.iter().map(|(id, (seq, stage))| (*id, *seq, *stage)).collect();
-                prop_assert_eq!(listed(&exchanges), expected);
-            }
-        }
-    }
-
-    #[test]
-    fn an_exchange_that_is_over_stands_in_the_file_until_it_is_cleared() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut exchanges = established(folder.path());
-        exchanges.published(5, exchange(100, false)).unwrap();
-        exchanges.received(5).unwrap();
-
-        exchanges.end(Seq(100));
-        let before = listed(&Exchanges::open(folder.path(), PARTY, &[]).unwrap());
-        exchanges.clear().unwrap();
-        let after = listed(&Exchanges::open(folder.path(), PARTY, &[]).unwrap());
-
-        assert_eq!(before, [(5, 100, Stage::Received)]);
-        assert_eq!(after, []);
-    }
-
-    #[test]
-    fn a_packet_identifier_that_is_used_again_is_not_cleared() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut exchanges = established(folder.path());
-        exchanges.published(5, exchange(100, false)).unwrap();
-
-        exchanges.end(Seq(100));
-        exchanges.published(5, exchange(101, false)).unwrap();
-        exchanges.clear().unwrap();
-
-        assert_eq!(listed(&Exchanges::open(folder.path(), PARTY, &[]).unwrap()), [(5, 101, Stage::Published)]);
-    }
-
-    #[test]
-    fn the_end_of_a_message_leaves_another_one_with_its_identifier_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut exchanges = established(folder.path());
-        exchanges.published(1, exchange(100, false)).unwrap();
-
-        exchanges.published(1, exchange(101, true)).unwrap();
-        exchanges.end(Seq(100));
-        exchanges.clear().unwrap();
-
-        assert!(exchanges.contains(Seq(101)) && !exchanges.contains(Seq(100)));
-        let reopened = Exchanges::open(folder.path(), PARTY, &[]).unwrap();
-        assert_eq!(reopened.get(1), Some(exchange(101, true)));
-    }
-
-    #[test]
-    fn abandoning_one_exchange_leaves_others_that_are_over_in_the_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut exchanges = established(folder.path());
-        exchanges.published(1, exchange(100, false)).unwrap();
-        exchanges.published(2, exchange(101, false)).unwrap();
-
-        exchanges.end(Seq(100));
-        exchanges.abandon(Seq(101)).unwrap();
-
-        assert_eq!(listed(&Exchanges::open(folder.path(), PARTY, &[]).unwrap()), [(1, 100, Stage::Published)]);
-    }
-
-    #[test]
-    fn a_reboot_is_trusted_after_an_orderly_end_only() {
-        let folder = tempfile::tempdir().unwrap();
-        let rebooted = Party { boot_id: 2, ..PARTY };
-        let mut exchanges = established(folder.path());
-        exchanges.published(5, exchange(100, false)).unwrap();
-
-        exchanges.flush().unwrap();
-        let orderly = Exchanges::open(folder.path(), rebooted, &[]).unwrap();
-        let again = Exchanges::open(folder.path(), PARTY, &[]).unwrap();
-
-        assert!(orderly.is_established());
-        assert_eq!(listed(&orderly), [(5, 100, Stage::Published)]);
-        // The mark was gone as soon as the file was opened, and this boot is another one.
-        assert!(!again.is_established());
-        assert_eq!(listed(&again), []);
-    }
-
-    #[test]
-    fn another_session_is_not_gone_on_with() {
-        for other in [Party { session: 8, ..PARTY }, Party { stream: StreamId(1), ..PARTY }] {
-            let folder = tempfile::tempdir().unwrap();
-            established(folder.path()).published(5, exchange(100, false)).unwrap();
-
-            let exchanges = Exchanges::open(folder.path(), other, &[]).unwrap();
-
-            assert!(!exchanges.is_established());
-            assert_eq!(listed(&exchanges), []);
-        }
-    }
-
-    #[test]
-    fn a_forgotten_session_leaves_nothing_behind() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut exchanges = established(folder.path());
-        exchanges.published(5, exchange(100, false)).unwrap();
-
-        exchanges.forget().unwrap();
-        let forgotten = Exchanges::open(folder.path(), PARTY, &[]).unwrap().is_established();
-        exchanges.establish().unwrap();
-        let exchanges = Exchanges::open(folder.path(), PARTY, &[]).unwrap();
-
-        assert!(!forgotten);
-        assert!(exchanges.is_established());
-        assert_eq!(listed(&exchanges), []);
-    }
-
-    #[test]
-    fn a_damaged_file_is_no_session() {
-        for length in [0, 10, SIZE - 1, SIZE + 1] {
-            let folder = tempfile::tempdir().unwrap();
-            fs::write(path(folder.path()), vec![0xff; length]).unwrap();
-
-            let exchanges = Exchanges::open(folder.path(), PARTY, &[]).unwrap();
-
-            assert!(!exchanges.is_established());
-            assert_eq!(fs::metadata(path(folder.path())).unwrap().len(), SIZE as u64);
-        }
-    }
-}
+#[path = "exchanges_tests.rs"]
+mod tests;

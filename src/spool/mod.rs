@@ -34,6 +34,7 @@ mod segment;
 #[cfg(test)]
 mod tests;
 mod unflushed;
+mod witness;
 mod writer;
 
 use crate::config::{self, Sync, WhenFull};
@@ -52,6 +53,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
+use witness::Witness;
 use writer::Writer;
 
 pub use boots::Boots;
@@ -235,7 +237,7 @@ impl Spool {
         }
         let [session, others @ ..] = sessions else { return Ok(None) };
         let party = Party { stream: self.stream, session: *session, boot_id };
-        let exchanges = Exchanges::open(&self.directory, party, others)?;
+        let exchanges = Exchanges::open(&self.directory, party, others, Witness::of(&self.directory, boot_id))?;
         if !at_qos_2 && exchanges.under_way().next().is_none() {
             Exchanges::remove(&self.directory)?;
             return Ok(None);

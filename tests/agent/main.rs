@@ -28,6 +28,7 @@ mod power;
 mod proxies;
 mod rabbitmq;
 mod refusals;
+mod remounts;
 mod scripted_support;
 mod secrets;
 mod stalls;

@@ -150,6 +150,8 @@ impl Gateway {
         let output = self.folder.path().join(format!("output-{}", fastrand::u64(..)));
         let file = File::create(&output).unwrap();
         let child = command
+            // As the service manager gives one: what the agent keeps there goes with this device.
+            .env("RUNTIME_DIRECTORY", self.folder.path())
             .arg("--config")
             .arg(self.folder.path().join("config.yaml"))
             .stdout(file.try_clone().unwrap())

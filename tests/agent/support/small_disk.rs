@@ -2,7 +2,7 @@
 //! stall, and lose its power.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
@@ -49,6 +49,26 @@ impl SmallDisk {
         let disk = Self { folder };
         fs::copy(self.image(), disk.image()).unwrap();
         disk.attach().expect("this disk was mounted as well")
+    }
+
+    /// What is on the medium now, to be restored later.
+    pub fn snapshot(&self) -> PathBuf {
+        let snapshot = self.folder.path().join("snapshot");
+        fs::copy(self.image(), &snapshot).unwrap();
+        snapshot
+    }
+
+    /// Unmounts the disk, which writes everything back, and mounts it again.
+    pub fn remount(&self) {
+        assert!(run("umount", &[self.path().to_str().unwrap()]));
+        assert!(run("mount", &["-o", "loop", self.image().to_str().unwrap(), self.path().to_str().unwrap()]));
+    }
+
+    /// Takes the disk away and puts it back in its place with what a snapshot holds.
+    pub fn restore(&self, snapshot: &Path) {
+        assert!(run("umount", &[self.path().to_str().unwrap()]));
+        fs::rename(snapshot, self.image()).unwrap();
+        assert!(run("mount", &["-o", "loop", self.image().to_str().unwrap(), self.path().to_str().unwrap()]));
     }
 
     /// Fills the disk to the last byte.
