@@ -124,6 +124,7 @@ fn what_a_proxy_refuses_is_named() {
     fails_with(say("403 Forbidden"), "no connection: the proxy refused: 403 Forbidden");
     fails_with(say("502 Bad Gateway"), "no connection: the proxy refused: 502 Bad Gateway");
     fails_with(say("407 Who are you?"), "no connection: the proxy refused: 407 Who are you?; look at");
+    fails_with(say("401 Unauthorized"), "no connection: the proxy refused: 401 Unauthorized; look at");
     fails_with(Reply::Say("SSH-2.0-OpenSSH\r\n".to_owned()), "the proxy PROXY does not answer in HTTP");
     fails_with(Reply::Say("HTTP/1.1 OK\r\n\r\n".to_owned()), "the proxy PROXY does not answer in HTTP");
     fails_with(Reply::Say(String::new()), "the proxy PROXY ended the connection without an answer");

@@ -3,12 +3,14 @@
 
 use crate::support::websocket::{BINARY, CLOSE, CONTINUE, ClientFrame, PING, PONG, Request, TEXT, frame, trickle};
 use crate::support::{
-    Authority, Framing, Gateway, Judgement, Script, Scripted, Settings, TlsFront, WsFront, log_files, wait_until,
+    Authority, Delivery, Framing, Gateway, Judgement, Packet, PacketKind, Script, Scripted, Settings, TlsFront,
+    WsFront, log_files, packet, wait_until,
 };
 use crate::tls::{ca, gateway};
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -200,6 +202,94 @@ fn a_server_that_never_stops_pinging_keeps_nobody_waiting() {
     agent.wait_for_output("no connection");
     wait_until("samples are kept", || gateway.accepted_count() > 100);
     assert_eq!(agent.stop().code(), Some(0));
+}
+
+/// Acknowledges publishes two at a time, in one frame; says how long each pair took to come.
+fn acknowledge_in_pairs(mut stream: TcpStream, request: &Request, pairs: &Sender<Duration>) {
+    stream.write_all(&[request.answer().as_bytes(), &frame(BINARY, true, &connack())].concat()).unwrap();
+    let (mut received, mut packets, mut buffer) = (Vec::new(), Vec::new(), [0; 4096]);
+    let (mut answer, mut since) = (Vec::new(), Instant::now());
+    while let Ok(length @ 1..) = stream.read(&mut buffer) {
+        received.extend(&buffer[..length]);
+        packets.extend(std::iter::from_fn(|| ClientFrame::take(&mut received)).flat_map(|frame| frame.payload));
+        for publish in std::iter::from_fn(|| Packet::take(&mut packets))
+            .filter(|packet| packet.kind() == Some(PacketKind::Publish))
+            .filter_map(|packet| Delivery::decode(&packet, 5))
+        {
+            answer.extend(packet(0x40, &publish.packet_id.unwrap().to_be_bytes()));
+        }
+        if answer.len() == 8 {
+            let _ = pairs.send(since.elapsed());
+            since = Instant::now();
+            stream.write_all(&frame(BINARY, true, &std::mem::take(&mut answer))).unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_second_packet_of_a_frame_waits_for_nothing() {
+    let (sender, pairs) = channel();
+    let server = Server::start(move |stream, request| acknowledge_in_pairs(stream, &request, &sender));
+    let url = format!("ws://127.0.0.1:{}", server.port);
+    let gateway = Gateway::new(&url, &Settings { window: 2, ..Settings::default() });
+
+    let agent = gateway.start();
+
+    for _ in 0..20 {
+        let took = pairs.recv_timeout(Duration::from_secs(30)).expect("two publishes");
+        assert!(took < Duration::from_millis(1500), "{took:?}");
+    }
+    assert!(!agent.output().contains("connection lost"), "a stall ends the connection after `ack_timeout`");
+    agent.kill();
+}
+
+/// What an agent sends to a server that does not read for two seconds, and then reads all.
+fn read_late(mut stream: TcpStream, request: &Request) -> Vec<ClientFrame> {
+    set_socket_recv_buffer_size(&stream, 64 * 1024).unwrap();
+    stream.write_all(&[request.answer().as_bytes(), &frame(BINARY, true, &connack())].concat()).unwrap();
+    let end = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < end {
+        let _ = stream.write_all(&frame(PING, true, &[7; 125]));
+        thread::sleep(Duration::from_millis(10));
+    }
+    stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    let (mut received, mut frames, mut buffer) = (Vec::new(), Vec::new(), [0; 64 * 1024]);
+    while let Ok(length @ 1..) = stream.read(&mut buffer) {
+        received.extend(&buffer[..length]);
+        frames.extend(std::iter::from_fn(|| ClientFrame::take(&mut received)));
+    }
+    frames
+}
+
+#[test]
+fn a_server_that_reads_late_gets_every_frame_whole() {
+    let (sender, served) = channel();
+    let server = Server::start(move |stream, request| {
+        let _ = sender.send(read_late(stream, &request));
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let (file, text) = (folder.path().join("text"), "x".repeat(30_000));
+    std::fs::write(&file, &text).unwrap();
+    let url = format!("ws://127.0.0.1:{}", server.port);
+    let gateway = Gateway::new(&url, &Settings { window: 1000, ..Settings::default() });
+    let source = format!("{{name: text, type: file, path: {}}}", file.display());
+    gateway.edit("{name: wind, type: simulated, seed: 7}", &source);
+    gateway.edit("ack_timeout: 2s", "ack_timeout: 20s");
+
+    let agent = gateway.start();
+    let frames = served.recv_timeout(Duration::from_secs(60)).unwrap();
+
+    let pongs = frames.iter().filter(|frame| frame.opcode == PONG);
+    assert!(pongs.clone().all(|pong| pong.payload == [7; 125]) && pongs.count() > 0);
+    let mut stream =
+        frames.into_iter().filter(|frame| frame.opcode == BINARY).flat_map(|frame| frame.payload).collect();
+    let packets: Vec<Packet> = std::iter::from_fn(|| Packet::take(&mut stream)).collect();
+    let publishes: Vec<Delivery> = packets.iter().skip(1).filter_map(|packet| Delivery::decode(packet, 5)).collect();
+    assert!(publishes.len() > 20 && publishes.len() + 2 >= packets.len(), "{} of {}", publishes.len(), packets.len());
+    for publish in publishes {
+        assert!(String::from_utf8(publish.payload).unwrap().contains(&text));
+    }
+    agent.kill();
 }
 
 /// The agent names the answer, and keeps trying.

@@ -5,8 +5,9 @@ use crate::config::{Address, Tls};
 use crate::foreign;
 use paho_mqtt_sys::failure::{self, Failure};
 
-/// A proxy's status code for missing or wrong credentials (RFC 9110, section 15.5.8).
-const AUTHENTICATION_REQUIRED: i64 = 407;
+/// A proxy's status codes for missing or wrong credentials: the right one (RFC 9110, section 15.5.8), and what tinyproxy answers
+/// to wrong ones.
+const AUTHENTICATION: [i64; 2] = [407, 401];
 
 /// Forgets what former connections left behind: they fail as well, when a broker goes away.
 pub fn forget() {
@@ -17,7 +18,7 @@ pub fn forget() {
 pub fn of_connect(tls: &Tls, address: &Address) -> Option<String> {
     match failure::take()? {
         Failure::Tls(failure) => address.scheme.is_tls().then(|| tls::sentence(&failure, tls, address)),
-        Failure::Proxy(AUTHENTICATION_REQUIRED, text) => {
+        Failure::Proxy(status, text) if AUTHENTICATION.contains(&status) => {
             let text = foreign::shown(&text);
             Some(format!("{text}; look at `broker.proxy_username` and `broker.proxy_password_file`"))
         }

@@ -394,6 +394,16 @@ static int WebSocket_judge(const struct WebSocketStream* stream)
 }
 
 
+static int WebSocket_isEncrypted(const networkHandles* net)
+{
+#if defined(OPENSSL)
+	return net->ssl != NULL;
+#else
+	return 0;
+#endif
+}
+
+
 /* Reads the answer to the handshake. 1: it is whole; else TCPSOCKET_INTERRUPTED or SOCKET_ERROR. */
 static int WebSocket_readAnswer(networkHandles* net)
 {
@@ -404,7 +414,7 @@ static int WebSocket_readAnswer(networkHandles* net)
 		size_t used = 0;
 		int rc = WebSocket_receive(net);
 
-		if (rc == 0)
+		if (rc == 0 || (rc == SOCKET_ERROR && !WebSocket_isEncrypted(net))) /* TLS notes its own failures */
 			Failure_set(FAILURE_WEBSOCKET, 0, "the server ended the connection without an answer to the WebSocket's handshake");
 		if (rc == TCPSOCKET_INTERRUPTED)
 			return rc;
