@@ -10,7 +10,8 @@
 //! messages cost, in a spool that has taken 10,000.
 //!
 //! Thousands of commits in a second leave the system's own timers no time: its journal and the times of files are
-//! written every five seconds at most. `-- --paced` measures two more rows at the pace of a gateway, for a minute each.
+//! written every five seconds at most. `-- --paced` measures more rows at the pace of a gateway, for a minute each, with
+//! what bounds the repeats after a power cut, and without.
 //!
 //! Needs root, for the mount. Where that is not to be had, the bench says so and ends well.
 
@@ -36,7 +37,6 @@ const DATA: usize = 200;
 const SMALL_DATA: usize = 88;
 /// Ten messages a second with `sync: 5s`.
 const BATCH: u64 = 50;
-const PER_SECOND: u64 = 10;
 const PACED: Duration = Duration::from_secs(60);
 const IMAGE: u64 = 1 << 30;
 /// Bytes of a sector in the kernel's counters, whatever the device has.
@@ -91,9 +91,16 @@ fn measure_all() -> ExitCode {
     measure("packhorse, sync: always", 1, |folder| packhorse(folder, SMALL_DATA, Sync::Always, 1));
     measure("packhorse, sync: 5s at 10 msg/s", BATCH, |folder| packhorse(folder, SMALL_DATA, every, BATCH));
     if paced {
-        println!("data of {DATA} bytes, at the pace of {PER_SECOND} messages a second, for {} s:", PACED.as_secs());
-        measure_paced("packhorse, sync: always", Sync::Always, 1);
-        measure_paced("packhorse, sync: 5s", every, BATCH);
+        println!("data of {DATA} bytes, at a gateway's pace, for {} s:", PACED.as_secs());
+        for (pace, sync, between, batch) in [
+            ("a message every 10 s, sync: always", Sync::Always, Duration::from_secs(10), 1),
+            ("1 message/s, sync: always", Sync::Always, Duration::from_secs(1), 1),
+            ("10 messages/s, sync: always", Sync::Always, Duration::from_millis(100), 1),
+            ("10 messages/s, sync: 5s", every, Duration::from_secs(5), BATCH),
+        ] {
+            measure_paced(pace, sync, between, batch, Repeats::Bounded);
+            measure_paced("  the journal left to the system", sync, between, batch, Repeats::Left);
+        }
     }
     let verdict = |met| if met { "met" } else { "missed" };
     let (bytes, flushes) = (always.bytes_per_commit(), always.flushes_per_commit());
@@ -230,21 +237,28 @@ fn measure_later(name: &str, batch: u64, sync: Sync) -> Figures {
     figures
 }
 
-/// At a gateway's pace a run is too short for the creation of a segment to be amortised, so that does not count.
-fn measure_paced(name: &str, sync: Sync, batch: u64) {
+/// Whether the journal is flushed now and then.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Repeats {
+    Bounded,
+    Left,
+}
+
+/// At a gateway's pace a run is too short for the creation of a segment to be amortised, so that does not count. Each
+/// batch comes so long after the one before.
+fn measure_paced(name: &str, sync: Sync, between: Duration, batch: u64, repeats: Repeats) {
     let medium = Medium::new().expect("it could be made before");
     let mut spool = open(&medium.path(), sync);
     let before = medium.counters();
     let begin = Instant::now();
     let mut messages = 0;
-    let pace = Duration::from_secs(batch) / u32::try_from(PER_SECOND).unwrap();
     for (number, due) in (1..).zip(samples(DATA).collect::<Vec<_>>().chunks(usize::try_from(batch).unwrap())) {
         if begin.elapsed() >= PACED {
             break;
         }
-        commit(&mut spool, due);
+        commit(&mut spool, due, repeats);
         messages += due.len() as u64;
-        std::thread::sleep((pace * number).saturating_sub(begin.elapsed()));
+        std::thread::sleep((between * number).saturating_sub(begin.elapsed()));
     }
     let seen = medium.counters() - before;
     drop(spool);
@@ -282,13 +296,15 @@ fn open(folder: &Path, sync: Sync) -> Spool {
 }
 
 /// Accepts a batch and does what the publisher does for each acknowledgement.
-fn commit(spool: &mut Spool, batch: &[Sample]) {
+fn commit(spool: &mut Spool, batch: &[Sample], repeats: Repeats) {
     assert_eq!(spool.append(batch, None).taken, batch.len());
     let accepted = spool.commit().unwrap().expect("something was appended");
     for seq in accepted.start().0..=accepted.end().0 {
         spool.finish(Seq(seq));
         spool.trim().unwrap();
-        spool.bound_repeats(Instant::now()).unwrap();
+        if repeats == Repeats::Bounded {
+            spool.bound_repeats(Instant::now()).unwrap();
+        }
     }
 }
 
@@ -300,7 +316,7 @@ fn packhorse(folder: &Path, size: usize, sync: Sync, batch: u64) {
 
 fn fill(spool: &mut Spool, size: usize, batch: u64) {
     for batch in samples(size).collect::<Vec<_>>().chunks(usize::try_from(batch).unwrap()) {
-        commit(spool, batch);
+        commit(spool, batch, Repeats::Bounded);
     }
     assert_eq!(spool.backlog().messages, 0);
 }

@@ -50,6 +50,8 @@ pub struct Connection {
     members: Members,
     /// The names of our sessions at the brokers, in the order of the members.
     sessions: Vec<u32>,
+    /// Whether there should be a session, and the disk takes no notes for it. What is at QoS 2 goes out all the same.
+    lacks_session: bool,
     /// The member of the last connection.
     connected: Option<usize>,
     /// When the status message was published that is not acknowledged yet.
@@ -97,6 +99,7 @@ impl Connection {
             keep_alive: config.broker.keep_alive,
             connect_timeout: config.broker.connect_timeout,
             settling: config.retry.initial_delay,
+            lacks_session: false,
             connected: None,
             renewal: renewal.and_then(|hub| hub.device.renewal(hub.token_lifetime)),
             awaited_status: None,
@@ -136,16 +139,20 @@ impl Connection {
         if !is_next || self.session().is_some() {
             return false;
         }
-        match session(config, &self.sessions, spool, boot_id) {
-            Ok(None) => return false,
-            Ok(Some(session)) => self.link.adopt(session),
+        let found = session(config, &self.sessions, spool, boot_id);
+        self.lacks_session = found.is_err();
+        match found {
+            Ok(None) => false,
+            Ok(Some(session)) => {
+                self.link.adopt(session);
+                info!("messages in flight can be noted again");
+                true
+            }
             Err(error) => {
                 debug!("messages in flight still cannot be noted error={error}");
-                return false;
+                false
             }
         }
-        info!("messages in flight can be noted again");
-        true
     }
 
     /// When [`Connection::check`] has something to do.
@@ -214,7 +221,7 @@ impl Connection {
 
     /// Notes that the broker accepted the connection.
     pub fn connected(&mut self, connected: Connected, now: Instant, backlog: Backlog) {
-        let untold = self.protocol == Protocol::V311 && self.session().is_some();
+        let untold = self.protocol == Protocol::V311 && (self.session().is_some() || self.lacks_session);
         let limit = self.window.min(connected.limits.receive_maximum).min(if untold { UNTOLD } else { u16::MAX });
         // Where connections come and do not last, the first one to a broker says it all.
         let elsewhere = self.connected.replace(self.members.index()) != Some(self.members.index());

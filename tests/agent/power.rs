@@ -3,7 +3,7 @@
 use crate::support::{Broker, Gateway, Judgement, Settings, SmallDisk, Subscriber, wait_until};
 
 /// The window, and the finished messages that may not be on the medium (the README's figures).
-const REPEATED: usize = 100 + 1000;
+const REPEATED: usize = 100 + 2500;
 
 fn a_power_cut_repeats_little(qos: u8) {
     let Some(disk) = SmallDisk::mount(32) else { return };
@@ -16,10 +16,11 @@ fn a_power_cut_repeats_little(qos: u8) {
     let spool = |disk: &SmallDisk| disk.path().join("spool").display().to_string();
     gateway.edit(&gateway.spool().display().to_string(), &spool(&disk));
     let agent = gateway.start();
-    wait_until("a backlog of more than may be repeated", || gateway.accepted_count() >= 2 * REPEATED);
+    wait_until("a backlog of more than may be repeated", || gateway.accepted_count() >= REPEATED * 3 / 2);
     agent.stop();
 
     // All of it fits in one segment, whose end would flush the journal.
+    gateway.edit("interval: 1ms", "interval: 100ms");
     broker.run();
     let agent = gateway.start();
     subscriber.wait_for_all(&gateway.accepted());
