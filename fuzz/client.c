@@ -13,6 +13,7 @@ static SOCKET ready(int more_work, int timeout, mutex_type mutex, int* rc, int* 
 #undef Socket_getReadySocket
 #include "WebSocket.c"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 
 int Socket_addSocket(SOCKET socket);
@@ -99,6 +100,16 @@ static void begin(MQTTAsyncs* m, SOCKET socket, int is5, int is_connected, int i
 	}
 }
 
+/* A client that stays, as the agent has one, so that the library does not begin and end anew with each input. */
+int LLVMFuzzerInitialize(int* count, char*** arguments)
+{
+	MQTTAsync_createOptions options = MQTTAsync_createOptions_initializer5;
+	static MQTTAsync stays;
+
+	(void)count; (void)arguments;
+	return MQTTAsync_createWithOptions(&stays, "tcp://localhost", "stays", MQTTCLIENT_PERSISTENCE_NONE, NULL, &options);
+}
+
 int LLVMFuzzerTestOneInput(const unsigned char* input, size_t length)
 {
 	MQTTAsync handle = NULL;
@@ -124,6 +135,11 @@ int LLVMFuzzerTestOneInput(const unsigned char* input, size_t length)
 	MQTTAsync_receiveThread(NULL);
 	MQTTAsync_tostop = 0;
 	MQTTAsync_destroy(&handle);
+	if (fcntl(ends[0], F_GETFD) != -1)
+	{
+		fprintf(stderr, "the socket is still open\n");
+		abort();
+	}
 	close(ends[1]);
 	return 0;
 }

@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 /// What a sanitizer ends the process with.
 const SANITIZER_EXIT: &str = "99";
 
+/// Files and sockets that an agent may have open; it has 30 to 45.
+const OPEN_FILES: usize = 100;
+
 /// How long an agent that could connect may take to do so.
 const HANG: Duration = Duration::from_secs(30);
 
@@ -111,6 +114,10 @@ impl<'a> Lane<'a> {
             lane.tend();
             lane.broker.deliveries().len() > before
         });
+        let open = self.agent.as_ref().map_or(0, Agent::open_files);
+        if open > OPEN_FILES {
+            self.report(format!("{open} files and sockets are open"), String::new());
+        }
         self.stop();
         if qos > 0 {
             self.judge();

@@ -236,6 +236,11 @@ impl Agent {
         self.child.try_wait().unwrap()
     }
 
+    /// How many files and sockets it has open (proc(5)).
+    pub fn open_files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.id())).unwrap().count()
+    }
+
     /// What each of its threads waits for in the kernel (proc(5)).
     pub fn threads(&self) -> String {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.id())).unwrap();
