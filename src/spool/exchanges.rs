@@ -515,4 +515,4 @@ fn under_way(bytes: &[u8], generation: u64) -> BTreeMap<u16, Exchange> {
 
 #[cfg(test)]
 #[path = "exchanges_tests.rs"]
-mod tests;
+pub(super) mod tests;

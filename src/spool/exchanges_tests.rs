@@ -3,6 +3,23 @@
 use super::*;
 use proptest::prelude::*;
 
+/// A file that says this, with right checksums.
+pub fn forge(generation: u64, stream: u32, slots: &[(u16, u64, u8)]) -> Vec<u8> {
+    let flags = FLAG_ESTABLISHED | FLAG_FLUSHED;
+    let stream = StreamId(stream);
+    let header = Header { generation, stream, session: 7, boot_id: 1, flags, token: 1, identity: 1 };
+    let mut bytes = vec![0; SIZE];
+    bytes[..HEADER].copy_from_slice(&header.encode());
+    for (id, seq, stage) in slots {
+        let slot = &mut bytes[SLOTS + usize::from(*id) * SLOT..][..SLOT];
+        slot[..8].copy_from_slice(&seq.to_le_bytes());
+        slot[8] = *stage;
+        let sum = slot_sum(generation, *id, &slot[..12]);
+        slot[12..].copy_from_slice(&sum.to_le_bytes());
+    }
+    bytes
+}
+
 fn exchange(seq: u64, retain: bool) -> Exchange {
     Exchange { seq: Seq(seq), stage: Stage::Published, retain, dated: seq.is_multiple_of(2) }
 }

@@ -387,4 +387,4 @@ fn replay(bytes: &[u8], half: usize) -> Option<Recovered> {
 
 #[cfg(test)]
 #[path = "journal_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -3,6 +3,22 @@
 use super::*;
 use proptest::prelude::*;
 
+/// A file that says this, with right checksums, in the half where such a generation belongs.
+pub fn forge(stream: u32, generation: u64, low: u64, ranges: &[(u64, u64)], entries: &[(u64, u64)]) -> Vec<u8> {
+    let range = |(first, last): &(u64, u64)| [first.to_le_bytes(), last.to_le_bytes()].concat();
+    let head = [MAGIC, generation.to_le_bytes(), low.to_le_bytes()].concat();
+    let counts = [stream, u32::try_from(ranges.len()).unwrap()].map(u32::to_le_bytes).concat();
+    let mut half = [head, counts, ranges.iter().flat_map(range).collect()].concat();
+    half.extend(crc32c::crc32c(&half).to_le_bytes());
+    for entry in entries.iter().map(range) {
+        half.extend(&entry);
+        half.extend(entry_sum(generation, &entry).to_le_bytes());
+    }
+    half.resize(HALF, 0);
+    let other = vec![0; HALF];
+    if half_of(generation) == 0 { [half, other].concat() } else { [other, half].concat() }
+}
+
 const STREAM: StreamId = StreamId(0x3f9a_1c02);
 
 fn reopen(directory: &Path) -> Journal {

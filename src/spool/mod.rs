@@ -19,6 +19,8 @@ mod damage_tests;
 mod exchanges;
 mod finished;
 mod folder;
+#[cfg(test)]
+mod forged;
 mod journal;
 mod medium;
 #[cfg(test)]
