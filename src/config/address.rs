@@ -97,10 +97,13 @@ impl Address {
     /// Whether it is on this machine.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
-        let host = self.host.trim_matches(['[', ']']).to_ascii_lowercase();
-        host == "localhost"
-            || host.ends_with(".localhost")
-            || host.parse().is_ok_and(|address: IpAddr| address.to_canonical().is_loopback())
+        is_loopback(&self.host)
+    }
+
+    /// Whether it has a query, which often carries a secret.
+    #[must_use]
+    pub fn has_query(&self) -> bool {
+        !self.query.0.is_empty()
     }
 
     /// Whether it is one of AWS IoT Core's endpoints, `ID.iot.REGION.amazonaws.com` ("AWS IoT Core endpoints and
@@ -120,6 +123,14 @@ impl Address {
     fn without_query(&self) -> String {
         format!("{}://{}:{}{}", self.scheme.name(), self.host, self.port, self.path)
     }
+}
+
+/// Whether a host, a name or an address, is this machine.
+pub(super) fn is_loopback(host: &str) -> bool {
+    let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || host.parse().is_ok_and(|address: IpAddr| address.to_canonical().is_loopback())
 }
 
 impl fmt::Display for Address {

@@ -1,6 +1,6 @@
 //! The HTTP proxy on the way to the broker.
 
-use super::address::split_port;
+use super::address::{is_loopback, split_port};
 use super::read::{Host, credential};
 use super::section::{Role, Section};
 use super::tree::{Content, Node, Scalar};
@@ -41,6 +41,10 @@ pub(super) fn read(section: &mut Section<'_>, host: &Host) -> Option<Proxy> {
         section.problem("proxy_password_file", "needs `broker.proxy_username`");
     }
     let (host, port) = address?;
+    if password_file.is_some() && !is_loopback(&host) {
+        let message = format!("the proxy's password goes unencrypted to {host}: whoever listens on the way learns it");
+        section.warning("proxy_password_file", message);
+    }
     Some(Proxy { host, port, username, password_file })
 }
 

@@ -189,11 +189,11 @@ fn broker(section: &mut Section<'_>, host: &Host, device: &str) -> (Broker, Hub)
 /// A secret that goes over the network as it is.
 fn warn_of_listeners(section: &mut Section<'_>, addresses: &[Address], has_password: bool, username: Option<&str>) {
     let has_secret = has_password || username.is_some_and(|username| foreign::secret_at(username).is_some());
-    if let Some(open) = addresses.iter().find(|address| !address.scheme.is_tls() && !address.is_loopback())
-        && has_secret
-    {
+    let is_open = |address: &&Address| !address.scheme.is_tls() && !address.is_loopback();
+    if let Some(open) = addresses.iter().filter(is_open).find(|address| has_secret || address.has_query()) {
+        let what = if has_secret { "the password" } else { "what stands behind the `?`" };
         let message = format!(
-            "the password goes unencrypted to {}: whoever listens on the way learns it; `mqtts://` or `wss://` ends that",
+            "{what} goes unencrypted to {}: whoever listens on the way learns it; `mqtts://` or `wss://` ends that",
             open.host
         );
         section.warning(if section.has("urls") { "urls" } else { "url" }, message);

@@ -511,7 +511,17 @@ fn a_secret_over_an_open_connection_and_a_broker_that_proves_nothing_are_warned_
             Some("1: broker.urls: the password goes"),
         ),
         ("{url: mqtt://broker.example, username: 'a?token=b'}", Some("1: broker.url: the password goes unencrypted")),
+        (
+            "{url: 'ws://broker.example/mqtt?token=b'}",
+            Some("1: broker.url: what stands behind the `?` goes unencrypted"),
+        ),
+        (
+            "{url: mqtts://broker.example, proxy: 'http://10.0.0.1:3128', proxy_username: u, proxy_password_file: /p}",
+            Some("1: broker.proxy_password_file: the proxy's password goes unencrypted to 10.0.0.1"),
+        ),
         ("{url: mqtts://broker.example, tls: {verify: false}}", Some("1: broker.tls.verify: is false")),
+        ("{url: 'wss://broker.example/mqtt?token=b'}", None),
+        ("{url: mqtts://broker.example, proxy: 'http://[::1]:3128', proxy_username: u, proxy_password_file: /p}", None),
         ("{url: mqtt://broker.example, username: u}", None),
         ("{url: mqtts://broker.example, password_file: /p}", None),
         ("{url: mqtt://localhost, password_file: /p}", None),
