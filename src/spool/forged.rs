@@ -114,7 +114,12 @@ fn segment(first: u64, stream: u32, pieces: &[(u32, usize, Piece)]) -> Vec<u8> {
 
 impl Forged {
     fn put(&self, directory: &Path) {
-        let at = |name: &str| directory.join(name);
+        let at = |name: &str| {
+            let path = directory.join(name);
+            // Writing to a pipe that was forged before would wait for its reader.
+            let _ = fs::remove_file(&path);
+            path
+        };
         // Where another forged thing has the name, it stays.
         let _ = match self {
             Forged::Segment(first, stream, pieces) => {
