@@ -41,23 +41,28 @@ const SHORT_NAMES: [&str; 5] = ["sig", "pwd", "pass", "auth", "sas"];
 /// Names behind which a colon begins the value. Sentences have one behind many other words.
 const NAMES_WITH_COLON: [&str; 4] = ["password", "passwd", "passphrase", "authorization"];
 
-/// Where something that looks like a secret begins in a text.
+/// Where something that looks like a secret begins in a text. Takes time in proportion to the text, whatever it is: a
+/// broker may have chosen it.
 #[must_use]
 pub fn secret_at(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
-    (0..bytes.len()).find_map(|at| match bytes[at] {
-        b'=' => assigned(bytes, at, is_secret_name),
-        b':' => assigned(bytes, at, |word| NAMES_WITH_COLON.iter().any(|name| ends_with(word, name))),
-        b'%' if bytes[at..].len() > 2 && bytes[at + 1..at + 3].eq_ignore_ascii_case(b"3d") => {
-            assigned(bytes, at, is_secret_name)
+    let mut word = Word::default();
+    (0..bytes.len()).find_map(|at| {
+        word.read(text, at);
+        match bytes[at] {
+            b'=' => assigned(bytes, at, is_secret_name),
+            b':' => assigned(bytes, at, |word| NAMES_WITH_COLON.iter().any(|name| ends_with(word, name))),
+            b'%' if bytes[at..].len() > 2 && bytes[at + 1..at + 3].eq_ignore_ascii_case(b"3d") => {
+                assigned(bytes, at, is_secret_name)
+            }
+            b'@' => word.user_information(at),
+            b'-' if bytes[at..].starts_with(b"-----BEGIN") => Some(at),
+            b's' | b'S' => ["sharedaccesskey", "sharedaccesssignature"].iter().find_map(|name| azure(bytes, at, name)),
+            b'b' | b'B' => begins(bytes, at, "bearer ").filter(|_| run(&bytes[at + 7..], is_token) >= 16),
+            b'e' if is_first(bytes, at, is_token) && bytes[at..].starts_with(b"eyJ") => json_web_token(bytes, at),
+            _ if is_first(bytes, at, is_base64) => key(bytes, at),
+            _ => None,
         }
-        b'@' => user_information(text, at),
-        b'-' if bytes[at..].starts_with(b"-----BEGIN") => Some(at),
-        b's' | b'S' => ["sharedaccesskey", "sharedaccesssignature"].iter().find_map(|name| azure(bytes, at, name)),
-        b'b' | b'B' => begins(bytes, at, "bearer ").filter(|_| run(&bytes[at + 7..], is_token) >= 16),
-        b'e' if is_first(bytes, at, is_token) && bytes[at..].starts_with(b"eyJ") => json_web_token(bytes, at),
-        _ if is_first(bytes, at, is_base64) => key(bytes, at),
-        _ => None,
     })
 }
 
@@ -167,14 +172,29 @@ fn begins(bytes: &[u8], at: usize, name: &str) -> Option<usize> {
     bytes.get(at..end).is_some_and(|part| part.eq_ignore_ascii_case(name.as_bytes())).then_some(at)
 }
 
-/// `user:password@`, with the `@` at this place.
-fn user_information(text: &str, at: usize) -> Option<usize> {
-    let separates = |character: char| character.is_whitespace() || "/\"'`<>()[]{},;".contains(character);
-    let start = text[..at]
-        .rfind(separates)
-        .map_or(0, |before| before + text[before..].chars().next().map_or(1, char::len_utf8));
-    let (user, password) = text[start..at].split_once(':')?;
-    (!user.is_empty() && !password.is_empty()).then_some(start)
+/// The word that a place in a text belongs to, as far as it was read.
+#[derive(Default)]
+struct Word {
+    start: usize,
+    /// The first colon in it.
+    colon: Option<usize>,
+}
+
+impl Word {
+    /// Reads on at this place, where a character may begin.
+    fn read(&mut self, text: &str, at: usize) {
+        let Some(character) = text.get(at..).and_then(|rest| rest.chars().next()) else { return };
+        if character.is_whitespace() || "/\"'`<>()[]{},;".contains(character) {
+            *self = Self { start: at + character.len_utf8(), colon: None };
+        } else if character == ':' {
+            self.colon.get_or_insert(at);
+        }
+    }
+
+    /// `user:password@`, with the `@` at this place.
+    fn user_information(&self, at: usize) -> Option<usize> {
+        self.colon.filter(|colon| self.start < *colon && colon + 1 < at).map(|_| self.start)
+    }
 }
 
 /// Three parts in Base64, the first of which is an object (RFC 7519).
@@ -291,6 +311,20 @@ mod tests {
         ] {
             assert_eq!(shown(text), text);
             assert_eq!(hide(text), text);
+        }
+    }
+
+    #[test]
+    fn no_text_takes_long_to_judge() {
+        // A second for a mebibyte, on a slow machine; what grows with the square of the length would take hours.
+        for piece in
+            ["@", "a@", ":@", "=", " =", ":", "a:", "%3d", "eyJ.", "eyJa", "b", "bearer ", "-", "/", "\u{3000}@"]
+        {
+            let text = piece.repeat((1 << 20) / piece.len());
+            let start = std::time::Instant::now();
+            let _ = shown(&text);
+            let _ = hide(&text);
+            assert!(start.elapsed() < std::time::Duration::from_secs(5), "{piece:?}: {:?}", start.elapsed());
         }
     }
 
