@@ -31,6 +31,8 @@ unsafe impl GlobalAlloc for Wiping {
         unsafe { System.alloc_zeroed(layout) }
     }
 
+    // Once, not at every place where something is freed: that would make the program a tenth larger.
+    #[inline(never)]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         if layout.size() <= WIPED_MAX {
             // SAFETY: the caller owns the block, which has this size, and does not use it any more.
@@ -42,6 +44,7 @@ unsafe impl GlobalAlloc for Wiping {
         unsafe { System.dealloc(block, layout) }
     }
 
+    #[inline(never)]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         if layout.size() > WIPED_MAX {
             // SAFETY: as above.

@@ -31,6 +31,8 @@ const EITHER: &[Case] = &[
     (|_, _| packet(0xd0, &[0]), "a malformed PINGRESP"),
     (|version, _| packet(0x20, if version == 5 { &[0, 0, 0] } else { &[0, 0] }), "a second CONNACK"),
     (|_, _| packet(0x20, &[2, 0]), "a malformed CONNACK"),
+    // A refusal that speaks of a session.
+    (|version, _| packet(0x20, if version == 5 { &[1, 0x87, 0] } else { &[1, 5] }), "a malformed CONNACK"),
     (|_, _| packet(0x10, &[]), "a packet of type 1"),
     (|_, _| packet(0x82, &[]), "a packet of type 8"),
     (|_, _| packet(0xc0, &[]), "PINGREQ, which answers nothing"),
@@ -87,6 +89,7 @@ const IN_V5: &[Case] = &[
     (|_, id| ack(0x40, id, &[0xff]), "a malformed PUBACK"),
     (|_, id| ack(0x70, id, &[0x80]), "a malformed PUBCOMP"),
     (|_, _| packet(0xe0, &[4]), "a malformed DISCONNECT"),
+    (|_, _| packet(0x20, &[0, 6]), "a malformed CONNACK"),
     (|_, _| packet(0xf0, &[0x18, 0]), "AUTH, which answers nothing"),
     (|_, _| packet(0xf0, &[]), "AUTH, which answers nothing"),
     (|_, _| packet(0xf0, &[0x80, 0]), "a malformed AUTH"),

@@ -94,6 +94,7 @@ typedef struct
 	int websocket; /**< socket has been upgraded to use web sockets */
 	struct WebSocketStream *stream; /**< packhorse: what the websocket has under way */
 	const MQTTClient_nameValue* httpHeaders;
+	int writing; /**< the packet identifier of the PUBLISH that is written in part; 0: none */
 	int violation; /**< how the server broke the protocol, as a reason code for DISCONNECT; 0: it did not */
 } networkHandles;
 

@@ -1120,6 +1120,7 @@ void MQTTAsync_writeComplete(SOCKET socket, int rc)
 		MQTTAsyncs* m = (MQTTAsyncs*)(found->content);
 
 		m->c->net.lastSent = MQTTTime_now();
+		m->c->net.writing = 0;
 
 		/* see if there is a pending write flagged */
 		if (m->pending_write)
@@ -2509,6 +2510,7 @@ static void MQTTAsync_closeOnly(Clients* client, enum MQTTReasonCodes reasonCode
 				(client->net.violation == 0 || client->MQTTVersion >= MQTTVERSION_5))
 			MQTTPacket_send_disconnect(client, client->net.violation ? client->net.violation : reasonCode, props);
 		client->net.violation = 0;
+		client->net.writing = 0;
 		MQTTAsync_lock_mutex(socket_mutex);
 		WebSocket_close(&client->net, WebSocket_CLOSE_NORMAL, NULL);
 #if defined(OPENSSL)
@@ -3300,6 +3302,8 @@ static MQTTPacket* MQTTAsync_cycle(SOCKET* sock, unsigned long timeout, int* rc)
 								command->command.details.pub.destinationName = NULL;
 								command->command.details.pub.payload = NULL;
 							}
+							if (m->pending_write == &command->command)
+								m->pending_write = NULL;
 							MQTTAsync_freeCommand(command);
 							break;
 						}

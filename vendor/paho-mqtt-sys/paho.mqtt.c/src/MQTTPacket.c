@@ -333,6 +333,8 @@ int MQTTPacket_send(networkHandles* net, Header header, char* buffer, size_t buf
 	packetbufs.frees = &freeData;
 	memset(packetbufs.mask, '\0', sizeof(packetbufs.mask));
 	rc = WebSocket_putdatas(net, &buf, &buf0len, &packetbufs);
+	if (rc == TCPSOCKET_INTERRUPTED)
+		net->writing = 0;
 
 	if (rc == TCPSOCKET_COMPLETE)
 		net->lastSent = MQTTTime_now();
@@ -360,7 +362,7 @@ exit:
  */
 int MQTTPacket_sends(networkHandles* net, Header header, PacketBuffers* bufs, int MQTTVersion)
 {
-	int i, rc = SOCKET_ERROR;
+	int i, rc = SOCKET_ERROR, msgId = 0;
 	size_t buf0len, total = 0;
 	char *buf;
 
@@ -377,16 +379,21 @@ int MQTTPacket_sends(networkHandles* net, Header header, PacketBuffers* bufs, in
 	buf[0] = header.byte;
 	MQTTPacket_encode(&buf[1], total);
 
-#if !defined(NO_PERSISTENCE)
 	if (header.bits.type == PUBLISH && header.bits.qos != 0)
-	{   /* persist PUBLISH QoS1 and Qo2 */
+	{
 		char *ptraux = bufs->buffers[2];
-		int msgId = readInt(&ptraux);
+		msgId = readInt(&ptraux);
+	}
+#if !defined(NO_PERSISTENCE)
+	if (msgId != 0)
+	{   /* persist PUBLISH QoS1 and Qo2 */
 		rc = MQTTPersistence_putPacket(net->socket, buf, buf0len, bufs->count, bufs->buffers, bufs->buflens,
 			header.bits.type, msgId, 0, MQTTVersion);
 	}
 #endif
 	rc = WebSocket_putdatas(net, &buf, &buf0len, bufs);
+	if (rc == TCPSOCKET_INTERRUPTED)
+		net->writing = msgId;
 
 	if (rc == TCPSOCKET_COMPLETE)
 		net->lastSent = MQTTTime_now();

@@ -161,6 +161,8 @@ void* MQTTPacket_connack(int MQTTVersion, unsigned char aHeader, char* data, siz
 	pack->rc = readChar(&curdata); /* reason code */
 	if (pack->flags.all > 1) /* reserved bits */
 		goto malformed;
+	if (pack->flags.bits.sessionPresent && pack->rc != 0) /* a refusal has no session (MQTT 5, section 3.2.2.1.1) */
+		goto malformed;
 	if (MQTTVersion >= MQTTVERSION_5)
 	{
 		if (datalen > 2)
@@ -181,6 +183,8 @@ void* MQTTPacket_connack(int MQTTVersion, unsigned char aHeader, char* data, siz
 			};
 			pack->rc = reasons[pack->rc - 1];
 		}
+		else if (pack->rc != 0)
+			goto malformed;
 	}
 	if (curdata == enddata)
 		goto exit;

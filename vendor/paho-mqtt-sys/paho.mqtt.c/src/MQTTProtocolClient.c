@@ -331,17 +331,12 @@ static int MQTTProtocol_wrongAck(Clients* client, int type, int msgid, const cha
 
 
 /**
- * Whether a message is still being written to its socket, from the memory that an acknowledgement would free.
+ * Whether a message is still being written to its socket. On plain TCP that is from the memory that an acknowledgement
+ * would free.
  */
 static int MQTTProtocol_isBeingWritten(Clients* client, Messages* m)
 {
-	pending_writes* pw = SocketBuffer_getWrite(client->net.socket);
-	int i = 0;
-
-	for (i = 0; pw != NULL && i < pw->count; ++i)
-		if (pw->iovecs[i].iov_base == m->publish->topic || pw->iovecs[i].iov_base == m->publish->payload)
-			return 1;
-	return 0;
+	return client->net.writing == m->msgid && SocketBuffer_getWrite(client->net.socket) != NULL;
 }
 
 
