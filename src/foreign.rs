@@ -52,13 +52,12 @@ pub fn secret_at(text: &str) -> Option<usize> {
         match bytes[at] {
             b'=' => assigned(bytes, at, is_secret_name),
             b':' => assigned(bytes, at, |word| NAMES_WITH_COLON.iter().any(|name| ends_with(word, name))),
-            b'%' if bytes[at..].len() > 2 && bytes[at + 1..at + 3].eq_ignore_ascii_case(b"3d") => {
-                assigned(bytes, at, is_secret_name)
-            }
+            b'%' if is_escape(bytes, at, b"3d") => assigned(bytes, at, is_secret_name),
             b'@' => word.user_information(at),
+            b'%' if is_escape(bytes, at, b"40") => word.user_information(at),
             b'-' if bytes[at..].starts_with(b"-----BEGIN") => Some(at),
             b's' | b'S' => ["sharedaccesskey", "sharedaccesssignature"].iter().find_map(|name| azure(bytes, at, name)),
-            b'b' | b'B' => begins(bytes, at, "bearer ").filter(|_| run(&bytes[at + 7..], is_token) >= 16),
+            b'b' | b'B' => begins(bytes, at, "bearer ").filter(|_| run(&bytes[at + 7..], is_token) >= 8),
             b'e' if is_first(bytes, at, is_token) && bytes[at..].starts_with(b"eyJ") => json_web_token(bytes, at),
             _ if is_first(bytes, at, is_base64) => key(bytes, at),
             _ => None,
@@ -138,7 +137,9 @@ fn assigned(bytes: &[u8], at: usize, is_secret: impl Fn(&[u8]) -> bool) -> Optio
     let name = bytes[..at].trim_ascii_end();
     let name = name.strip_suffix(b"\"").or_else(|| name.strip_suffix(b"'")).unwrap_or(name);
     let length = name.iter().rev().take_while(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte)).count();
-    let start = name.len() - length;
+    // Behind a `%` the first two are an escape's digits.
+    let escaped = if length > 2 && name[..name.len() - length].ends_with(b"%") { 2 } else { 0 };
+    let start = name.len() - length + escaped;
     (is_secret(&name[start..]) && !is_left_out(&bytes[at..])).then_some(start)
 }
 
@@ -172,6 +173,11 @@ fn begins(bytes: &[u8], at: usize, name: &str) -> Option<usize> {
     bytes.get(at..end).is_some_and(|part| part.eq_ignore_ascii_case(name.as_bytes())).then_some(at)
 }
 
+/// Whether a character stands here as in an address, by these digits behind a `%`.
+fn is_escape(bytes: &[u8], at: usize, digits: &[u8; 2]) -> bool {
+    bytes[at] == b'%' && bytes.get(at + 1..at + 3).is_some_and(|found| found.eq_ignore_ascii_case(digits))
+}
+
 /// The word that a place in a text belongs to, as far as it was read.
 #[derive(Default)]
 struct Word {
@@ -186,7 +192,7 @@ impl Word {
         let Some(character) = text.get(at..).and_then(|rest| rest.chars().next()) else { return };
         if character.is_whitespace() || "/\"'`<>()[]{},;".contains(character) {
             *self = Self { start: at + character.len_utf8(), colon: None };
-        } else if character == ':' {
+        } else if character == ':' || is_escape(text.as_bytes(), at, b"3a") {
             self.colon.get_or_insert(at);
         }
     }
@@ -239,7 +245,10 @@ mod tests {
     use proptest::prelude::*;
 
     /// What looks like a secret around `MARK`, without its scheme where it is an address.
-    const SECRETS: [&str; 24] = [
+    const SECRETS: [&str; 27] = [
+        "user%3AMARK%40host",
+        "wss://h/mqtt%3Fsig=MARK",
+        "Bearer MARK5678",
         "HostName=h.example;DeviceId=d;SharedAccessKey=MARK",
         "sharedaccesskey = MARK",
         "SharedAccessSignature sr=h&sig=MARK&se=1",

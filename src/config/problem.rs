@@ -90,8 +90,11 @@ impl fmt::Display for Problem {
             write!(f, "{line}:")?;
         }
         f.write_str(" ")?;
-        if !self.key.is_empty() {
-            write!(f, "{}: ", self.key)?;
+        // What stands behind `password:` would be taken for one, and nobody would see what is wrong with the key.
+        match foreign::secret_at(&format!("{}:", self.key)) {
+            _ if self.key.is_empty() => {}
+            None => write!(f, "{}: ", self.key)?,
+            Some(_) => write!(f, "`{}`: ", self.key)?,
         }
         f.write_str(&self.message)
     }

@@ -21,6 +21,7 @@ mod finished;
 mod folder;
 #[cfg(test)]
 mod forged;
+mod impostors;
 mod journal;
 mod medium;
 #[cfg(test)]
@@ -149,6 +150,7 @@ impl Spool {
             Some(_) => folder::segments(&directory).map_err(OpenError::io(&directory, "list the folder"))?,
             None => BTreeMap::new(),
         };
+        impostors::remove(&directory, &mut segments);
         // A process that was killed may have left names that the system holds and the medium does not.
         if let Err(error) = segment::sync_directory(&directory) {
             warn!("folder not flushed folder={} error={error}", directory.display());
@@ -156,6 +158,7 @@ impl Spool {
         let recovered = Journal::read(&directory).map_err(OpenError::io(&directory, "read the journal"))?;
         let segment_size = segment_size(config.max_size);
 
+        let recovered = recovered.filter(|recovered| !is_bereft(recovered, &segments));
         let stream = newest_stream(&directory, &segments)
             .or(recovered.as_ref().map(|recovered| recovered.stream))
             .unwrap_or_else(StreamId::random);
@@ -401,6 +404,19 @@ impl Spool {
 fn segment_size(max_size: u64) -> u64 {
     let page = sector::PAGE as u64;
     (max_size / SEGMENTS / page * page).clamp(64 * 1024, SEGMENT)
+}
+
+/// Whether a journal has lost its segments. How far they went is not known, so no number of their stream is safe to give out.
+fn is_bereft(recovered: &journal::Recovered, segments: &BTreeMap<Seq, u64>) -> bool {
+    let end = recovered.finished.end();
+    let is_bereft = segments.is_empty() && end > Seq::FIRST;
+    if is_bereft {
+        let stream = recovered.stream;
+        warn!(
+            "all segments are gone; what waited in them is lost; a new stream begins former={stream} next_seq>={end}"
+        );
+    }
+    is_bereft
 }
 
 /// The stream of the newest segment that tells it.

@@ -303,14 +303,16 @@ fn lost_segments_do_not_lead_to_repeated_numbers() {
     let folder = folder();
     let mut spool = open(&config(folder.path())).unwrap();
     append(&mut spool, &samples(1..=10));
-    (1..=10).for_each(|seq| spool.finish(Seq(seq)));
+    (1..=5).for_each(|seq| spool.finish(Seq(seq)));
     spool.trim().unwrap();
     let stream = spool.stream();
     drop(spool);
     fs::remove_file(newest(folder.path())).unwrap();
 
     let mut spool = open(&config(folder.path())).unwrap();
+    append(&mut spool, &samples([11]));
 
-    assert_eq!(spool.stream(), stream);
-    assert_eq!(append(&mut spool, &samples([11])), Seq(11)..=Seq(11));
+    // How far the former stream went, nobody knows: only another one has no number of it.
+    assert_ne!(spool.stream(), stream);
+    assert_eq!(seqs(&drain(&mut spool).0), [1]);
 }

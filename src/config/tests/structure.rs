@@ -127,6 +127,11 @@ fn an_unknown_key_names_the_nearest_or_all_that_are_allowed() {
     for (lines, problem) in [
         ("retry: {intial_delay: 2s}", "2: retry.intial_delay: unknown key; did you mean `initial_delay`?"),
         ("Device: a", "2: Device: unknown key; did you mean `device`?"),
+        // A key that looks like the name of a secret is still named.
+        (
+            "logging: {password: x}",
+            "2: `logging.password`: unknown key; allowed here: `directory`, `rotate_every`, `keep_files`, `max_file_size`, `debug`, `info`, `sample`, `paho`, `console`",
+        ),
         ("logging: {keep-files: 3}", "2: logging.keep-files: unknown key; did you mean `keep_files`?"),
         ("delivery: {zzz: 3}", "2: delivery.zzz: unknown key; allowed here: `window`, `ack_timeout`, `max_rate`"),
         ("channel: {<<: {capacity: 3}}", "2: channel.<<: merge keys are not read; write the keys out"),
