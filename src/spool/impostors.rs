@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_name_alone_cuts_off_no_messages() {
-        let (zeros, noise) = (vec![0; 1024 * 1024], (0..50_000_u32).map(|n| (n * n >> 7) as u8).collect());
+        let (zeros, noise) = (vec![0; 1024 * 1024], vec![0xa5; 50_000]);
         for content in [Vec::new(), vec![0; 511], zeros, noise] {
             for firsts in [&[2][..], &[116], &[200], &[2, 3, 116, 265]] {
                 let folder = folder();
