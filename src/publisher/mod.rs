@@ -26,6 +26,7 @@ mod rate;
 mod refusals;
 mod sending;
 mod session;
+mod stalls;
 mod standing;
 mod stop;
 mod terms;

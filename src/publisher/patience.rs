@@ -11,8 +11,13 @@ use std::time::Instant;
 impl Publisher {
     /// When the oldest publish in flight, a message or the status, must be acknowledged.
     pub(super) fn ack_deadline(&self) -> Option<Instant> {
+        Some(self.oldest_sent()? + self.config.delivery.ack_timeout)
+    }
+
+    /// When the oldest publish in flight was sent.
+    fn oldest_sent(&self) -> Option<Instant> {
         let sent = [self.window.oldest_sent(), self.bypass.window().oldest_sent(), self.connection.awaited_status()];
-        Some(sent.into_iter().flatten().min()? + self.config.delivery.ack_timeout)
+        sent.into_iter().flatten().min()
     }
 
     /// Gives up a connection over which the broker has not acknowledged something in time. What came before `now` must
@@ -28,10 +33,12 @@ impl Publisher {
         }
     }
 
-    /// Adds the time for which the library's threads waited for the disk to all deadlines; whether there was any.
+    /// Adds the time for which the library's threads waited for the disk, while the oldest publish was in flight, to all
+    /// deadlines; whether there was any.
     fn excuse_stalls(&mut self) -> bool {
         let Some(session) = self.connection.session() else { return false };
-        let stalled = session.take_stalled();
+        let Some(since) = self.oldest_sent() else { return false };
+        let stalled = session.take_stalled(since);
         let now = Instant::now();
         self.window.postpone(stalled, now);
         self.bypass.window_mut().postpone(stalled, now);

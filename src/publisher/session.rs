@@ -9,6 +9,7 @@
 //! The store is called by the library's threads; a lock guards what it shares with the publisher.
 
 use super::packet;
+use super::stalls::Stalls;
 use super::times::Dated;
 use crate::burst::Burst;
 use crate::config::Protocol;
@@ -54,8 +55,8 @@ struct Shared {
     /// A note could not be written: the file must not be gone on with, and neither must the broker's session.
     failed: bool,
     disk: Burst,
-    /// How long notes have waited for the disk since somebody asked.
-    stalled: Duration,
+    /// When notes waited for the disk, since somebody asked.
+    stalls: Stalls,
 }
 
 /// A message that was handed to the library at QoS 2.
@@ -100,7 +101,7 @@ impl Session {
             live: false,
             failed: false,
             disk: Burst::default(),
-            stalled: Duration::ZERO,
+            stalls: Stalls::default(),
         };
         Self { protocol, shared: Arc::new(Mutex::new(shared)) }
     }
@@ -224,10 +225,10 @@ impl Session {
         }
     }
 
-    /// How long the notes have waited for the disk since this was asked last. While one waits, in whichever thread, no
-    /// packet comes or goes: this waits as well, until it is over.
-    pub fn take_stalled(&self) -> Duration {
-        std::mem::take(&mut self.lock().stalled)
+    /// How long the notes have waited for the disk since then; each wait is told once. While one waits, in whichever thread,
+    /// no packet comes or goes: this waits as well, until it is over.
+    pub fn take_stalled(&self, since: Instant) -> Duration {
+        self.lock().stalls.take_since(since)
     }
 
     /// Gives the session up where the file is behind, so that nobody else goes on with it.
@@ -254,9 +255,10 @@ impl Shared {
     fn note(&mut self, change: impl FnOnce(&mut Exchanges) -> io::Result<()>) {
         let begin = Instant::now();
         let noted = change(&mut self.exchanges);
-        let took = begin.elapsed();
+        let now = Instant::now();
+        let took = now.duration_since(begin);
         if took > STALL {
-            self.stalled += took;
+            self.stalls.note(took, now);
         }
         match noted {
             Ok(()) => {
