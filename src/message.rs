@@ -15,7 +15,7 @@ impl Seq {
     /// The number of the first message of a stream.
     pub const FIRST: Seq = Seq(1);
 
-    /// The last number that a spool's folder is believed: every JSON reader takes numbers up to this one exactly. At
+    /// The last number that there is: every JSON reader takes numbers up to this one exactly. At
     /// 1,000 messages a second a stream gets there after 285,000 years; what is above is no number of ours.
     pub const LAST: Seq = Seq((1 << 53) - 1);
 

@@ -168,7 +168,7 @@ impl Judge {
         drop(spool);
         for (number, damage) in &life.damage {
             let segments = folder::segments(&config.directory).unwrap();
-            let Some(first) = segments.keys().rev().nth(*number) else { continue };
+            let Some(first) = segments.0.keys().rev().nth(*number) else { continue };
             let name = segment::path(&config.directory, *first);
             let mut bytes = fs::read(&name).unwrap();
             damage.inflict(&mut bytes);

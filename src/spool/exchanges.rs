@@ -10,6 +10,7 @@
 //!
 //! `docs/spool-format.md` has the layout.
 
+use super::believed::Believed;
 use super::medium;
 use super::record::{u32_at, u64_at};
 use super::sector::mix;
@@ -176,13 +177,13 @@ impl Exchanges {
     }
 
     /// The number behind the highest one that the file names as a message of this stream; the first one where it names
-    /// none. Only what was accepted is published, so these numbers are given, whether the session can be trusted or not.
-    pub fn named_end(directory: &Path, stream: StreamId) -> Seq {
+    /// none that is believed. Only what was accepted is published, so these numbers are given, whether the session can be trusted or not.
+    pub fn named_end(directory: &Path, stream: StreamId, believed: Believed) -> Seq {
         let content = medium::read(&path(directory), SIZE as u64);
         let bytes = content.map_or_else(|_| Vec::new(), |content| content.bytes);
         let header = read_header(&bytes).filter(|header| header.stream == stream);
-        let last =
-            header.and_then(|header| under_way(&bytes, header.generation).values().map(|exchange| exchange.seq).max());
+        let named = header.map_or_else(BTreeMap::new, |header| under_way(&bytes, header.generation));
+        let last = named.values().map(|exchange| exchange.seq).filter(|seq| believed.has(*seq)).max();
         last.map_or(Seq::FIRST, Seq::next)
     }
 

@@ -3,6 +3,7 @@
 //! Nothing in the folder keeps a spool from opening. What stands in the way of a file of the spool's, and what cannot be
 //! read as the file that its name promises, gets another name, under which people find it and the spool never looks.
 
+use super::believed::Believed;
 use super::segment::{self, LARGEST};
 use crate::message::Seq;
 use crate::own;
@@ -20,18 +21,19 @@ const NAMES: usize = 16;
 /// What the names of copies, and of what was set aside, end with.
 const DAMAGED: &str = "damaged";
 
-/// First seq, and size in bytes as far as it is read, of every segment; removes what an interrupted creation left.
+/// First seq, and size in bytes as far as it is read, of every segment, and which numbers the folder is believed; removes
+/// what an interrupted creation left.
 ///
 /// # Errors
 /// The medium's.
-pub fn segments(directory: &Path) -> io::Result<BTreeMap<Seq, u64>> {
+pub fn segments(directory: &Path) -> io::Result<(BTreeMap<Seq, u64>, Believed)> {
     let mut segments = BTreeMap::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let name = entry.file_name();
         let is_file = entry.file_type()?.is_file();
         match segment::first_of(&name) {
-            Some(first) if is_file && first <= Seq::LAST => {
+            Some(first) if is_file => {
                 segments.insert(first, entry.metadata()?.len().min(LARGEST));
             }
             Some(_) => set_aside_if_there(&entry.path()),
@@ -41,7 +43,17 @@ pub fn segments(directory: &Path) -> io::Result<BTreeMap<Seq, u64>> {
             None => set_aside_if_there(&entry.path()),
         }
     }
-    Ok(segments)
+    // A header that cannot be read vouches for nothing.
+    let is_sound = |first| segment::read_header(directory, first).is_ok_and(|header| header.is_some());
+    let believed = Believed::beside(segments.keys().copied(), is_sound);
+    segments.retain(|first, _| {
+        let is_believed = believed.has(*first);
+        if !is_believed {
+            set_aside_if_there(&segment::path(directory, *first));
+        }
+        is_believed
+    });
+    Ok((segments, believed))
 }
 
 /// Makes way for a file of this name: whatever else stands there is set aside. A disk that takes nothing keeps it there.
@@ -110,26 +122,53 @@ pub fn keep_copy(mut segment: &File, copy: &Path) -> io::Result<()> {
         let _ = fs::remove_file(copy);
         return Err(error);
     }
-    prune(copy)
+    prune_copies(copy)
 }
 
 /// Removes the oldest copies beyond the number to keep, never this one.
-fn prune(newest: &Path) -> io::Result<()> {
+fn prune_copies(newest: &Path) -> io::Result<()> {
+    prune(newest, KEPT, "copies of damaged segments", |path| {
+        path.extension().is_some_and(|extension| extension == DAMAGED)
+            && path.file_stem().and_then(segment::first_of).is_some()
+    })
+}
+
+/// Removes the oldest of the files that belong together beside the newest, which stays, until `kept` are left with it.
+///
+/// # Errors
+/// The medium's.
+pub fn prune(newest: &Path, kept: usize, what: &str, belongs: impl Fn(&Path) -> bool) -> io::Result<()> {
     let directory = newest.parent().unwrap_or(Path::new("."));
-    let mut copies = Vec::new();
+    let mut files = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let path = entry.path();
-        let is_copy = path.extension().is_some_and(|extension| extension == DAMAGED)
-            && path.file_stem().and_then(segment::first_of).is_some();
-        if is_copy && path != newest && entry.file_type()?.is_file() {
-            copies.push((entry.metadata()?.modified()?, path));
+        if belongs(&path) && path != newest && entry.file_type()?.is_file() {
+            files.push((entry.metadata()?.modified()?, path));
         }
     }
-    copies.sort();
-    for (_, copy) in copies.iter().take((copies.len() + 1).saturating_sub(KEPT)) {
-        warn!("copies of damaged segments are too many; the oldest is removed file={}", copy.display());
-        fs::remove_file(copy)?;
+    files.sort();
+    for (_, file) in files.iter().take((files.len() + 1).saturating_sub(kept)) {
+        warn!("{what} are too many; the oldest is removed file={}", file.display());
+        fs::remove_file(file)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_copies_are_kept_the_newest_among_them_and_other_files_are_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let copy = |first: usize| folder.path().join(format!("{first:020}.seg.{DAMAGED}"));
+        (1..=KEPT + 5).for_each(|first| fs::write(copy(first), "").unwrap());
+        fs::write(folder.path().join("journal.damaged"), "").unwrap();
+
+        prune_copies(&copy(1)).unwrap();
+
+        assert!(copy(1).exists() && folder.path().join("journal.damaged").exists());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), KEPT + 1);
+    }
 }

@@ -229,3 +229,45 @@ fn a_segment_full_of_heads_does_not_take_hours() {
 
     serves(folder.path());
 }
+
+/// The first numbers to try: around where a number is believed by itself, by a segment's word, and not at all.
+fn edges() -> impl Iterator<Item = u64> {
+    let edges = [Seq::LAST.0 / 2, Seq::LAST.0 - 100_000, Seq::LAST.0];
+    edges.into_iter().flat_map(|edge| edge - 1..=edge + 2)
+}
+
+#[test]
+fn whatever_numbers_a_folder_names_what_is_accepted_after_them_is_delivered_after_restarts() {
+    for edge in edges() {
+        let forgeries = [
+            Forged::Journal(1, edge, vec![], vec![]),
+            Forged::Journal(1, 1, vec![], vec![(5, edge)]),
+            Forged::Bytes(format!("{edge:020}.seg"), vec![]),
+            Forged::Segment(edge, 1, vec![]),
+            Forged::Exchanges(1, 1, vec![(1, edge, 1)]),
+        ];
+        for forged in forgeries {
+            let folder = folder();
+            // The exchanges are those of this stream.
+            Forged::Segment(1, 1, vec![(1, 10, Piece::Message(Settled::No))]).put(folder.path());
+            forged.put(folder.path());
+            let config = config::Spool { max_size: 1 << 20, ..config(folder.path()) };
+            let (mut spool, written) = (open(&config).unwrap(), samples(0..6000));
+            let before = spool.segments.len();
+            let accepted = append(&mut spool, &written);
+            assert!(spool.segments.len() > before, "a segment is filled");
+            drop(spool);
+            // The second time, half of them are finished and their segments gone.
+            for from in [0, written.len() / 2] {
+                let mut spool = open(&config).unwrap();
+                let (messages, _) = drain_within(&mut spool, Duration::from_secs(20));
+                let new = messages.iter().filter(|message| accepted.contains(&message.seq));
+                assert!(new.map(|message| &message.sample).eq(&written[from..]), "{forged:?}: {accepted:?}");
+                let half = accepted.start().0 + written.len() as u64 / 2;
+                messages.iter().filter(|message| message.seq.0 < half).for_each(|message| spool.finish(message.seq));
+                spool.trim().unwrap();
+                spool.sync_journal().unwrap();
+            }
+        }
+    }
+}

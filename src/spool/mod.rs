@@ -10,6 +10,7 @@
 //! It relies on one owner (the lock file keeps a second agent out) and on a medium that writes sectors of 512 bytes
 //! whole or not at all. `docs/spool-format.md` describes the files.
 
+mod believed;
 mod boots;
 mod claim;
 #[cfg(test)]
@@ -43,6 +44,7 @@ mod writer;
 use crate::config::{self, Sync, WhenFull};
 use crate::message::{Message, Qos, Route, Sample, Seq, StreamId};
 use crate::own;
+use believed::Believed;
 use claim::Claim;
 use exchanges::Party;
 use finished::Finished;
@@ -146,9 +148,9 @@ impl Spool {
             Path::new(name).extension().is_some_and(|kind| kind == "seg" || kind == "damaged")
         });
         own::narrow_all(&directory.join("rejected"), |_| true);
-        let mut segments = match &claim {
+        let (mut segments, believed) = match &claim {
             Some(_) => folder::segments(&directory).map_err(OpenError::io(&directory, "list the folder"))?,
-            None => BTreeMap::new(),
+            None => (BTreeMap::new(), Believed::default()),
         };
         impostors::remove(&directory, &mut segments);
         // A process that was killed may have left names that the system holds and the medium does not.
@@ -156,6 +158,7 @@ impl Spool {
             warn!("folder not flushed folder={} error={error}", directory.display());
         }
         let recovered = Journal::read(&directory).map_err(OpenError::io(&directory, "read the journal"))?;
+        let recovered = recovered.filter(|recovered| believed.has(recovered.finished.end()));
         let segment_size = segment_size(config.max_size);
 
         let recovered = recovered.filter(|recovered| !is_bereft(recovered, &segments));
@@ -165,7 +168,7 @@ impl Spool {
         let recovered = recovered.filter(|recovered| recovered.stream == stream);
         // What is finished, or under way at QoS 2, was accepted, whatever the segments still tell.
         let finished_end = recovered.as_ref().map_or(Seq::FIRST, |recovered| recovered.finished.end());
-        let accepted = finished_end.max(Exchanges::named_end(&directory, stream));
+        let accepted = finished_end.max(Exchanges::named_end(&directory, stream, believed));
 
         let mut writer = Writer::open(&directory, stream, accepted, segment_size, &mut segments)
             .map_err(OpenError::io(&directory, "read the newest segment"))?;

@@ -6,9 +6,8 @@ use super::segment::sync_directory;
 use crate::message::Message;
 use crate::own::Folder;
 use crate::payload::{self, Time};
-use log::{debug, warn};
+use log::debug;
 use serde_json::json;
-use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,7 +41,7 @@ pub fn set_aside(directory: &Path, message: &Message, reason: &str) -> io::Resul
     writeln!(file, "{text}")?;
     medium::sync_all(&file)?;
     medium::sync_all(folder.file())?;
-    if let Err(error) = prune(&directory, &name) {
+    if let Err(error) = prune(&name) {
         // The message is safe; the next one tries again.
         debug!("rejected messages not pruned error={error}");
     }
@@ -50,28 +49,14 @@ pub fn set_aside(directory: &Path, message: &Message, reason: &str) -> io::Resul
 }
 
 /// Removes the oldest files beyond the number to keep, never the newest.
-fn prune(directory: &Path, newest: &Path) -> io::Result<()> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let (entry, path) = entry.map(|entry| (entry.metadata(), entry.path()))?;
-        let metadata = entry?;
-        if metadata.is_file() && path != newest {
-            files.push((metadata.modified()?, path));
-        }
-    }
-    if files.len() >= KEPT {
-        files.sort();
-        for (_, file) in &files[..=files.len() - KEPT] {
-            warn!("rejected messages are too many; the oldest is removed file={}", file.display());
-            fs::remove_file(file)?;
-        }
-    }
-    Ok(())
+fn prune(newest: &Path) -> io::Result<()> {
+    folder::prune(newest, KEPT, "rejected messages", |_| true)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn the_newest_stays_whatever_its_name_is_and_what_is_no_file_is_left_alone() {
@@ -83,7 +68,7 @@ mod tests {
         let newest = folder.path().join("a.json");
         fs::write(&newest, "").unwrap();
 
-        prune(folder.path(), &newest).unwrap();
+        prune(&newest).unwrap();
 
         assert!(newest.exists() && folder.path().join("0").exists());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), KEPT + 1);

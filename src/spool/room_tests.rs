@@ -34,7 +34,7 @@ fn finish_all(spool: &mut Spool) {
 }
 
 fn inodes(directory: &Path) -> BTreeSet<u64> {
-    let files = folder::segments(directory).unwrap().into_keys().map(|first| segment::path(directory, first));
+    let files = folder::segments(directory).unwrap().0.into_keys().map(|first| segment::path(directory, first));
     files.map(|file| fs::metadata(file).unwrap().ino()).collect()
 }
 
@@ -205,7 +205,7 @@ fn a_file_that_is_not_what_it_seems_is_not_used_again() {
         assert_eq!(seqs(&messages), (first.0..spool.writer.next().0).collect::<Vec<_>>(), "{what}");
         assert!(lost.is_empty(), "{what}");
         finish_all(&mut spool);
-        assert_eq!(folder::segments(folder.path()).unwrap().len(), 2, "{what}");
+        assert_eq!(folder::segments(folder.path()).unwrap().0.len(), 2, "{what}");
     }
 }
 

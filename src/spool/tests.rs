@@ -75,7 +75,7 @@ pub(super) fn seqs(messages: &[Message]) -> Vec<u64> {
 }
 
 pub(super) fn newest(directory: &Path) -> PathBuf {
-    segment::path(directory, *folder::segments(directory).unwrap().last_key_value().unwrap().0)
+    segment::path(directory, *folder::segments(directory).unwrap().0.last_key_value().unwrap().0)
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_long_backlog_crosses_segments_and_they_are_deleted_when_finished() {
 
     assert_eq!(seqs(&messages), (1..=5000).collect::<Vec<_>>());
     assert!(lost.is_empty());
-    let left: Vec<Seq> = folder::segments(folder.path()).unwrap().into_keys().collect();
+    let left: Vec<Seq> = folder::segments(folder.path()).unwrap().0.into_keys().collect();
     assert_eq!(left.len(), 2, "the one being written, and one to be used again");
     assert_eq!(left[1], spool.writer.first());
     assert_eq!(spool.backlog().messages, 0);
