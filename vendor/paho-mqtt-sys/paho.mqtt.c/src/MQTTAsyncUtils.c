@@ -987,7 +987,6 @@ void MQTTAsync_checkDisconnect(MQTTAsync handle, MQTTAsync_command* command)
 		{
 			MQTTAsync_successData data = {0};
 
-			memset(&data, '\0', sizeof(data));
 			Log(TRACE_MIN, -1, "Calling disconnect complete for client %s", m->c->clientID);
 			(*(command->onSuccess))(command->context, &data);
 		}
@@ -2194,7 +2193,6 @@ thread_return_type WINAPI MQTTAsync_receiveThread(void* n)
 						if (m->connect.onSuccess)
 						{
 							MQTTAsync_successData data = {0};
-							memset(&data, '\0', sizeof(data));
 							Log(TRACE_MIN, -1, "Calling connect success for client %s", m->c->clientID);
 							if ((m->serverURIcount > 0)
 							    && (m->connect.details.conn.currentURI < m->serverURIcount))
@@ -2367,7 +2365,6 @@ thread_return_type WINAPI MQTTAsync_receiveThread(void* n)
 								{
 									MQTTAsync_successData data = {0};
 
-									memset(&data, '\0', sizeof(data));
 									data.token = command->command.token;
 									(*(command->command.onSuccess))(command->command.context, &data);
 								}
