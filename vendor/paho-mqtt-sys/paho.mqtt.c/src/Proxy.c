@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "Wipe.h"
 #include "Base64.h"
 #include "Failure.h"
 #include "Log.h"
@@ -63,7 +64,8 @@ static size_t Proxy_decode(char* text, size_t length)
 /* Keeps the credentials USER:PASSWORD as the proxy gets them (RFC 7617). */
 static int Proxy_setAuth(networkHandles* net, const char* credentials, size_t length)
 {
-	char* text = malloc(length + 1);
+	const size_t room = length + 1;
+	char* text = malloc(room);
 	b64_size_t size;
 	int rc = PAHO_MEMORY_ERROR;
 
@@ -77,7 +79,7 @@ static int Proxy_setAuth(networkHandles* net, const char* credentials, size_t le
 		Base64_encode(net->proxy_auth, size, (b64_data_t*)text, (b64_size_t)length);
 		rc = 0;
 	}
-	memset(text, '\0', length);
+	Wipe(text, room); /* what was decoded is shorter */
 	free(text);
 	return rc;
 }
@@ -111,7 +113,7 @@ void Proxy_end(networkHandles* net)
 {
 	if (net->proxy_auth)
 	{
-		memset(net->proxy_auth, '\0', strlen(net->proxy_auth));
+		Wipe(net->proxy_auth, strlen(net->proxy_auth));
 		free(net->proxy_auth);
 		net->proxy_auth = NULL;
 	}
@@ -169,7 +171,10 @@ int Proxy_request(networkHandles* net, const char* uri, int default_port)
 	}
 	rc = Socket_putdatas(net->socket, request, (size_t)size, none);
 	if (rc != TCPSOCKET_INTERRUPTED) /* else it is kept and freed with the rest of the write */
+	{
+		Wipe(request, (size_t)size);
 		free(request);
+	}
 	if (rc != SOCKET_ERROR)
 		rc = 0;
 exit:

@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "Wipe.h"
 #include "WebSocket.h"
 
 #include "Base64.h"
@@ -105,7 +106,10 @@ static int WebSocket_send(networkHandles* net, char* buf, size_t len)
 #endif
 		rc = Socket_putdatas(net->socket, buf, len, none);
 	if (rc != TCPSOCKET_INTERRUPTED) /* else it is kept and freed with the rest of the write */
+	{
+		Wipe(buf, len); /* it may be the CONNECT, beside its mask, or a request with a query */
 		free(buf);
+	}
 	return rc;
 }
 
@@ -618,7 +622,7 @@ static int WebSocket_read(networkHandles* net, char* buf, size_t len)
 	}
 	if (count > 0)
 	{
-		if (stream->over) /* that has still to be told */
+		if (stream->over || rc == 0 || rc == SOCKET_ERROR) /* that has still to be told, and the socket may not say so again */
 			Socket_addPendingRead(net->socket);
 		return (int)count;
 	}
@@ -746,6 +750,7 @@ static void WebSocket_freeCopied(char** buf0, PacketBuffers* bufs)
 	{
 		if (bufs->frees[i])
 		{
+			Wipe(bufs->buffers[i], bufs->buflens[i]);
 			free(bufs->buffers[i]);
 			bufs->buffers[i] = NULL;
 		}
