@@ -530,7 +530,10 @@ void MQTTAsync_destroy(MQTTAsync* handle)
 	}
 
 	if (m->serverURI)
+	{
+		Wipe(m->serverURI, strlen(m->serverURI)); /* its query may be a secret */
 		free(m->serverURI);
+	}
 	if (m->createOptions)
 		free(m->createOptions);
 	MQTTAsync_freeServerURIs(m);
@@ -1952,7 +1955,10 @@ static void MQTTAsync_freeServerURIs(MQTTAsyncs* m)
 	int i;
 
 	for (i = 0; i < m->serverURIcount; ++i)
+	{
+		Wipe(m->serverURIs[i], strlen(m->serverURIs[i]));
 		free(m->serverURIs[i]);
+	}
 	m->serverURIcount = 0;
 	if (m->serverURIs)
 		free(m->serverURIs);
