@@ -1,10 +1,15 @@
 //! The C library's own parsers below MQTT, which packhorse added: the frames of a WebSocket (`WebSocketFrames.c`) and the head
 //! of an HTTP response (`HttpHead.c`). Whatever comes, and however it is split, they make the same of it.
 
+#[allow(dead_code, reason = "the agent's tests use the rest")]
+#[path = "agent/support/websocket.rs"]
+mod websocket;
+
 // Brings the C library along.
 use paho_mqtt_sys as _;
 use proptest::prelude::*;
 use std::ffi::{c_char, c_int, c_uint};
+use websocket::frame;
 
 /// `WebSocketFrames` of WebSocketFrames.h.
 #[repr(C)]
@@ -101,23 +106,6 @@ fn cut<'a>(bytes: &'a [u8], places: &[usize]) -> Vec<&'a [u8]> {
     places.sort_unstable();
     let mut from = 0;
     places.into_iter().map(|to| &bytes[std::mem::replace(&mut from, to)..to]).collect()
-}
-
-fn frame(opcode: u8, last: bool, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![opcode | u8::from(last) << 7];
-    match payload.len() {
-        short @ ..126 => frame.push(short as u8),
-        medium @ ..0x1_0000 => {
-            frame.push(126);
-            frame.extend((medium as u16).to_be_bytes());
-        }
-        long => {
-            frame.push(127);
-            frame.extend((long as u64).to_be_bytes());
-        }
-    }
-    frame.extend(payload);
-    frame
 }
 
 /// A fragment, and what the control frame behind it holds.

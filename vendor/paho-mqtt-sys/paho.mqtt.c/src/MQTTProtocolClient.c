@@ -60,7 +60,6 @@ static int MQTTProtocol_startPublishCommon(
 static void MQTTProtocol_retries(START_TIME_TYPE now, Clients* client, int regardless);
 
 static int MQTTProtocol_queueAck(Clients* client, int ackType, int msgId);
-static int MQTTProtocol_discard(Publish* publish, Clients* client);
 
 typedef struct {
 	int messageId;
