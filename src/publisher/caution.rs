@@ -9,7 +9,7 @@
 //! has its tries first, more of them where the control would be of its own topic, and the status message is the
 //! better control, where there is one.
 
-use super::link::Publish;
+use crate::delivery::Publish;
 use std::time::Instant;
 
 /// How often connections must end over a suspect that is published alone before a control is tried.

@@ -1,7 +1,7 @@
 //! Brokers that take nothing, all but one message, or everything, and what caution makes of them.
 
 use super::caution::*;
-use super::link::Publish;
+use crate::delivery::Publish;
 use crate::message::Seq;
 use proptest::prelude::*;
 use std::time::{Duration, Instant};

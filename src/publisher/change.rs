@@ -5,8 +5,8 @@
 
 use super::Publisher;
 use super::caution::Caution;
-use super::rate::Rate;
 use crate::config::Config;
+use crate::delivery::rate::Rate;
 use crate::message::{Qos, Route, Sample};
 use crate::status;
 use crossbeam_channel::Receiver;

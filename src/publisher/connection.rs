@@ -1,17 +1,18 @@
 //! Keeps a connection: connects, notices its loss, waits out the back-off, and says so in the log.
 
 use super::End;
-use super::backoff::{Backoff, Next};
-use super::link::{Connected, Event, Link, Lost, NotPublished, Publish, Ring};
-use super::members::{Members, Turn};
 use super::news::Reach;
-use super::session::Session;
 use super::standing::{Proof, State, Stay};
 use super::terms::{first, session, terms};
-use super::times::Dated;
 use crate::burst::Burst;
 use crate::config::{Config, Protocol};
+use crate::delivery::Dated;
+use crate::delivery::backoff::{Backoff, Next};
+use crate::delivery::members::{Members, Turn};
+use crate::delivery::{Connected, Event, Lost, NotPublished, Publish};
 use crate::message::{Qos, Seq};
+use crate::mqtt::Session;
+use crate::mqtt::{Link, Ring};
 use crate::payload::Outgoing;
 use crate::spool::{Backlog, Spool};
 use crossbeam_channel::Receiver;

@@ -1,9 +1,10 @@
 //! What the connection has to say: connected, acknowledged, refused, lost; and what follows for the messages.
 
 use super::Publisher;
-use super::link::{self, Event, Lost, Publish, Ring};
 use super::sending::as_control;
+use crate::delivery::{Event, Lost, Publish};
 use crate::message::{Qos, Seq};
+use crate::mqtt::Ring;
 use log::{debug, warn};
 use std::time::{Duration, Instant};
 
@@ -33,7 +34,7 @@ impl Publisher {
         }
     }
 
-    pub(super) fn connected(&mut self, connected: link::Connected) {
+    pub(super) fn connected(&mut self, connected: crate::delivery::Connected) {
         self.counters.connections.add(1);
         let now = Instant::now();
         self.caution.connected();

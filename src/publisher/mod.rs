@@ -6,7 +6,6 @@
 //! What it guarantees: a message is published only after it was accepted, and leaves the spool only after the broker
 //! acknowledged it or a rule of the configuration dropped it, which is counted and logged.
 
-mod backoff;
 mod bypass;
 mod caution;
 #[cfg(test)]
@@ -16,17 +15,11 @@ mod connection;
 mod disk;
 mod events;
 mod intake;
-mod link;
-mod members;
 mod network;
 mod news;
-mod packet;
 mod patience;
-mod rate;
 mod refusals;
 mod sending;
-mod session;
-mod stalls;
 mod standing;
 mod stop;
 mod terms;
@@ -36,7 +29,10 @@ mod window;
 use crate::burst::Burst;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::delivery::rate::Rate;
+use crate::delivery::{NotPublished, Publish};
 use crate::message::{Sample, Seq, Stamp};
+use crate::mqtt::Ring;
 use crate::pulse::Pulse;
 use crate::spool::Spool;
 use crate::status::{self, Counters};
@@ -47,9 +43,7 @@ use connection::Connection;
 use crossbeam_channel::{Receiver, RecvError, Sender, select};
 use disk::Access;
 use intake::Intake;
-use link::{NotPublished, Publish, Ring};
 use news::Announcer;
-use rate::Rate;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use times::Times;

@@ -5,7 +5,7 @@
 //! it leaves: while they wait, no acknowledgement can come in, and that time is added to the deadline.
 
 use super::Publisher;
-use super::link::Lost;
+use crate::delivery::Lost;
 use std::time::Instant;
 
 impl Publisher {

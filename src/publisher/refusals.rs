@@ -7,9 +7,9 @@
 
 use super::Publisher;
 use super::caution::{Control, Flight, Verdict};
-use super::link::{Lost, NotPublished, Publish, Refusal};
-use super::times::Dated;
 use super::window::Window;
+use crate::delivery::Dated;
+use crate::delivery::{Lost, NotPublished, Publish, Refusal};
 use crate::message::{Message, Seq};
 use log::{debug, log, warn};
 use std::fmt;

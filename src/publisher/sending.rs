@@ -2,9 +2,9 @@
 
 use super::Publisher;
 use super::caution::Control;
-use super::link::{NotPublished, Publish};
-use super::rate::Rate;
-use super::times::Dated;
+use crate::delivery::Dated;
+use crate::delivery::rate::Rate;
+use crate::delivery::{NotPublished, Publish};
 use crate::message::{Message, Qos, Seq};
 use crate::payload::Outgoing;
 use crate::status::Counter;

@@ -1,7 +1,7 @@
 //! How the publisher stops: everything safe first, then a goodbye.
 
-use super::link::{Lost, NotPublished, Publish};
 use super::{End, Publisher};
+use crate::delivery::{Lost, NotPublished, Publish};
 use crate::status;
 use log::{info, warn};
 use std::time::{Duration, Instant};

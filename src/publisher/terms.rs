@@ -1,9 +1,9 @@
 //! What all connections of a configuration have in common, and the sessions at the brokers that go with it.
 
-use super::link::{Link, Terms, session_name};
-use super::session::Session;
 use crate::config::Config;
 use crate::message::StreamId;
+use crate::mqtt::Session;
+use crate::mqtt::{Link, Terms, session_name};
 use crate::payload::Outgoing;
 use crate::spool::Spool;
 use log::warn;

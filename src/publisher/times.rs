@@ -6,6 +6,7 @@
 
 use super::disk::Access;
 use crate::clock::Clock;
+use crate::delivery::Dated;
 use crate::message::{Message, Stamp};
 use crate::payload::{self, Outgoing, Time};
 use crate::spool::Boots;
@@ -14,22 +15,6 @@ use std::time::{Duration, Instant};
 
 /// How often the clock is asked whether it is right, until it is.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// With which time a message is published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dated {
-    /// With the right one, where that is known.
-    IfKnown,
-    /// With the wall clock's at the time, although a better one is known by now: it was published so before.
-    AsTaken,
-}
-
-impl From<bool> for Dated {
-    /// Whether it was published with the right time before.
-    fn from(dated: bool) -> Self {
-        if dated { Dated::IfKnown } else { Dated::AsTaken }
-    }
-}
 
 /// Knows the times of samples.
 pub struct Times {

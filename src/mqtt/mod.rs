@@ -5,17 +5,16 @@
 //! connection: each attempt makes a new one, so nothing of a former connection can leak into the next, and a ring
 //! carries the number of the connection that it belongs to.
 
-mod event;
 mod failure;
 mod options;
 mod reasons;
+mod session;
+mod stalls;
 mod tls;
 mod translate;
 
-use super::packet;
-use super::session::{Beginning, Expected, News, Session};
-use super::times::Dated;
 use crate::config::{AWS_IOT_PAYLOAD_MAX, Address, Broker, Protocol};
+use crate::delivery::{Connected, Dated, Event, Limits, Lost, NotPublished, Publish, Refusal, packet};
 use crate::foreign;
 use crate::message::{Qos, Seq};
 use crate::payload::Outgoing;
@@ -25,6 +24,7 @@ use paho_mqtt::{
     AsyncClient, CreateOptionsBuilder, DeliveryToken, DisconnectOptionsBuilder, Message, MessageBuilder,
     PersistenceType, ReasonCode, Token,
 };
+use session::{Beginning, Expected, News};
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -33,7 +33,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 use translate::{advised, connected, ended, properties, qos, reason_text, refusal, version};
 
-pub use event::{Connected, Event, Limits, Lost, NotPublished, Publish, Refusal};
+pub use session::Session;
 
 /// The library has something to say about one connection; [`Link::answer`] tells what.
 #[derive(Debug)]

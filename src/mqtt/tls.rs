@@ -1,8 +1,8 @@
 //! TLS: what the library is told of it, and what it says when it fails, in words that say what to do.
 
-use super::event::Lost;
 use crate::clock::rfc3339;
 use crate::config::{Address, Tls};
+use crate::delivery::Lost;
 use crate::foreign;
 use crate::pem::{self, Content};
 use paho_mqtt::{SslOptions, SslOptionsBuilder};

@@ -1,10 +1,10 @@
 //! Between the MQTT library's words and ours.
 
-use super::event::{Connected, Limits, Lost};
 use super::reasons::{self, Meaning};
 use crate::azure::Credential;
 use crate::clock::{is_synchronised, rfc3339};
 use crate::config::{AzureIotHub, Protocol};
+use crate::delivery::{Connected, Limits, Lost};
 use crate::foreign;
 use crate::message::Qos;
 use log::debug;

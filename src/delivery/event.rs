@@ -52,13 +52,13 @@ pub struct Limits {
 impl Limits {
     /// The smallest limit on packets that is believed, in bytes: a message of ours is longer. One that is lower, by
     /// mistake or of somebody between, would have the whole backlog set aside as too large.
-    pub(super) const PACKET_SIZE_MIN: usize = 128;
+    pub const PACKET_SIZE_MIN: usize = 128;
 
-    pub(super) const NONE: Limits =
+    pub const NONE: Limits =
         Limits { receive_maximum: u16::MAX, packet_size: usize::MAX, qos: Qos::ExactlyOnce, retain: true };
 
     /// What Azure IoT Hub takes, which MQTT 3.1.1 cannot tell.
-    pub(super) const IOT_HUB: Limits =
+    pub const IOT_HUB: Limits =
         Limits { receive_maximum: u16::MAX, packet_size: azure::MESSAGE_MAX, qos: Qos::AtLeastOnce, retain: false };
 }
 

@@ -1,13 +1,13 @@
 //! What the library is told when it is to connect.
 
-use super::event::Lost;
+use super::session::Beginning;
 use super::tls;
 use super::translate::{connect_properties, version};
 use crate::azure::Token;
 use crate::config::{Address, AzureIotHub, Broker, PASSWORD_MAX, Protocol, Proxy};
+use crate::delivery::Lost;
 use crate::foreign;
 use crate::named;
-use crate::publisher::session::Beginning;
 use paho_mqtt::{ConnectOptions, ConnectOptionsBuilder, Message};
 use std::fmt::Write;
 use std::path::Path;

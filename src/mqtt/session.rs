@@ -8,11 +8,10 @@
 //!
 //! The store is called by the library's threads; a lock guards what it shares with the publisher.
 
-use super::packet;
 use super::stalls::Stalls;
-use super::times::Dated;
 use crate::burst::Burst;
 use crate::config::Protocol;
+use crate::delivery::{Dated, packet};
 use crate::message::{Qos, Seq};
 use crate::payload::Outgoing;
 use crate::spool::{Exchange, Exchanges, Stage};

@@ -2,7 +2,7 @@
 //!
 //! They are tried in order, one round after the other; the back-off counts rounds. A pure state machine.
 
-use super::link::Lost;
+use super::Lost;
 use crate::config::Address;
 
 /// The brokers, and where the present round stands.
