@@ -1,4 +1,4 @@
-//! The connection to the broker: all that touches the MQTT library.
+//! The connection to the broker: everything that touches the MQTT library.
 //!
 //! The library works in threads of its own and reports through callbacks and futures. Here both become [`Ring`]s on
 //! a channel, on which the publisher waits together with everything else; no executor runs. A client serves one
@@ -8,13 +8,14 @@
 mod failure;
 mod options;
 mod reasons;
+mod rings;
 mod session;
 mod stalls;
 mod tls;
 mod translate;
 
 use crate::config::{AWS_IOT_PAYLOAD_MAX, Address, Broker, Protocol};
-use crate::delivery::{Connected, Dated, Event, Limits, Lost, NotPublished, Publish, Refusal, packet};
+use crate::delivery::{Connected, Dated, Event, Limits, Lost, NotPublished, Publish, packet};
 use crate::foreign;
 use crate::message::{Qos, Seq};
 use crate::payload::Outgoing;
@@ -24,40 +25,14 @@ use paho_mqtt::{
     AsyncClient, CreateOptionsBuilder, DeliveryToken, DisconnectOptionsBuilder, Message, MessageBuilder,
     PersistenceType, ReasonCode, Token,
 };
+use rings::{About, Bell, Pending};
 use session::{Beginning, Expected, News};
 use std::collections::HashMap;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
-use translate::{advised, connected, ended, properties, qos, reason_text, refusal, version};
+use translate::{advised, connected, ended, not_taken, properties, qos, refusal, version};
 
-pub use session::Session;
-
-/// The library has something to say about one connection; [`Link::answer`] tells what.
-#[derive(Debug)]
-pub struct Ring {
-    connection: u64,
-    about: About,
-}
-
-#[derive(Debug, Clone)]
-enum About {
-    Connect,
-    Publish(Publish),
-    Disconnect,
-    /// The session has something to say.
-    Session(News),
-    /// The connection has ended, and not by our doing.
-    Lost(Lost),
-}
-
-/// Something asked of the library, or its result where that came at once.
-enum Pending<F: Future> {
-    Waiting(F),
-    Done(F::Output),
-}
+pub use rings::Ring;
+pub use session::{Session, UnderWay};
 
 /// Names the session that a broker keeps for us: by what identifies it there, and by the broker.
 pub fn session_name(broker: &Broker, client_id: &str, address: &Address) -> u32 {
@@ -76,9 +51,9 @@ pub struct Link {
     window: u16,
     /// What the broker publishes for us when it loses us.
     will: Option<Outgoing>,
-    /// Where messages are published at QoS 2: what the broker keeps for us from connection to connection.
+    /// What the broker keeps for us from connection to connection, where messages are published at QoS 2.
     session: Option<Session>,
-    /// Whether the broker keeps a session of ours that must not be gone on with.
+    /// Whether the broker keeps a session of ours that must not be resumed.
     stale: bool,
     /// How the present connection begins.
     beginning: Beginning,
@@ -91,7 +66,7 @@ pub struct Link {
     keeper: Option<AsyncClient>,
     client: Option<AsyncClient>,
     connecting: Option<Pending<Token>>,
-    /// What the session had to say before we knew of the connection: where this thread is slow to ask for the end of a
+    /// The session's news from before we knew of the connection: where this thread is slow to ask for the end of a
     /// connect, the library is through with messages by then.
     early: Vec<Ring>,
     disconnecting: Option<Pending<Token>>,
@@ -150,13 +125,13 @@ impl Link {
         }
     }
 
-    /// Has the next connections go on with a session. There must be none so far, and no connection.
+    /// Has the next connections resume a session. There must be none so far, and no connection.
     pub fn adopt(&mut self, session: Session) {
         self.session = Some(session);
     }
 
     /// Begins to connect to one of the brokers; a ring tells the end of it. `render` gives what a message is published
-    /// as, for those that are on their way in the session; `resumes` which of these are gone on with.
+    /// as, for those that are on their way in the session; `resumes` which of these are resumed.
     ///
     /// # Errors
     /// [`Lost`] when the attempt failed before it began, as with a password file that cannot be read.
@@ -164,7 +139,7 @@ impl Link {
         &mut self,
         address: &Address,
         render: impl Fn(Seq, Dated) -> Option<Outgoing>,
-        resumes: impl Fn(Seq) -> bool,
+        resumes: impl Fn(Publish) -> bool,
     ) -> Result<(), Lost> {
         self.close();
         failure::forget();
@@ -179,9 +154,9 @@ impl Link {
             .create_client()
             .map_err(|error| Lost::Passing(format!("no MQTT client: {}", foreign::shown(&error.to_string()))))?;
         if let Some(session) = &self.session {
-            session.go_live();
+            session.client_is_made();
         }
-        self.connecting = Some(self.wait_for(client.connect(options), About::Connect));
+        self.connecting = Some(self.bell().wait_for(client.connect(options), About::Connect));
         self.client = Some(client);
         Ok(())
     }
@@ -214,7 +189,7 @@ impl Link {
         self.session.as_ref().filter(|_| self.beginning != Beginning::Without)
     }
 
-    /// The session in which messages are published at QoS 2.
+    /// The session that the broker keeps, where messages are published at QoS 2.
     pub fn session(&self) -> Option<&Session> {
         self.session.as_ref()
     }
@@ -237,20 +212,17 @@ impl Link {
         }
         outgoing.qos = outgoing.qos.min(self.limits.qos);
         outgoing.retain &= self.limits.retain;
-        if let Some(session) = self.kept_session() {
-            match (outgoing.qos, what) {
-                (Qos::AtMostOnce, _) => {}
-                (Qos::ExactlyOnce, Publish::Message(seq)) => {
-                    session.expect(Some(Expected { seq, dated: outgoing.dated }))
-                }
-                (Qos::AtLeastOnce | Qos::ExactlyOnce, _) => session.expect(None),
-            }
+        if outgoing.qos > Qos::AtMostOnce
+            && let Some(session) = self.kept_session()
+        {
+            let Outgoing { qos, dated, .. } = outgoing;
+            session.expect(Expected { what, qos, dated, payload: Expected::sum(&outgoing.payload) });
         }
         // After an error the connection is given up, and what is expected with it.
         let token = client.try_publish(self.message(outgoing)).map_err(|error| {
             NotPublished::Lost(Lost::Ended(format!("publish failed: {}", foreign::shown(&error.to_string()))))
         })?;
-        let delivery = self.wait_for(token, About::Publish(what));
+        let delivery = self.bell().wait_for(token, About::Publish(what));
         self.deliveries.insert(what, delivery);
         Ok(())
     }
@@ -259,10 +231,10 @@ impl Link {
     pub fn disconnect(&mut self) {
         let Some(client) = &self.client else { return };
         let token = client.disconnect(DisconnectOptionsBuilder::new().timeout(Duration::from_secs(1)).finalize());
-        self.disconnecting = Some(self.wait_for(token, About::Disconnect));
+        self.disconnecting = Some(self.bell().wait_for(token, About::Disconnect));
     }
 
-    /// What a ring means; `None`: nothing any more.
+    /// What a ring means; `None`: nothing any more, or not yet.
     pub fn answer(&mut self, ring: Ring) -> Option<Event> {
         if ring.connection != self.connection {
             return None;
@@ -281,21 +253,18 @@ impl Link {
             }),
             About::Publish(what) => Some(match self.deliveries.remove(&what)?.result()? {
                 Ok(()) => Event::Acknowledged(what),
-                Err(paho_mqtt::Error::ReasonCode(ReasonCode::QuotaExceeded, _)) => {
-                    Event::Refused(what, Refusal::ForNow(reason_text(ReasonCode::QuotaExceeded)))
-                }
-                Err(paho_mqtt::Error::ReasonCode(reason, _)) => {
-                    Event::Refused(what, Refusal::Flatly(reason_text(reason)))
-                }
+                Err(paho_mqtt::Error::ReasonCode(reason, _)) => Event::Refused(what, not_taken(reason)),
                 Err(error) => {
                     let text = foreign::shown(&error.to_string());
                     Event::Lost(Lost::Ended(failure::of_loss(format!("connection lost: {text}"))))
                 }
             }),
             About::Disconnect => Some(Event::Disconnected),
-            About::Session(News::Completed(seq)) => Some(Event::Acknowledged(Publish::Message(seq))),
-            About::Session(News::Refused(seq)) => Some(Event::Refused(Publish::Message(seq), Refusal::Unsaid)),
-            About::Session(News::NotNoted(reason)) => Some(Event::Lost(Lost::Passing(reason))),
+            About::Session(News::Completed(what)) => Some(Event::Acknowledged(what)),
+            About::Session(News::Refused(what, reason)) => {
+                Some(Event::Refused(what, not_taken(ReasonCode::from(u32::from(reason)))))
+            }
+            About::Session(News::Invalid(reason)) => Some(Event::Lost(Lost::Passing(reason))),
             About::Lost(Lost::Ended(text)) => Some(Event::Lost(Lost::Ended(failure::of_loss(text)))),
             About::Lost(lost) => Some(Event::Lost(lost)),
         }
@@ -327,7 +296,7 @@ impl Link {
         }
         let Some(session) = self.kept_session().cloned() else { return Event::Connected(connected) };
         if std::mem::take(&mut self.stale) {
-            return Event::Lost(Lost::Again("ended a session that cannot be gone on with".to_owned()));
+            return Event::Lost(Lost::Again("ended a session that cannot be resumed".to_owned()));
         }
         if !connected.session_present {
             if !session.establish() {
@@ -335,7 +304,7 @@ impl Link {
             }
         } else if self.beginning != Beginning::Resume {
             self.stale = true;
-            let reason = "the broker keeps a session that cannot be gone on with";
+            let reason = "the broker keeps a session that cannot be resumed";
             return Event::Lost(Lost::Again(reason.to_owned()));
         }
         Event::Connected(connected)
@@ -345,13 +314,9 @@ impl Link {
         if self.keeper.is_none() {
             self.keeper = Some(CreateOptionsBuilder::new().persistence(PersistenceType::None).create_client()?);
         }
-        let (rings, connection) = (self.rings.clone(), self.connection);
         let store = self.kept_session().map(|session| {
-            let rings = rings.clone();
-            let store = session.store(move |news| {
-                // Nobody listens any more once the publisher is gone.
-                let _ = rings.send(Ring { connection, about: About::Session(news) });
-            });
+            let bell = self.bell();
+            let store = session.store(move |news| bell.ring(About::Session(news)));
             PersistenceType::User(Box::new(Box::new(store)))
         });
         let client = CreateOptionsBuilder::new()
@@ -362,15 +327,13 @@ impl Link {
             // The library counts what its sending thread has not taken yet; the status message comes on top.
             .max_buffered_messages(i32::from(self.window) + 1)
             .create_client()?;
+        let bell = self.bell();
         client.set_connection_lost_callback(move |_| {
-            // Nobody listens any more once the publisher is gone.
-            let lost = Lost::Ended("connection lost".to_owned());
-            let _ = rings.send(Ring { connection, about: About::Lost(lost) });
+            bell.ring(About::Lost(Lost::Ended("connection lost".to_owned())));
         });
-        let rings = self.rings.clone();
+        let bell = self.bell();
         client.set_disconnected_callback(move |_, properties, reason| {
-            let lost = ended(reason, &properties);
-            let _ = rings.send(Ring { connection, about: About::Lost(lost) });
+            bell.ring(About::Lost(ended(reason, &properties)));
         });
         Ok(client)
     }
@@ -387,26 +350,9 @@ impl Link {
         message.finalize()
     }
 
-    /// Begins to wait for something asked of the library: a ring tells when it is there.
-    fn wait_for<F: Future + Unpin>(&self, mut future: F, about: About) -> Pending<F> {
-        let bell = Arc::new(Bell { rings: self.rings.clone(), connection: self.connection, about });
-        match poll(&mut future, Waker::from(Arc::clone(&bell))) {
-            None => Pending::Waiting(future),
-            Some(result) => {
-                bell.wake();
-                Pending::Done(result)
-            }
-        }
-    }
-}
-
-impl<F: Future + Unpin> Pending<F> {
-    /// The result, once it has rung. The library wakes nobody before the result is there.
-    fn result(self) -> Option<F::Output> {
-        match self {
-            Pending::Done(result) => Some(result),
-            Pending::Waiting(mut future) => poll(&mut future, Waker::noop().clone()),
-        }
+    /// Rings for the present connection.
+    fn bell(&self) -> Bell {
+        Bell::new(self.rings.clone(), self.connection)
     }
 }
 
@@ -415,26 +361,5 @@ impl Drop for Link {
         // Taking the last client down waits for the library's threads, for up to a second. The process is about to
         // end, and everything that matters was said to the broker.
         self.client.take().into_iter().chain(self.keeper.take()).for_each(std::mem::forget);
-    }
-}
-
-/// What a token's waker does: it rings.
-struct Bell {
-    rings: Sender<Ring>,
-    connection: u64,
-    about: About,
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        // Nobody listens any more once the publisher is gone.
-        let _ = self.rings.send(Ring { connection: self.connection, about: self.about.clone() });
-    }
-}
-
-fn poll<F: Future + Unpin>(future: &mut F, waker: Waker) -> Option<F::Output> {
-    match Pin::new(future).poll(&mut Context::from_waker(&waker)) {
-        Poll::Ready(output) => Some(output),
-        Poll::Pending => None,
     }
 }

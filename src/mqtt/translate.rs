@@ -4,7 +4,7 @@ use super::reasons::{self, Meaning};
 use crate::azure::Credential;
 use crate::clock::{is_synchronised, rfc3339};
 use crate::config::{AzureIotHub, Protocol};
-use crate::delivery::{Connected, Limits, Lost};
+use crate::delivery::{Connected, Limits, Lost, Refusal};
 use crate::foreign;
 use crate::message::Qos;
 use log::debug;
@@ -77,6 +77,14 @@ pub fn refusal(error: &paho_mqtt::Error, below: impl FnOnce() -> Option<String>)
         Meaning::Retry | Meaning::Packet => Lost::Passing(text),
         Meaning::Elsewhere => Lost::Moved(text),
         Meaning::Refused => Lost::Refused(text),
+    }
+}
+
+/// What follows from the reason with which the broker refused a message.
+pub fn not_taken(reason: ReasonCode) -> Refusal {
+    match reason {
+        ReasonCode::QuotaExceeded => Refusal::ForNow(reason_text(reason)),
+        _ => Refusal::Flatly(reason_text(reason)),
     }
 }
 

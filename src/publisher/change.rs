@@ -6,6 +6,7 @@
 use super::Publisher;
 use super::caution::Caution;
 use crate::config::Config;
+use crate::delivery::Publish;
 use crate::delivery::rate::Rate;
 use crate::message::{Qos, Route, Sample};
 use crate::status;
@@ -107,7 +108,7 @@ impl Publisher {
             let will = status::offline(&self.config, self.started);
             self.connection.change(&self.config, &self.spool, will, self.times.boot_id());
             let session = self.connection.session();
-            self.window.connection_lost(|seq| session.is_some_and(|session| session.contains(seq)));
+            self.window.connection_lost(|seq| session.is_some_and(|session| session.contains(Publish::Message(seq))));
             self.bypass.window_mut().connection_lost(|_| false);
             // Another broker may take what the former one did not.
             self.caution = Caution::default();

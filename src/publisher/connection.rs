@@ -57,6 +57,8 @@ pub struct Connection {
     connected: Option<usize>,
     /// When the status message was published that is not acknowledged yet.
     awaited_status: Option<Instant>,
+    /// Whether that one was resumed with the session: a newer one follows it.
+    status_resumed: bool,
     failures: Burst,
     /// Why there is no connection.
     last_loss: Option<String>,
@@ -104,6 +106,7 @@ impl Connection {
             connected: None,
             renewal: renewal.and_then(|hub| hub.device.renewal(hub.token_lifetime)),
             awaited_status: None,
+            status_resumed: false,
             failures: Burst::default(),
             last_loss: None,
             reasons: BTreeSet::new(),
@@ -167,7 +170,7 @@ impl Connection {
         &mut self,
         now: Instant,
         render: impl Fn(Seq, Dated) -> Option<Outgoing>,
-        resumes: impl Fn(Seq) -> bool,
+        resumes: impl Fn(Publish) -> bool,
     ) -> Option<Lost> {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return None;
@@ -284,6 +287,7 @@ impl Connection {
         self.state = State::Over;
         self.link.close();
         self.awaited_status = None;
+        self.status_resumed = false;
         if was_over {
             return None;
         }
@@ -353,6 +357,17 @@ impl Connection {
     /// The session in which messages are published at QoS 2.
     pub fn session(&self) -> Option<&Session> {
         self.link.session()
+    }
+
+    /// Notes that a status message is on its way again, with the session.
+    pub fn resume_status(&mut self, now: Instant) {
+        self.awaited_status = Some(now);
+        self.status_resumed = true;
+    }
+
+    /// Whether a status message that was resumed is over, so that a newer one is due. Once.
+    pub fn has_finished_resumed_status(&mut self) -> bool {
+        self.awaited_status.is_none() && std::mem::take(&mut self.status_resumed)
     }
 
     /// Since when a status message waits for its acknowledgement. Another one must not be published meanwhile.

@@ -23,7 +23,12 @@ impl Publisher {
             match self.connection.answer(ring) {
                 None | Some(Event::Disconnected) => {}
                 Some(Event::Connected(connected)) => self.connected(connected),
-                Some(Event::Acknowledged(Publish::Status)) => self.caution.answered(Publish::Status),
+                Some(Event::Acknowledged(Publish::Status)) => {
+                    self.caution.answered(Publish::Status);
+                    if self.connection.has_finished_resumed_status() {
+                        self.publish_status(Instant::now());
+                    }
+                }
                 Some(Event::Acknowledged(Publish::Message(seq))) => self.acknowledged(seq),
                 Some(Event::Acknowledged(Publish::Bypass(seq))) => self.bypassed(seq),
                 Some(Event::Refused(Publish::Bypass(seq), refusal)) => self.bypass_refused(seq, &refusal.to_string()),
@@ -44,6 +49,9 @@ impl Publisher {
         }
         self.connection.connected(connected, now, self.spool.backlog());
         if connected.session_present {
+            if self.connection.session().is_some_and(|session| session.contains(Publish::Status)) {
+                self.connection.resume_status(now);
+            }
             let resumed = self.window.resume(now, |seq| self.caution.resumes(Publish::Message(seq)));
             debug!("session resumed in_flight={resumed}");
         } else {
@@ -93,7 +101,7 @@ impl Publisher {
     pub(super) fn finish(&mut self, seq: Seq) {
         self.spool.finish(seq);
         if let Some(session) = self.connection.session() {
-            session.end(seq);
+            session.end(Publish::Message(seq));
         }
     }
 
@@ -117,8 +125,9 @@ impl Publisher {
         let end = self.connection.lost(lost, self.spool.backlog());
         // Only now that nothing more is sent over the former connection it is certain what is on its way.
         let session = self.connection.session();
-        self.window.connection_lost(|seq| session.is_some_and(|session| session.contains(seq)));
+        self.window.connection_lost(|seq| session.is_some_and(|session| session.contains(Publish::Message(seq))));
         self.conclude(ending);
+        self.abandon_from_memory();
         self.bypass.window_mut().connection_lost(|_| false);
         if !self.intake.is_failing() {
             self.intake.give_back(self.bypass.give_back());
@@ -128,6 +137,20 @@ impl Publisher {
             self.end = end;
             // The agent may be stopping already, and not listen any more.
             let _ = self.gives_up.try_send(());
+        }
+    }
+
+    /// Messages from memory are given back to the spool or published anew, and so is a status message that must not be
+    /// resumed with the session.
+    fn abandon_from_memory(&self) {
+        let Some(session) = self.connection.session() else { return };
+        let without_status = self.caution.is_without_status() || !self.caution.resumes(Publish::Status);
+        for under_way in session.under_way() {
+            match under_way.what {
+                Publish::Bypass(_) => session.abandon(under_way.what),
+                Publish::Status if without_status => session.abandon(under_way.what),
+                Publish::Status | Publish::Message(_) => {}
+            }
         }
     }
 

@@ -203,8 +203,8 @@ impl Publisher {
         let Some(session) = self.connection.session().cloned() else { return };
         // What is finished had its end noted in the journal, and not in the session any more.
         let (over, under_way): (Vec<Seq>, Vec<Seq>) =
-            session.under_way().into_iter().partition(|seq| self.spool.is_finished(*seq));
-        over.into_iter().for_each(|seq| session.end(seq));
+            session.noted().into_iter().partition(|seq| self.spool.is_finished(*seq));
+        over.into_iter().for_each(|seq| session.end(Publish::Message(seq)));
         session.clear();
         let Some(last) = under_way.into_iter().max() else { return };
         // A window may have been wider. What is not read back, because it is lost or because the notes are nonsense, ends
@@ -213,7 +213,7 @@ impl Publisher {
         while room > 0 && self.window.last().is_none_or(|read| read < last) && self.read_on(Instant::now()) {
             room -= 1;
         }
-        self.window.connection_lost(|seq| session.contains(seq));
+        self.window.connection_lost(|seq| session.contains(Publish::Message(seq)));
     }
 
     /// The earliest moment at which something has to be done.
@@ -247,7 +247,7 @@ impl Publisher {
         }
         let (window, times) = (&self.window, &self.times);
         let render = |seq, dated| window.get(seq).map(|message| times.render(message, dated));
-        let resumes = |seq| self.caution.resumes(Publish::Message(seq));
+        let resumes = |what| self.caution.resumes(what);
         if let Some(lost) = self.connection.check(now, render, resumes) {
             self.lost(lost);
         }

@@ -58,7 +58,7 @@ impl Publisher {
         self.caution.answered(Publish::Message(seq));
         self.window.resumed(seq);
         if let Some(session) = self.connection.session() {
-            session.abandon(seq);
+            session.abandon(Publish::Message(seq));
         }
         if let Some(reason) = reason {
             let Some(strikes) = self.window.refused(seq) else { return };
@@ -93,7 +93,7 @@ impl Publisher {
 
     /// Whether the broker has confirmed that it has a message, and the exchange goes on.
     fn is_confirmed(&self, seq: Seq) -> bool {
-        self.connection.session().is_some_and(|session| session.contains(seq) && !session.is_unconfirmed(seq))
+        self.connection.session().is_some_and(|session| session.is_confirmed(Publish::Message(seq)))
     }
 
     fn flight(&self) -> Flight {
@@ -247,7 +247,7 @@ impl Publisher {
     /// Sets a message aside that may be on its way in the session. Its packet identifier must not be used again while
     /// the broker may hold it: the session ends with it.
     fn set_aside_under_way(&mut self, seq: Seq, reason: &str) {
-        let is_under_way = self.connection.session().is_some_and(|session| session.contains(seq));
+        let is_under_way = self.connection.session().is_some_and(|session| session.has_noted(seq));
         if self.set_aside(seq, reason)
             && is_under_way
             && let Some(session) = self.connection.session()

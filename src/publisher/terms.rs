@@ -29,7 +29,7 @@ pub fn terms(
     let session = match former {
         Some((names, former)) if names == sessions => Some(former.clone()),
         _ => {
-            former.into_iter().for_each(|(_, former)| former.give_up_if_behind());
+            former.into_iter().for_each(|(_, former)| former.forget_invalid());
             session(config, &sessions, spool, boot_id).unwrap_or_else(|error| {
                 warn!("messages in flight cannot be noted; QoS 2 may repeat some after a reconnect error={error}");
                 None

@@ -31,6 +31,13 @@ fn open(directory: &Path, party: Party) -> Exchanges {
     Exchanges::open(directory, party, &[], Witness::at(&directory.join("witness"), party.boot_id)).unwrap()
 }
 
+impl Exchanges {
+    /// Those of the session of this name, for tests elsewhere. The folder is the tests' own.
+    pub fn of_session(directory: &Path, session: u32) -> Exchanges {
+        open(directory, Party { session, ..PARTY })
+    }
+}
+
 fn listed(exchanges: &Exchanges) -> Vec<(u16, u64, Stage)> {
     exchanges.under_way().map(|(id, Exchange { seq, stage, .. })| (id, seq.0, stage)).collect()
 }

@@ -168,7 +168,7 @@ fn a_session_that_is_not_ours_is_ended_over_mqtt_3_1_1() {
     // As after a power cut: what was under way is not known.
     std::fs::write(gateway.spool().join("exchanges"), "damaged").unwrap();
     let agent = gateway.start();
-    agent.wait_for_output("session that cannot be gone on with");
+    agent.wait_for_output("session that cannot be resumed");
     agent.wait_for_output("connected to");
     agent.kill();
 

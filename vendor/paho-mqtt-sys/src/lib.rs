@@ -34,6 +34,9 @@ use std::ptr;
 
 include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
 
+/// How the server answered a message: packhorse's addition, see PATCHES.md.
+pub mod acknowledgement;
+
 /// Why TLS failed: packhorse's addition, see PATCHES.md.
 #[cfg(feature = "ssl")]
 pub mod failure;

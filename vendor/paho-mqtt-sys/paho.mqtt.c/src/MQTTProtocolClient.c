@@ -61,6 +61,15 @@ static void MQTTProtocol_retries(START_TIME_TYPE now, Clients* client, int regar
 
 static int MQTTProtocol_queueAck(Clients* client, int ackType, int msgId);
 
+/* packhorse: the reason with which the server refused the message whose end the persistence is told of, 0 where it took it.
+ * The persistence is called in the thread that handles the acknowledgement. */
+static __thread int refusal = 0;
+
+int MQTTProtocol_refusal(void)
+{
+	return refusal;
+}
+
 typedef struct {
 	int messageId;
 	int ackType;
@@ -515,9 +524,11 @@ int MQTTProtocol_handlePubacks(void* pack, SOCKET sock, Publications** pubToRemo
 		{
 			Log(TRACE_MIN, 6, NULL, "PUBACK", client->clientID, puback->msgId);
 			#if !defined(NO_PERSISTENCE)
+				refusal = puback->MQTTVersion >= MQTTVERSION_5 && puback->rc >= MQTTREASONCODE_UNSPECIFIED_ERROR ? puback->rc : 0;
 				rc = MQTTPersistence_remove(client,
 						(m->MQTTVersion >= MQTTVERSION_5) ? PERSISTENCE_V5_PUBLISH_SENT : PERSISTENCE_PUBLISH_SENT,
 								m->qos, puback->msgId);
+				refusal = 0;
 			#endif
 			if (pubToRemove != NULL)
 				*pubToRemove = m->publish;
@@ -581,9 +592,11 @@ int MQTTProtocol_handlePubrecs(void* pack, SOCKET sock, Publications** pubToRemo
 				Log(TRACE_MIN, -1, "Pubrec error %d received for client %s msgid %d, not sending PUBREL",
 						pubrec->rc, client->clientID, pubrec->msgId);
 				#if !defined(NO_PERSISTENCE)
+					refusal = pubrec->rc;
 					rc = MQTTPersistence_remove(client,
 							(pubrec->MQTTVersion >= MQTTVERSION_5) ? PERSISTENCE_V5_PUBLISH_SENT : PERSISTENCE_PUBLISH_SENT,
 							m->qos, pubrec->msgId);
+					refusal = 0;
 				#endif
 				if (pubToRemove != NULL)
 					*pubToRemove = m->publish;

@@ -40,6 +40,7 @@ void MQTTProtocol_removePublication(Publications* p);
 void Protocol_processPublication(Publish* publish, Clients* client, int allocatePayload);
 
 int MQTTProtocol_handlePublishes(void* pack, SOCKET sock);
+int MQTTProtocol_refusal(void);
 int MQTTProtocol_handlePubacks(void* pack, SOCKET sock, Publications** pubToRemove);
 int MQTTProtocol_handlePubrecs(void* pack, SOCKET sock, Publications** pubToRemove);
 int MQTTProtocol_handlePubrels(void* pack, SOCKET sock);
