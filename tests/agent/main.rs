@@ -31,6 +31,7 @@ mod refusals;
 mod remounts;
 mod scripted_support;
 mod secrets;
+mod sessions;
 mod stalls;
 mod stop;
 mod support;
