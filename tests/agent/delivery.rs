@@ -1,6 +1,7 @@
 //! With nothing in the way: every message arrives once, in order, as documented.
 
-use crate::support::{Broker, Gateway, Judgement, Settings, Subscriber};
+use crate::support::{Broker, Gateway, Judgement, Script, Scripted, Settings, Subscriber, wait_until};
+use std::time::Duration;
 
 fn a_normal_run(protocol: &'static str, qos: u8, window: u16) {
     let broker = Broker::start();
@@ -159,4 +160,20 @@ fn an_agent_with_nothing_to_do_uses_no_cpu() {
 
     println!("{used} ticks of 10 ms in 2.5 s");
     assert!(used <= 10, "{used} ticks of 10 ms in 2.5 s");
+}
+
+#[test]
+fn an_agent_has_as_much_in_flight_as_the_broker_takes() {
+    let acknowledge_after = Some(Duration::from_millis(30));
+    let broker = Scripted::start(Script { receive_maximum: 5, acknowledge_after, ..Script::default() });
+    let gateway = Gateway::new(&broker.url(), &Settings { interval: "1ms", ..Settings::default() });
+
+    let agent = gateway.start();
+    wait_until("100 messages arrive", || broker.deliveries().len() >= 100);
+    agent.kill();
+
+    let judgement = Judgement::of(&broker.arrivals());
+    judgement.assert_complete(&[1..=100]);
+    judgement.assert_no_duplicates();
+    assert_eq!((broker.peak_in_flight(), broker.violations()), (5, vec![]));
 }

@@ -1,8 +1,7 @@
-//! The tests' own scripted broker does what it says: checked with a bare client, and with the agent.
+//! The tests' own scripted broker does what it says: checked with a bare client.
 
 use crate::support::{
-    ALWAYS, Death, Delivery, Gateway, Judgement, PacketKind, Point, Response, Script, Scripted, Settings, packet,
-    wait_until,
+    ALWAYS, Death, Delivery, Exchanges, PacketKind, Point, Response, Script, Scripted, packet, wait_until,
 };
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -225,6 +224,28 @@ fn the_broker_dies_where_the_script_says() {
 }
 
 #[test]
+fn a_broker_can_lose_exchanges_with_the_connection_and_end_the_next_one_over_their_pubrel() {
+    for version in [4, 5] {
+        let broker = Scripted::start(Script { exchanges: Exchanges::Lost, ..Script::default() });
+        let (mut client, _) = Client::connected(&broker, version, false);
+        client.publish(0x34, 1, b"one");
+        client.expect(0x50, &[0, 1]);
+
+        let (mut client, is_present) = Client::connected(&broker, version, false);
+        client.send(&packet(0x62, &[0, 1]));
+        client.expect_end();
+        let (mut client, is_present_again) = Client::connected(&broker, version, false);
+        client.publish(0x34, 1, b"two");
+        client.expect(0x50, &[0, 1]);
+        client.send(&packet(0x62, &[0, 1]));
+        client.expect(0x70, &[0, 1]);
+
+        assert_eq!((is_present, is_present_again), (true, true));
+        assert_eq!((payloads(&broker), broker.violations()), (vec!["one".to_owned(), "two".to_owned()], vec![]));
+    }
+}
+
+#[test]
 fn a_dead_broker_refuses_connections() {
     let broker = Scripted::start(Script::default());
     let (mut client, _) = Client::connected(&broker, 5, true);
@@ -369,20 +390,4 @@ fn violations_are_told() {
     ];
     assert_eq!(broker.violations(), expected);
     assert_eq!(broker.peak_in_flight(), 3);
-}
-
-#[test]
-fn an_agent_has_as_much_in_flight_as_the_broker_takes() {
-    let acknowledge_after = Some(Duration::from_millis(30));
-    let broker = Scripted::start(Script { receive_maximum: 5, acknowledge_after, ..Script::default() });
-    let gateway = Gateway::new(&broker.url(), &Settings { interval: "1ms", ..Settings::default() });
-
-    let agent = gateway.start();
-    wait_until("100 messages arrive", || broker.deliveries().len() >= 100);
-    agent.kill();
-
-    let judgement = Judgement::of(&broker.arrivals());
-    judgement.assert_complete(&[1..=100]);
-    judgement.assert_no_duplicates();
-    assert_eq!((broker.peak_in_flight(), broker.violations()), (5, vec![]));
 }

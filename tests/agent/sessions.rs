@@ -2,7 +2,7 @@
 //! same packet identifier and with DUP (MQTT 5 and 3.1.1, section 4.4).
 
 use crate::support::{
-    Death, Delivery, Gateway, Judgement, PacketKind, Point, Response, Script, Scripted, Settings, wait_until,
+    Death, Delivery, Exchanges, Gateway, Judgement, PacketKind, Point, Response, Script, Scripted, Settings, wait_until,
 };
 use std::time::Duration;
 
@@ -89,4 +89,24 @@ fn a_refusal_of_what_was_resumed_at_qos_1_is_no_acknowledgement() {
 
     Judgement::of(&broker.arrivals()).assert_complete(&gateway.accepted());
     assert_eq!((broker.deaths(), broker.violations()), (1, vec![]));
+}
+
+#[test]
+fn a_message_that_the_broker_has_confirmed_is_resumed_by_its_pubrel_alone() {
+    for protocol in ["5", "3.1.1"] {
+        // A PUBLISH that came again would count as another message, for the broker has forgotten the first one.
+        let death = Death::at(PacketKind::Pubrel, Point::BeforeWriting);
+        let broker = Scripted::start(Script { exchanges: Exchanges::Lost, ..Script::default() }.die(death));
+        let gateway = Gateway::new(
+            &broker.url(),
+            &Settings { protocol, qos: 2, window: 1, interval: "20ms", ..Settings::default() },
+        );
+
+        let agent = gateway.start();
+        wait_until("connections end over the PUBREL", || broker.connects().len() > 3);
+        agent.kill();
+
+        Judgement::of(&broker.arrivals()).assert_no_duplicates();
+        assert_eq!(broker.violations(), [""; 0], "{protocol}");
+    }
 }

@@ -104,6 +104,11 @@ impl Ledger {
         unfinished.get(&id).is_some_and(|known| known.qos == 2) && unfinished.remove(&id).is_some()
     }
 
+    /// Forgets all packet ids of QoS 2.
+    pub fn forget_exchanges(&mut self, client: &Client) {
+        self.session(client).unfinished.retain(|_, known| known.qos != 2);
+    }
+
     /// Forgets a packet id of QoS 1.
     pub fn acknowledge(&mut self, client: &Client, id: u16) {
         let unfinished = &mut self.session(client).unfinished;

@@ -52,7 +52,7 @@ pub use nats::nats_cluster;
 pub use pipe::Direction;
 pub use proxy::Proxy;
 pub use rabbit::{Queues, rabbit, rabbit_cluster};
-pub use script::{ALWAYS, Death, Point, Response, Script};
+pub use script::{ALWAYS, Death, Exchanges, Point, Response, Script};
 pub use scripted::Scripted;
 pub use small_disk::SmallDisk;
 pub use subscriber::{Arrival, Subscriber, wait_for_all};

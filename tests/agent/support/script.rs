@@ -18,6 +18,8 @@ pub struct Script {
     pub connack_after: Option<Duration>,
     /// What CONNACK says of the session, while the broker acts by the truth; `None`: the truth.
     pub session_present: Option<bool>,
+    /// What becomes of exchanges at QoS 2 when their connection ends.
+    pub exchanges: Exchanges,
     /// How many publishes above QoS 0 it takes at a time; only MQTT 5 tells the client.
     pub receive_maximum: u16,
     /// In bytes; only MQTT 5 tells the client. A larger packet ends the connection.
@@ -37,6 +39,7 @@ impl Default for Script {
             connack_form: None,
             connack_after: Some(Duration::ZERO),
             session_present: None,
+            exchanges: Exchanges::Kept,
             receive_maximum: u16::MAX,
             maximum_packet_size: None,
             acknowledge_after: Some(Duration::ZERO),
@@ -82,6 +85,16 @@ impl Script {
         }
         found
     }
+}
+
+/// What becomes of exchanges at QoS 2 when their connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exchanges {
+    /// They stay in the session, and a PUBREL that is unknown is answered.
+    Kept,
+    /// They are forgotten, although the session is kept, and a PUBREL that is unknown ends the connection by FIN, without
+    /// PUBCOMP. As rumqttd 0.20 does it (`AckLog` in `rumqttd/src/router/logs.rs` lives as long as the connection).
+    Lost,
 }
 
 /// What the broker does with some publishes. It does not meet a publish at QoS 2 that the broker had taken before.

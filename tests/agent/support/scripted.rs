@@ -4,7 +4,7 @@ use super::event_loop::{EventLoop, Service};
 use super::ledger::{Client, Ledger};
 use super::loopback::{Listener, Port, finish, is_at_end, reset};
 use super::mqtt::{Connect, Packet, PacketKind, Publish, answer, connack, packet};
-use super::script::{Point, Response, Script};
+use super::script::{Exchanges, Point, Response, Script};
 use super::subscriber::Arrival;
 use rustix::event::{PollFd, PollFlags};
 use std::collections::{BTreeSet, VecDeque};
@@ -265,6 +265,9 @@ impl Server {
         };
         if code == 0 {
             let (accepted, there_is_one) = self.ledger.connect(&connect);
+            if self.script.exchanges == Exchanges::Lost {
+                self.ledger.forget_exchanges(&accepted);
+            }
             present = self.script.session_present.unwrap_or(there_is_one);
             (client, then) = (Some(accepted), Then::Accept);
         }
@@ -324,7 +327,11 @@ impl Server {
         if let Some((Point::BeforeWriting, away)) = death {
             return Some(Fate::Die(away));
         }
-        let code = if self.ledger.release(client, id) { 0 } else { PACKET_ID_NOT_FOUND };
+        let code = match (self.ledger.release(client, id), self.script.exchanges) {
+            (true, _) => 0,
+            (false, Exchanges::Kept) => PACKET_ID_NOT_FOUND,
+            (false, Exchanges::Lost) => return Some(Fate::Close(None)),
+        };
         Some(self.answer(connection, answer(PacketKind::Pubcomp, client.version, id, code), Some(id), death, now))
     }
 
