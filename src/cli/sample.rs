@@ -2,7 +2,7 @@
 
 use super::{Code, Failure};
 use crate::clock::Clock;
-use crate::config::{self, Config, Protocol};
+use crate::config::{self, BrokerProfile, Config, Protocol};
 use crate::foreign;
 use crate::message::{Message, Sample, Seq, StreamId};
 use crate::payload::{self, Outgoing, Time};
@@ -30,6 +30,7 @@ pub fn run(config: Option<&Path>, names: &[String]) -> Result<(), Failure> {
         return Err(Failure { code: Code::Usage, message });
     }
     let chosen = config.telemetry.sources.iter().filter(|source| names.is_empty() || names.contains(&source.name));
+    let profile = BrokerProfile::of(&config.broker, &config.broker.addresses[0]);
     let (mut failed, clock) = (Vec::new(), Clock::new());
     for source in chosen {
         let mut scheduled = Scheduled::new(source, &config.device, &config.spool.directory);
@@ -40,10 +41,7 @@ pub fn run(config: Option<&Path>, names: &[String]) -> Result<(), Failure> {
                 let sample = Sample { route: scheduled.route, taken, data };
                 let message = Message { stream: StreamId(0), seq: Seq(0), sample };
                 let outgoing = payload::outgoing(&message, Time::as_taken(taken), Duration::ZERO);
-                let outgoing = match &config.broker.azure_iot_hub {
-                    Some(hub) => outgoing.for_iot_hub(&hub.device),
-                    None => outgoing,
-                };
+                let outgoing = profile.outgoing(outgoing);
                 super::print(&describe(&outgoing, config.broker.protocol))?;
             }
             Err(error) => failed.push(format!("source {} gives no sample: {error}", source.name)),

@@ -90,9 +90,6 @@ impl Scheme {
     }
 }
 
-/// The largest payload that AWS IoT Core takes, in bytes ("AWS IoT Core endpoints and quotas" in its reference).
-pub const AWS_IOT_PAYLOAD_MAX: usize = 128 * 1024;
-
 impl Address {
     /// Whether it is on this machine.
     #[must_use]
@@ -104,14 +101,6 @@ impl Address {
     #[must_use]
     pub fn has_query(&self) -> bool {
         !self.query.0.is_empty()
-    }
-
-    /// Whether it is one of AWS IoT Core's endpoints, `ID.iot.REGION.amazonaws.com` ("AWS IoT Core endpoints and
-    /// quotas" in its reference).
-    #[must_use]
-    pub fn is_aws_iot(&self) -> bool {
-        let host = self.host.to_ascii_lowercase();
-        host.contains(".iot.") && (host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn"))
     }
 
     /// The whole address, with its query: for the library alone.

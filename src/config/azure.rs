@@ -3,17 +3,14 @@
 //! The hub's address, the client id, the user name and the topic follow from the device's connection string. Whoever gives
 //! another value for one of these means something else than what would happen, so that is a problem.
 
+use super::AzureIotHub;
 use super::address::{Address, Query, Scheme};
 use super::read::{Host, SECOND, credential};
 use super::section::{Role, Section};
 use super::value::{self, LONGEST};
-use super::{AzureIotHub, Protocol};
 use crate::azure::{self, Credential, Device, Origin, Unusable};
 use crate::foreign;
 use std::time::Duration;
-
-/// Its name, for problems.
-pub(super) const NAME: &str = "Azure IoT Hub";
 
 /// Whether messages go to an IoT hub.
 pub(super) enum Hub {
@@ -121,13 +118,6 @@ impl Hub {
         if !self.is_wanted() {
             return;
         }
-        if beside.protocol == Protocol::V5 {
-            section.problem("protocol", "is 5, and Azure IoT Hub knows 3.1.1 alone; leave it out");
-        }
-        if beside.keep_alive > Duration::from_secs(azure::KEEP_ALIVE_MAX.into()) {
-            let most = azure::KEEP_ALIVE_MAX;
-            section.problem("keep_alive", format!("is too long for Azure IoT Hub; allowed with it: at most {most}s"));
-        }
         self.has_no(section, "password_file", beside.has_password, "the device signs its password itself");
         let Hub::Yes(hub) = self else { return };
         // A connection takes as long at most, so half of a token's life is left for messages.
@@ -146,8 +136,6 @@ impl Hub {
 
 /// What other keys of the broker's section say.
 pub(super) struct Beside {
-    pub protocol: Protocol,
-    pub keep_alive: Duration,
     pub connect_timeout: Duration,
     pub has_password: bool,
     pub has_certificate: bool,

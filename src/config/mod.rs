@@ -5,10 +5,10 @@
 //! module knows which crates read and write the YAML.
 
 mod address;
-mod aws;
 mod azure;
 mod load;
 mod problem;
+mod profile;
 mod proxy;
 mod read;
 mod section;
@@ -20,9 +20,10 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use address::{AWS_IOT_PAYLOAD_MAX, Address, Query, Scheme};
+pub use address::{Address, Query, Scheme};
 pub use load::{Inspection, NotFound, bytes, inspect, inspect_bytes, keys, locate, parse};
 pub use problem::{Problem, Problems};
+pub use profile::{BrokerProfile, Credentials, Limits, Sessions};
 pub use proxy::Proxy;
 pub use section::{NamedFile, Role};
 

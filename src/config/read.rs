@@ -6,8 +6,8 @@
 //! Pure but for the text: what the host contributes is an argument.
 
 use super::address::{Address, address};
-use super::aws;
-use super::azure::{self, Beside, Hub};
+use super::azure::{self, Hub};
+use super::profile::{self, Rules};
 use super::proxy;
 use super::section::{Findings, NamedFile, Role, Section};
 use super::sources::{Inherited, TOPICS_MAX, sources};
@@ -98,11 +98,10 @@ pub(super) fn read(text: &str, host: &Host) -> Result<Outcome, Problem> {
 fn config(top: &mut Section<'_>, host: &Host) -> Config {
     let device = device(top, host);
     let (broker, hub) = top.section("broker", |section| broker(section, host, &device));
-    let no_exactly_once =
-        if hub.is_wanted() { Some(azure::NAME) } else { aws::is_among(&broker.addresses).then_some(aws::NAME) };
+    let rules = Rules::of(&hub, &broker.addresses);
     Config {
         retry: top.section("retry", retry),
-        telemetry: top.section("telemetry", |section| telemetry(section, &device, &hub, no_exactly_once)),
+        telemetry: top.section("telemetry", |section| telemetry(section, &device, &hub, rules)),
         channel: top.section("channel", channel),
         spool: top.section("spool", spool),
         delivery: top.section("delivery", |section| delivery(section, broker.keep_alive)),
@@ -137,6 +136,7 @@ fn device(top: &mut Section<'_>, host: &Host) -> String {
 fn broker(section: &mut Section<'_>, host: &Host, device: &str) -> (Broker, Hub) {
     let hub = Hub::read(section, host);
     let addresses = addresses(section, &hub);
+    let rules = Rules::of(&hub, &addresses);
     let client_id = section.value("client_id", |node| {
         let client_id = value::text(node)?;
         // `{stream}` stays: only the spool knows it.
@@ -146,7 +146,7 @@ fn broker(section: &mut Section<'_>, host: &Host, device: &str) -> (Broker, Hub)
     let client_id = hub.settle(section, "client_id", client_id, |device| device.id.clone());
     let protocol =
         section.value("protocol", |node| value::choice(node, &[("5", Protocol::V5), ("3.1.1", Protocol::V311)]));
-    let protocol = protocol.unwrap_or(if hub.is_wanted() { Protocol::V311 } else { Protocol::V5 });
+    let protocol = protocol.unwrap_or(rules.protocol());
     let keep_alive = section.value("keep_alive", |node| value::whole_seconds(node, SECOND..=KEEP_ALIVE_MAX));
     let connect_timeout = section.value("connect_timeout", |node| value::duration(node, SECOND..=LONGEST));
     let session_expiry = section.value("session_expiry", |node| value::whole_seconds(node, Duration::ZERO..=LONGEST));
@@ -167,8 +167,8 @@ fn broker(section: &mut Section<'_>, host: &Host, device: &str) -> (Broker, Hub)
     let keep_alive = keep_alive.unwrap_or(Duration::from_secs(30));
     let connect_timeout = connect_timeout.unwrap_or(Duration::from_secs(10));
     let (has_password, has_certificate) = (password_file.is_some(), tls.cert_file.is_some());
-    aws::check(section, &addresses, &tls);
-    hub.check(section, &Beside { protocol, keep_alive, connect_timeout, has_password, has_certificate });
+    rules.check(section, &profile::Beside { addresses: &addresses, protocol, keep_alive, tls: &tls });
+    hub.check(section, &azure::Beside { connect_timeout, has_password, has_certificate });
     warn_of_listeners(section, &addresses, has_password || hub.signs(), username.as_deref());
     let broker = Broker {
         addresses,
@@ -291,8 +291,8 @@ fn retry(section: &mut Section<'_>) -> Retry {
     }
 }
 
-/// `no_exactly_once` names who refuses QoS 2.
-fn telemetry(section: &mut Section<'_>, device: &str, hub: &Hub, no_exactly_once: Option<&str>) -> Telemetry {
+/// `rules`: what the broker is known to refuse.
+fn telemetry(section: &mut Section<'_>, device: &str, hub: &Hub, rules: &Rules) -> Telemetry {
     let interval = section.value("interval", interval).unwrap_or(10 * SECOND);
     let topic = section.value("topic", |node| {
         let topic = value::text(node)?;
@@ -303,20 +303,13 @@ fn telemetry(section: &mut Section<'_>, device: &str, hub: &Hub, no_exactly_once
     let topic = hub.settle(section, "topic", topic, |device| device.topic(&[]));
     let topic = topic.unwrap_or_else(|| "telemetry/{device}/{source}".to_owned());
     let qos = section.value("qos", qos);
-    limit(section, qos, no_exactly_once);
+    rules.check_qos(section, qos);
     let qos = qos.unwrap_or(Qos::AtLeastOnce);
     let format = section.value("format", format).unwrap_or(Format::Json);
     let room = Cell::new(TOPICS_MAX);
-    let inherited = Inherited { device, interval, topic: &topic, qos, format, hub, no_exactly_once, room };
+    let inherited = Inherited { device, interval, topic: &topic, qos, format, hub, rules, room };
     let sources = sources(section, &inherited);
     Telemetry { interval, topic, qos, format, sources }
-}
-
-/// Reports a quality of service that the broker is known to refuse.
-pub(super) fn limit(section: &mut Section<'_>, qos: Option<Qos>, no_exactly_once: Option<&str>) {
-    if let (Some(name), Some(Qos::ExactlyOnce)) = (no_exactly_once, qos) {
-        section.problem("qos", format!("is 2, on which {name} ends the connection; allowed with it: 0 or 1"));
-    }
 }
 
 pub(super) fn interval(node: &tree::Node) -> Reading<Duration> {

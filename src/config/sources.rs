@@ -1,7 +1,8 @@
 //! The list of sources: the keys that every source has, and those of each type.
 
 use super::azure::Hub;
-use super::read::{format, interval, limit, qos};
+use super::profile::Rules;
+use super::read::{format, interval, qos};
 use super::section::{Role, Section};
 use super::tree::{Content, Node};
 use super::value::{self, LONGEST, Reading, Refusal};
@@ -20,8 +21,8 @@ pub(super) struct Inherited<'a> {
     pub qos: Qos,
     pub format: Format,
     pub hub: &'a Hub,
-    /// Who refuses QoS 2.
-    pub no_exactly_once: Option<&'a str>,
+    /// What the broker is known to refuse.
+    pub rules: &'a Rules,
     /// Bytes that topics may still have, of [`TOPICS_MAX`].
     pub room: Cell<usize>,
 }
@@ -120,7 +121,7 @@ fn source(section: &mut Section<'_>, inherited: &Inherited<'_>) -> Source {
         own_topic.and_then(|own| inherited.hub.settle(section, "topic", Some(own), |device| device.topic(&[])));
     let topic = own_topic.unwrap_or_else(|| inherited_topic(section, inherited, &name));
     let own_qos = section.value("qos", qos);
-    limit(section, own_qos, inherited.no_exactly_once);
+    inherited.rules.check_qos(section, own_qos);
     let retain = section.value("retain", value::truth).unwrap_or(false);
     inherited.hub.has_no(section, "retain", retain, "the hub retains no messages");
     Source {

@@ -1,7 +1,7 @@
 //! What the connection tells the publisher, in words of our own.
 
-use crate::azure;
-use crate::message::{Qos, Seq};
+use crate::config::Limits;
+use crate::message::Seq;
 use std::fmt;
 
 /// What a publish is known by.
@@ -34,32 +34,6 @@ pub enum Event {
 pub struct Connected {
     pub session_present: bool,
     pub limits: Limits,
-}
-
-/// What the broker takes (MQTT 5, section 3.2.2.3; everything, when it does not say).
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// How many publishes at a time.
-    pub receive_maximum: u16,
-    /// The largest packet, in bytes.
-    pub packet_size: usize,
-    /// The highest quality of service.
-    pub qos: Qos,
-    /// Whether messages may be retained.
-    pub retain: bool,
-}
-
-impl Limits {
-    /// The smallest limit on packets that is believed, in bytes: a message of ours is longer. One that is lower, by
-    /// mistake or of somebody between, would have the whole backlog set aside as too large.
-    pub const PACKET_SIZE_MIN: usize = 128;
-
-    pub const NONE: Limits =
-        Limits { receive_maximum: u16::MAX, packet_size: usize::MAX, qos: Qos::ExactlyOnce, retain: true };
-
-    /// What Azure IoT Hub takes, which MQTT 3.1.1 cannot tell.
-    pub const IOT_HUB: Limits =
-        Limits { receive_maximum: u16::MAX, packet_size: azure::MESSAGE_MAX, qos: Qos::AtLeastOnce, retain: false };
 }
 
 /// Why the broker did not take what was published.

@@ -8,5 +8,5 @@ pub mod packet;
 pub mod rate;
 mod times;
 
-pub use event::{Connected, Event, Limits, Lost, NotPublished, Publish, Refusal};
+pub use event::{Connected, Event, Lost, NotPublished, Publish, Refusal};
 pub use times::Dated;

@@ -14,8 +14,8 @@ mod stalls;
 mod tls;
 mod translate;
 
-use crate::config::{AWS_IOT_PAYLOAD_MAX, Address, Broker, Protocol};
-use crate::delivery::{Connected, Dated, Event, Limits, Lost, NotPublished, Publish, packet};
+use crate::config::{Address, Broker, BrokerProfile, Limits, Protocol};
+use crate::delivery::{Connected, Dated, Event, Lost, NotPublished, Publish, packet};
 use crate::foreign;
 use crate::message::{Qos, Seq};
 use crate::payload::Outgoing;
@@ -46,6 +46,8 @@ pub struct Link {
     broker: Broker,
     /// Where the present connection goes.
     address: Address,
+    /// What kind of broker is there.
+    profile: BrokerProfile,
     client_id: String,
     /// Publishes that the library may hold at a time.
     window: u16,
@@ -105,6 +107,7 @@ impl Link {
     fn unconnected(terms: Terms, rings: Sender<Ring>) -> Link {
         let Terms { broker, client_id, window, will, session } = terms;
         Link {
+            profile: BrokerProfile::of(&broker, &broker.addresses[0]),
             address: broker.addresses[0].clone(),
             broker,
             client_id,
@@ -144,12 +147,13 @@ impl Link {
         self.close();
         failure::forget();
         self.address = address.clone();
+        self.profile = BrokerProfile::of(&self.broker, address);
         let name = session_name(&self.broker, &self.client_id, address);
         let prepare = |session: &Session| session.prepare(name, render, resumes);
         self.beginning = self.session.as_ref().map_or(Beginning::Without, prepare);
         let will = self.will.clone().map(|will| self.message(will));
         let (beginning, stale, window) = (self.beginning, self.stale, self.window);
-        let options = options(&self.broker, Attempt { address, beginning, stale, window, will })?;
+        let options = options(&self.broker, &self.profile, Attempt { address, beginning, stale, window, will })?;
         let client = self
             .create_client()
             .map_err(|error| Lost::Passing(format!("no MQTT client: {}", foreign::shown(&error.to_string()))))?;
@@ -198,13 +202,11 @@ impl Link {
     ///
     /// # Errors
     /// [`NotPublished`].
-    pub fn publish(&mut self, what: Publish, mut outgoing: Outgoing) -> Result<(), NotPublished> {
+    pub fn publish(&mut self, what: Publish, outgoing: Outgoing) -> Result<(), NotPublished> {
         let Some(client) = &self.client else {
             return Err(NotPublished::Lost(Lost::Passing("not connected".to_owned())));
         };
-        if let Some(hub) = &self.broker.azure_iot_hub {
-            outgoing = outgoing.for_iot_hub(&hub.device);
-        }
+        let mut outgoing = self.profile.outgoing(outgoing);
         let size = packet::size(&outgoing, self.broker.protocol);
         if size > self.limits.packet_size {
             let maximum = self.limits.packet_size;
@@ -248,7 +250,7 @@ impl Link {
                 Ok(response) => self.connected(connected(&response)),
                 Err(error) => {
                     let lost = refusal(&error, || failure::of_connect(&self.broker.tls, &self.address));
-                    Event::Lost(advised(lost, self.broker.azure_iot_hub.as_ref()))
+                    Event::Lost(advised(lost, &self.profile.credentials))
                 }
             }),
             About::Publish(what) => Some(match self.deliveries.remove(&what)?.result()? {
@@ -280,13 +282,7 @@ impl Link {
 
     /// The broker accepted the connection; whether its session is the one that we want.
     fn connected(&mut self, mut connected: Connected) -> Event {
-        if self.broker.azure_iot_hub.is_some() {
-            connected.limits = Limits::IOT_HUB;
-        } else if self.address.is_aws_iot() {
-            // Topic and properties count here as well, which it would not mind: a few messages less, and none it ends the
-            // connection over.
-            connected.limits.packet_size = connected.limits.packet_size.min(AWS_IOT_PAYLOAD_MAX);
-        }
+        connected.limits = self.profile.limits(connected.limits);
         self.limits = connected.limits;
         let maximum = self.limits.packet_size;
         if maximum < Limits::PACKET_SIZE_MIN {

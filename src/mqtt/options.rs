@@ -4,7 +4,7 @@ use super::session::Beginning;
 use super::tls;
 use super::translate::{connect_properties, version};
 use crate::azure::Token;
-use crate::config::{Address, AzureIotHub, Broker, PASSWORD_MAX, Protocol, Proxy};
+use crate::config::{Address, AzureIotHub, Broker, BrokerProfile, Credentials, PASSWORD_MAX, Protocol, Proxy};
 use crate::delivery::Lost;
 use crate::foreign;
 use crate::named;
@@ -29,7 +29,7 @@ pub struct Attempt<'a> {
 ///
 /// # Errors
 /// [`Lost::Passing`]: a file cannot be read.
-pub fn options(broker: &Broker, attempt: Attempt) -> Result<ConnectOptions, Lost> {
+pub fn options(broker: &Broker, profile: &BrokerProfile, attempt: Attempt) -> Result<ConnectOptions, Lost> {
     let mut options = ConnectOptionsBuilder::with_mqtt_version(version(broker.protocol));
     match broker.protocol {
         Protocol::V5 => {
@@ -52,12 +52,17 @@ pub fn options(broker: &Broker, attempt: Attempt) -> Result<ConnectOptions, Lost
     if let Some(username) = &broker.username {
         options.user_name(username.as_str());
     }
-    if let Some(hub) = &broker.azure_iot_hub {
-        if let Some(token) = token(hub)? {
-            options.password(token.reveal());
+    match &profile.credentials {
+        Credentials::OfHub(hub) => {
+            if let Some(token) = token(hub)? {
+                options.password(token.reveal());
+            }
         }
-    } else if let Some(file) = &broker.password_file {
-        options.password(password("password_file", file)?.trim_ascii_end());
+        Credentials::AsConfigured => {
+            if let Some(file) = &broker.password_file {
+                options.password(password("password_file", file)?.trim_ascii_end());
+            }
+        }
     }
     if let Some(proxy) = &broker.proxy {
         let url = proxy_url(proxy)?;
@@ -68,7 +73,7 @@ pub fn options(broker: &Broker, attempt: Attempt) -> Result<ConnectOptions, Lost
         };
     }
     if attempt.address.scheme.is_tls() {
-        options.ssl_options(tls::options(&broker.tls, attempt.address)?);
+        options.ssl_options(tls::options(&broker.tls, profile.alpn)?);
     }
     Ok(options.finalize())
 }

@@ -9,10 +9,6 @@ use paho_mqtt::{SslOptions, SslOptionsBuilder};
 use paho_mqtt_sys::failure::TlsFailure;
 use std::path::Path;
 
-/// Where AWS IoT Core takes MQTT on the port for HTTPS, it wants to be asked for it by this name ("Device communication
-/// protocols" in its developer guide).
-const AWS_PROTOCOL: &str = "x-amzn-mqtt-ca";
-
 /// OpenSSL's numbers for what is wrong with a certificate (`x509_vfy.h`).
 mod certificate {
     pub const NOT_YET_VALID: i64 = 9;
@@ -25,11 +21,11 @@ mod certificate {
 const ABOUT_OUR_CERTIFICATE: [i64; 10] = [40, 42, 43, 44, 45, 46, 48, 49, 51, 116];
 
 /// What the library is told of TLS for an address that uses it. The files are looked at now, so that a certificate that
-/// was renewed is used at once.
+/// was renewed is used at once. `alpn`: the application protocol to ask for unless the configuration says another one.
 ///
 /// # Errors
 /// [`Lost::Passing`]: a file cannot be read, or does not hold what it should.
-pub fn options(tls: &Tls, address: &Address) -> Result<SslOptions, Lost> {
+pub fn options(tls: &Tls, alpn: Option<&str>) -> Result<SslOptions, Lost> {
     let holds = |key: &str, path: &Path, content| {
         pem::check(path, content)
             .map_err(|why| Lost::Passing(format!("no connection: broker.tls.{key}: `{}` {why}", path.display())))
@@ -52,7 +48,7 @@ pub fn options(tls: &Tls, address: &Address) -> Result<SslOptions, Lost> {
         holds("key_file", file, Content::Key)?;
         options.private_key(file).map_err(|error| unusable("key_file", &error))?;
     }
-    if let Some(protocol) = alpn(tls, address) {
+    if let Some(protocol) = tls.alpn.as_deref().or(alpn) {
         options.alpn_protos(&[protocol]);
     }
     Ok(options.finalize())
@@ -61,10 +57,6 @@ pub fn options(tls: &Tls, address: &Address) -> Result<SslOptions, Lost> {
 /// The library takes paths as text, and ours come from a file of text.
 fn unusable(key: &str, error: &paho_mqtt::Error) -> Lost {
     Lost::Passing(format!("no connection: broker.tls.{key} cannot be used: {error}"))
-}
-
-fn alpn<'a>(tls: &'a Tls, address: &Address) -> Option<&'a str> {
-    tls.alpn.as_deref().or_else(|| (address.is_aws_iot() && address.port == 443).then_some(AWS_PROTOCOL))
 }
 
 /// The distribution's OpenSSL knows the distribution's certificates by itself.

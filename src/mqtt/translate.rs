@@ -3,8 +3,8 @@
 use super::reasons::{self, Meaning};
 use crate::azure::Credential;
 use crate::clock::{is_synchronised, rfc3339};
-use crate::config::{AzureIotHub, Protocol};
-use crate::delivery::{Connected, Limits, Lost, Refusal};
+use crate::config::{Credentials, Limits, Protocol};
+use crate::delivery::{Connected, Lost, Refusal};
 use crate::foreign;
 use crate::message::Qos;
 use log::debug;
@@ -90,8 +90,8 @@ pub fn not_taken(reason: ReasonCode) -> Refusal {
 
 /// Adds what to look at when an IoT hub refuses us: it says no more than that it does. While the clock is wrong, a token
 /// is refused for that, so trying again helps.
-pub fn advised(lost: Lost, hub: Option<&AzureIotHub>) -> Lost {
-    let (Lost::Refused(reason), Some(hub)) = (&lost, hub) else { return lost };
+pub fn advised(lost: Lost, credentials: &Credentials) -> Lost {
+    let (Lost::Refused(reason), Credentials::OfHub(hub)) = (&lost, credentials) else { return lost };
     let device = &hub.device;
     let advice = match device.credential {
         Credential::Token => {

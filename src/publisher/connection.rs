@@ -5,7 +5,7 @@ use super::news::Reach;
 use super::standing::{Proof, State, Stay};
 use super::terms::{first, session, terms};
 use crate::burst::Burst;
-use crate::config::{Config, Protocol};
+use crate::config::{BrokerProfile, Config};
 use crate::delivery::Dated;
 use crate::delivery::backoff::{Backoff, Next};
 use crate::delivery::members::{Members, Turn};
@@ -27,10 +27,6 @@ const GRACE: Duration = Duration::from_secs(60);
 /// How many different reasons of failures are warned of in a row; a broker's own words may never end.
 const REASONS: usize = 16;
 
-/// MQTT 3.1.1 brokers do not say how many publishes they take at a time, and at QoS 2 they end the connection over one
-/// more: this many is what mosquitto takes (`max_inflight_messages` in mosquitto.conf(5)).
-const UNTOLD: u16 = 20;
-
 /// How long the end of a connection may take, with nothing in flight, when another one is to follow.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -40,15 +36,14 @@ pub struct Connection {
     state: State,
     backoff: Backoff,
     window: u16,
-    protocol: Protocol,
     keep_alive: Duration,
     connect_timeout: Duration,
     /// A connection that carries messages has to last this long, lest two clients with the same id push each other
     /// out as fast as they can.
     settling: Duration,
-    /// For how long the credentials of a connection are used; `None`: they do not expire.
-    renewal: Option<Duration>,
     members: Members,
+    /// What kinds of brokers they are, in their order.
+    profiles: Vec<BrokerProfile>,
     /// The names of our sessions at the brokers, in the order of the members.
     sessions: Vec<u32>,
     /// Whether there should be a session, and the disk takes no notes for it. What is at QoS 2 goes out all the same.
@@ -90,21 +85,20 @@ impl Connection {
         if !config.broker.tls.verify && config.broker.addresses.iter().any(|address| address.scheme.is_tls()) {
             warn!("broker.tls.verify is false: whoever answers is taken for the broker, and gets what is meant for it");
         }
-        let renewal = config.broker.azure_iot_hub.as_ref();
+        let profile = |address| BrokerProfile::of(&config.broker, address);
         Self {
+            profiles: config.broker.addresses.iter().map(profile).collect(),
             members: Members::new(config.broker.addresses.clone(), first(&link, &sessions)),
             sessions,
             link,
             state: State::waiting(Duration::ZERO),
             backoff: Backoff::new(config.retry.clone()),
             window: config.delivery.window,
-            protocol: config.broker.protocol,
             keep_alive: config.broker.keep_alive,
             connect_timeout: config.broker.connect_timeout,
             settling: config.retry.initial_delay,
             lacks_session: false,
             connected: None,
-            renewal: renewal.and_then(|hub| hub.device.renewal(hub.token_lifetime)),
             awaited_status: None,
             status_resumed: false,
             failures: Burst::default(),
@@ -185,7 +179,9 @@ impl Connection {
                 let address = self.members.present();
                 debug!("connecting to {address} (attempt {})", self.backoff.failures() + 1);
                 // Counted from here, where the credentials are made.
-                let stay = self.renewal.map_or(Stay::Unbounded, |after| Stay::Until(now + after));
+                let stay = self.profiles[self.members.index()]
+                    .renewal
+                    .map_or(Stay::Unbounded, |after| Stay::Until(now + after));
                 self.state = State::Connecting { deadline: now + self.connect_timeout + GRACE, stay };
                 self.link.connect(address, render, resumes).err()
             }
@@ -225,8 +221,10 @@ impl Connection {
 
     /// Notes that the broker accepted the connection.
     pub fn connected(&mut self, connected: Connected, now: Instant, backlog: Backlog) {
-        let untold = self.protocol == Protocol::V311 && (self.session().is_some() || self.lacks_session);
-        let limit = self.window.min(connected.limits.receive_maximum).min(if untold { UNTOLD } else { u16::MAX });
+        let profile = &self.profiles[self.members.index()];
+        let keeps_session = self.session().is_some() || self.lacks_session;
+        let untold = if keeps_session { profile.exactly_once_at_a_time } else { u16::MAX };
+        let limit = self.window.min(connected.limits.receive_maximum).min(untold);
         // Where connections come and do not last, the first one to a broker says it all.
         let elsewhere = self.connected.replace(self.members.index()) != Some(self.members.index());
         let level = if self.unproved.failed() == Level::Warn || elsewhere { Level::Info } else { Level::Debug };

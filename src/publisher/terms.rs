@@ -1,6 +1,6 @@
 //! What all connections of a configuration have in common, and the sessions at the brokers that go with it.
 
-use crate::config::Config;
+use crate::config::{BrokerProfile, Config, Sessions};
 use crate::message::StreamId;
 use crate::mqtt::Session;
 use crate::mqtt::{Link, Terms, session_name};
@@ -51,11 +51,11 @@ pub fn first(link: &Link, sessions: &[u32]) -> usize {
 /// # Errors
 /// The medium's: nothing can be noted for now.
 pub fn session(config: &Config, names: &[u32], spool: &Spool, boot_id: u32) -> io::Result<Option<Session>> {
-    // The hub knows no QoS 2: what was accepted for that is published at QoS 1. A session at another broker moves on without
-    // us, so it must not be gone on with later.
-    let exchanges = match config.broker.azure_iot_hub {
-        Some(_) => spool.end_exchanges().map(|()| None),
-        None => spool.exchanges(names, boot_id),
+    let sessions = |address| BrokerProfile::of(&config.broker, address).sessions;
+    let exchanges = if config.broker.addresses.iter().any(|address| sessions(address) == Sessions::Resumed) {
+        spool.exchanges(names, boot_id)
+    } else {
+        spool.end_exchanges().map(|()| None)
     };
     Ok(exchanges?.map(|exchanges| Session::new(exchanges, config.broker.protocol)))
 }

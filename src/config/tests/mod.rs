@@ -23,7 +23,7 @@ fn outcome(text: &str) -> Result<Config, Vec<Problem>> {
 }
 
 #[track_caller]
-fn config(text: &str) -> Config {
+pub(super) fn config(text: &str) -> Config {
     outcome(text).unwrap_or_else(|problems| panic!("{text}\n{problems:#?}"))
 }
 
