@@ -297,10 +297,10 @@ fn open(folder: &Path, sync: Sync) -> Spool {
 
 /// Accepts a batch and does what the publisher does for each acknowledgement.
 fn commit(spool: &mut Spool, batch: &[Sample], repeats: Repeats) {
-    assert_eq!(spool.append(batch, None).taken, batch.len());
+    assert_eq!(spool.append(batch, None, Instant::now()).taken, batch.len());
     let accepted = spool.commit().unwrap().expect("something was appended");
     for seq in accepted.start().0..=accepted.end().0 {
-        spool.finish(Seq(seq));
+        spool.finish(Seq(seq), Instant::now());
         spool.trim().unwrap();
         if repeats == Repeats::Bounded {
             spool.bound_repeats(Instant::now()).unwrap();

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Bytes of a payload.
 pub const PAYLOAD: usize = 200;
@@ -63,7 +63,7 @@ pub fn fill(folder: &Path, count: u64, mut samples: impl Iterator<Item = Sample>
     let mut spool = Spool::open(&config, &[]).unwrap();
     while spool.backlog().messages < count {
         let batch: Vec<Sample> = samples.by_ref().take(1000).collect();
-        assert_eq!(spool.append(&batch, None).taken, batch.len());
+        assert_eq!(spool.append(&batch, None, Instant::now()).taken, batch.len());
         spool.commit().unwrap();
     }
     assert_eq!(spool.backlog().messages, count, "a multiple of a thousand");

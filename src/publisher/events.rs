@@ -99,7 +99,7 @@ impl Publisher {
 
     /// A message has left the window for good.
     pub(super) fn finish(&mut self, seq: Seq) {
-        self.spool.finish(seq);
+        self.spool.finish(seq, Instant::now());
         if let Some(session) = self.connection.session() {
             session.end(Publish::Message(seq));
         }

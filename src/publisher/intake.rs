@@ -59,7 +59,7 @@ impl Intake {
 
     /// When the spool or the disk has to be looked after.
     pub fn deadline(&self, spool: &Spool) -> Option<Instant> {
-        let due = if self.waiting.is_empty() { spool.commit_due() } else { Some(Instant::now()) };
+        let due = if self.waiting.is_empty() { spool.commit_due(Instant::now()) } else { Some(Instant::now()) };
         match (due, self.disk.retry_at()) {
             (Some(due), Some(retry)) => Some(due.max(retry)),
             (due, _) => due,
@@ -77,14 +77,16 @@ impl Intake {
         if !self.disk.is_due(Instant::now()) {
             return Vec::new();
         }
-        if self.disk.is_failing() && spool.commit_due().is_some() && self.commit(spool, counters).is_err() {
+        if self.disk.is_failing() && spool.commit_due(Instant::now()).is_some() && self.commit(spool, counters).is_err()
+        {
             // What the spool holds already is enough to try with; the rest can still take another way.
             return Vec::new();
         }
         let room = self.capacity.min(BATCH).saturating_sub(self.waiting.len());
         self.waiting.extend(self.samples.try_iter().take(room));
         let dropped = self.append(spool, in_flight, counters);
-        if spool.commit_due().is_some_and(|due| due <= Instant::now()) {
+        let now = Instant::now();
+        if spool.commit_due(now).is_some_and(|due| due <= now) {
             // The failure is in the log, and the next call tries again.
             let _ = self.commit(spool, counters);
         }
@@ -140,7 +142,7 @@ impl Intake {
         if self.waiting.is_empty() {
             return Vec::new();
         }
-        let appended = spool.append(&self.waiting, in_flight.as_ref());
+        let appended = spool.append(&self.waiting, in_flight.as_ref(), Instant::now());
         self.waiting.drain(..appended.taken);
         let oldest: u64 = appended.dropped_oldest.iter().map(|range| range.end().0 - range.start().0 + 1).sum();
         let dropped = oldest + appended.dropped_newest;

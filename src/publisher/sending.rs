@@ -159,7 +159,7 @@ impl Publisher {
             return false;
         }
         let counters = &self.counters;
-        let next = self.spool.next(|range| counters.damaged.add(range.end().0 - range.start().0 + 1));
+        let next = self.spool.next(now, |range| counters.damaged.add(range.end().0 - range.start().0 + 1));
         match next {
             Ok(message) => {
                 self.reading.worked();
@@ -178,7 +178,7 @@ impl Publisher {
         let level = self.outdated.failed();
         log!(level, "message dropped, too old seq={seq} waited={}", humantime::format_duration(waited));
         self.window.drop_waiting(&(seq..=seq));
-        self.spool.finish(seq);
+        self.spool.finish(seq, Instant::now());
     }
 
     /// The counter of the rule by which a message is too old; `None`: it is not.

@@ -148,7 +148,7 @@ impl Judge {
     }
 
     fn finish(&mut self, spool: &mut Spool, seq: u64) {
-        spool.finish(Seq(seq));
+        spool.finish(Seq(seq), Instant::now());
         self.waiting.remove(&seq);
         self.finished.insert(seq);
     }

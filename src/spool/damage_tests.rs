@@ -37,10 +37,10 @@ impl Fixture {
                 let first = spool.writer.next().0;
                 append(&mut spool, &samples(first..first + 100));
             }
-            (1..spool.writer.next().0).for_each(|seq| spool.finish(Seq(seq)));
+            (1..spool.writer.next().0).for_each(|seq| spool.finish(Seq(seq), Instant::now()));
             spool.trim().unwrap();
             let files = fs::read_dir(folder.path()).unwrap().count();
-            spool.begin_segment(&samples([1])[0], None, &mut Vec::new()).unwrap();
+            spool.begin_segment(&samples([1])[0], None, &mut Vec::new(), Instant::now()).unwrap();
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), files, "a file is used again");
             let left = fs::read(newest(folder.path())).unwrap();
             assert!(left[PAGE..].iter().filter(|byte| **byte != 0).count() > 40_000, "records of a former use");

@@ -160,7 +160,7 @@ fn serves(directory: &Path) {
         exchanges.iter_mut().for_each(|exchanges| exchanges.establish().unwrap());
         spool.set_aside(&messages[0], "a reason").unwrap();
         let finished = messages.len() / 2;
-        messages[..finished].iter().for_each(|message| spool.finish(message.seq));
+        messages[..finished].iter().for_each(|message| spool.finish(message.seq, Instant::now()));
         spool.trim().unwrap();
         spool.sync_journal().unwrap();
         assert!(start.elapsed() < Duration::from_secs(40), "it took {:?}", start.elapsed());
@@ -170,7 +170,7 @@ fn serves(directory: &Path) {
 /// As [`drain`], with ranges of what is lost, which may be long.
 fn drain_within(spool: &mut Spool, time: Duration) -> (Vec<Message>, Vec<RangeInclusive<Seq>>) {
     let (mut messages, mut lost, start) = (Vec::new(), Vec::new(), Instant::now());
-    while let Some(message) = spool.next(|range| lost.push(range)).unwrap() {
+    while let Some(message) = spool.next(Instant::now(), |range| lost.push(range)).unwrap() {
         messages.push(message);
         assert!(start.elapsed() < time, "still reading after {} messages", messages.len());
     }
@@ -264,7 +264,10 @@ fn whatever_numbers_a_folder_names_what_is_accepted_after_them_is_delivered_afte
                 let new = messages.iter().filter(|message| accepted.contains(&message.seq));
                 assert!(new.map(|message| &message.sample).eq(&written[from..]), "{forged:?}: {accepted:?}");
                 let half = accepted.start().0 + written.len() as u64 / 2;
-                messages.iter().filter(|message| message.seq.0 < half).for_each(|message| spool.finish(message.seq));
+                messages
+                    .iter()
+                    .filter(|message| message.seq.0 < half)
+                    .for_each(|message| spool.finish(message.seq, Instant::now()));
                 spool.trim().unwrap();
                 spool.sync_journal().unwrap();
             }

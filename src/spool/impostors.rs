@@ -78,12 +78,13 @@ mod tests {
     use super::super::tests::{append, config, drain, folder, open, samples, seqs};
     use super::*;
     use std::fs;
+    use std::time::Instant;
 
     /// 265 messages in one segment, the first 115 of which are finished.
     fn spool(directory: &Path) {
         let mut spool = open(&config(directory)).unwrap();
         append(&mut spool, &samples(1..=265));
-        (1..=115).for_each(|seq| spool.finish(Seq(seq)));
+        (1..=115).for_each(|seq| spool.finish(Seq(seq), Instant::now()));
         spool.trim().unwrap();
     }
 

@@ -29,6 +29,7 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 const MAGIC: [u8; 8] = *b"PKJRNL\0\x01";
 const SNAPSHOT: usize = 32;
@@ -212,10 +213,10 @@ impl Journal {
         &self.finished
     }
 
-    /// Notes that these messages are finished. Reaches the file with the next [`Journal::write`].
-    pub fn finish(&mut self, range: &RangeInclusive<Seq>) {
+    /// Notes that these messages are finished, at `now`. Reaches the file with the next [`Journal::write`].
+    pub fn finish(&mut self, range: &RangeInclusive<Seq>, now: Instant) {
         self.finished.insert(range);
-        self.unflushed.add((range.end().0 + 1).saturating_sub(range.start().0));
+        self.unflushed.add((range.end().0 + 1).saturating_sub(range.start().0), now);
         match self.pending.last_mut() {
             // Acknowledgements come in rows: one entry serves a row.
             Some(last) if last.end().next() == *range.start() => *last = *last.start()..=*range.end(),

@@ -39,7 +39,7 @@ proptest! {
         for (number, batch) in batches.iter().enumerate() {
             for (first, length) in batch {
                 let range = Seq(*first)..=Seq(first + length);
-                journal.finish(&range);
+                journal.finish(&range, Instant::now());
                 model.insert(&range);
             }
             journal.write().unwrap();
@@ -58,7 +58,7 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let mut journal = Journal::create(folder.path(), STREAM, Finished::below(Seq(1))).unwrap();
         for seq in (1..400).step_by(2) {
-            journal.finish(&(Seq(seq)..=Seq(seq)));
+            journal.finish(&(Seq(seq)..=Seq(seq)), Instant::now());
         }
         journal.write().unwrap();
         let written = fs::read(folder.path().join("journal")).unwrap();
@@ -91,7 +91,7 @@ fn it_stays_at_its_size_however_much_is_written() {
 
     // Every second one, then those between: no two make a row.
     for seq in (1..=20_000).step_by(2).chain((2..=20_000).step_by(2)) {
-        journal.finish(&(Seq(seq)..=Seq(seq)));
+        journal.finish(&(Seq(seq)..=Seq(seq)), Instant::now());
         journal.write().unwrap();
     }
 
@@ -107,7 +107,7 @@ fn a_row_of_acknowledgements_takes_one_entry_until_it_is_flushed() {
     let begin = journal.offset;
     let row = |journal: &mut Journal, seqs: RangeInclusive<u64>| {
         for seq in seqs {
-            journal.finish(&(Seq(seq)..=Seq(seq)));
+            journal.finish(&(Seq(seq)..=Seq(seq)), Instant::now());
             journal.write().unwrap();
         }
         (journal.offset - begin) / ENTRY
@@ -138,7 +138,7 @@ fn an_entry_across_two_sectors_is_not_written_over() {
         // A gap, then a row of two.
         seq += 2;
         for seq in [seq, seq + 1] {
-            journal.finish(&(Seq(seq)..=Seq(seq)));
+            journal.finish(&(Seq(seq)..=Seq(seq)), Instant::now());
             journal.write().unwrap();
         }
         seq += 1;
@@ -152,11 +152,11 @@ fn an_entry_across_two_sectors_is_not_written_over() {
 fn an_interrupted_switch_leaves_the_former_half_in_force() {
     let folder = tempfile::tempdir().unwrap();
     let mut journal = Journal::create(folder.path(), STREAM, Finished::below(Seq(1))).unwrap();
-    journal.finish(&(Seq(1)..=Seq(7)));
+    journal.finish(&(Seq(1)..=Seq(7)), Instant::now());
     journal.write().unwrap();
     let before = fs::read(folder.path().join("journal")).unwrap();
 
-    journal.finish(&(Seq(8)..=Seq(9)));
+    journal.finish(&(Seq(8)..=Seq(9)), Instant::now());
     journal.switch().unwrap();
     let after = fs::read(folder.path().join("journal")).unwrap();
 
@@ -176,10 +176,10 @@ fn without_a_file_it_stays_in_memory_until_there_can_be_one() {
     assert!(journal.is_missing());
     journal.sync().unwrap();
 
-    journal.finish(&(Seq(1)..=Seq(7)));
+    journal.finish(&(Seq(1)..=Seq(7)), Instant::now());
     assert!(journal.write().is_err());
     fs::create_dir(&directory).unwrap();
-    journal.finish(&(Seq(8)..=Seq(9)));
+    journal.finish(&(Seq(8)..=Seq(9)), Instant::now());
     journal.write().unwrap();
 
     assert!(!journal.is_missing());
@@ -193,11 +193,11 @@ fn a_half_that_may_not_be_on_the_medium_is_begun_anew_and_not_followed_by_the_ot
     let half = half_of(journal.generation);
 
     journal.half = Half::Unflushed;
-    journal.finish(&(Seq(1)..=Seq(3)));
+    journal.finish(&(Seq(1)..=Seq(3)), Instant::now());
     journal.sync().unwrap();
     let same = half_of(journal.generation);
     journal.half = Half::Forgetful;
-    journal.finish(&(Seq(4)..=Seq(5)));
+    journal.finish(&(Seq(4)..=Seq(5)), Instant::now());
     journal.sync().unwrap();
 
     assert_eq!((same, half_of(journal.generation)), (half, 1 - half));

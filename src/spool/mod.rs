@@ -276,11 +276,11 @@ impl Spool {
     /// Writes samples, in order, as the next messages. They are accepted once [`Spool::commit`] says so.
     ///
     /// `in_flight`: messages that must not be dropped to make room, from the lowest to the highest.
-    pub fn append(&mut self, samples: &[Sample], in_flight: Option<&RangeInclusive<Seq>>) -> Appended {
+    pub fn append(&mut self, samples: &[Sample], in_flight: Option<&RangeInclusive<Seq>>, now: Instant) -> Appended {
         let mut appended = Appended::default();
         for sample in samples {
             if !self.writer.has_room(sample)
-                && let Err(full) = self.begin_segment(sample, in_flight, &mut appended.dropped_oldest)
+                && let Err(full) = self.begin_segment(sample, in_flight, &mut appended.dropped_oldest, now)
             {
                 match full {
                     Full::Newest => appended.dropped_newest += 1,
@@ -290,7 +290,7 @@ impl Spool {
                     }
                 }
             } else {
-                self.writer.push(sample);
+                self.writer.push(sample, now);
             }
             appended.taken += 1;
         }
@@ -300,11 +300,11 @@ impl Spool {
         appended
     }
 
-    /// When what was appended has to be committed; `None`: nothing waits for it. A moment that has passed means now.
-    pub fn commit_due(&self) -> Option<Instant> {
+    /// When what was appended has to be committed; `None`: nothing waits for it. A moment that has passed means `now`.
+    pub fn commit_due(&self, now: Instant) -> Option<Instant> {
         if self.unreported < self.writer.committed_next() {
             // A new segment was begun, which committed the former one: that is to be reported.
-            return Some(Instant::now());
+            return Some(now);
         }
         let since = self.writer.uncommitted_since()?;
         match self.sync {
@@ -329,7 +329,7 @@ impl Spool {
     ///
     /// # Errors
     /// The medium's. The next call tries again.
-    pub fn next(&mut self, mut lost: impl FnMut(RangeInclusive<Seq>)) -> io::Result<Option<Message>> {
+    pub fn next(&mut self, now: Instant, mut lost: impl FnMut(RangeInclusive<Seq>)) -> io::Result<Option<Message>> {
         let limit = Limit {
             next: self.writer.committed_next(),
             growing: self.writer.first(),
@@ -341,7 +341,7 @@ impl Spool {
                 Step::End => return Ok(None),
                 Step::Lost(range) => {
                     warn!("messages lost to damage seq={}..{}", range.start(), range.end());
-                    self.journal.finish(&range);
+                    self.journal.finish(&range, now);
                     lost(range);
                 }
             }
@@ -350,9 +350,9 @@ impl Spool {
 
     /// Notes that a message is acknowledged or dropped: it will not be given out again. A number that no accepted message
     /// has cannot be finished: the message that gets it would be lost.
-    pub fn finish(&mut self, seq: Seq) {
+    pub fn finish(&mut self, seq: Seq, now: Instant) {
         if seq < self.writer.committed_next() {
-            self.journal.finish(&(seq..=seq));
+            self.journal.finish(&(seq..=seq), now);
         }
     }
 

@@ -266,7 +266,7 @@ impl Model {
     /// Takes what the spool gives out, at most so many messages, and checks each.
     fn give_out(&mut self, spool: &mut Spool, count: usize) {
         for _ in 0..count {
-            let Some(message) = spool.next(|lost| panic!("{lost:?} are lost")).unwrap() else {
+            let Some(message) = spool.next(Instant::now(), |lost| panic!("{lost:?} are lost")).unwrap() else {
                 self.pass_over(self.accepted_end);
                 return;
             };
@@ -303,7 +303,7 @@ impl Model {
         }
 
         self.appended.extend((first..).zip(samples.iter().cloned()));
-        let appended = spool.append(&samples, None);
+        let appended = spool.append(&samples, None, Instant::now());
 
         assert_eq!((appended.taken, appended.dropped_newest, appended.error), (samples.len(), 0, None));
         let dropped: Vec<u64> =
@@ -323,7 +323,7 @@ impl Model {
         let chosen: BTreeSet<u64> = self.in_flight.iter().skip(first).take(count).step_by(every).copied().collect();
         self.in_flight.retain(|seq| !chosen.contains(seq));
         for seq in &chosen {
-            spool.finish(Seq(*seq));
+            spool.finish(Seq(*seq), Instant::now());
         }
         self.maybe_finished.extend(&chosen);
         self.finished.extend(chosen);
@@ -410,7 +410,7 @@ fn unfinished(image: &Image) -> usize {
     let medium = MEDIUM.take();
     let mut spool = open(&config(folder.path())).unwrap();
     let mut count = 0;
-    while spool.next(|lost| panic!("{lost:?} are lost")).unwrap().is_some() {
+    while spool.next(Instant::now(), |lost| panic!("{lost:?} are lost")).unwrap().is_some() {
         count += 1;
     }
     MEDIUM.set(medium);
@@ -424,13 +424,13 @@ fn a_power_cut_repeats_no_more_than_was_finished_of_late() {
     Medium::watch(folder.path(), &calm);
     let mut spool = open(&config(folder.path())).unwrap();
     let (messages, begin) = (3500, Instant::now());
-    spool.append(&samples(0..messages), None);
+    spool.append(&samples(0..messages), None, Instant::now());
     spool.commit().unwrap();
     assert_eq!(spool.segments.len(), 1, "no segment's end flushes the journal");
 
     let mut left = usize::try_from(messages).unwrap();
-    while let Some(message) = spool.next(|lost| panic!("{lost:?} are lost")).unwrap() {
-        spool.finish(message.seq);
+    while let Some(message) = spool.next(Instant::now(), |lost| panic!("{lost:?} are lost")).unwrap() {
+        spool.finish(message.seq, Instant::now());
         spool.trim().unwrap();
         spool.bound_repeats(begin).unwrap();
         left -= 1;

@@ -11,6 +11,7 @@ use crate::message::{Sample, Seq};
 use std::fs;
 use std::io;
 use std::ops::RangeInclusive;
+use std::time::Instant;
 
 /// Why there is no room for a sample.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,7 @@ impl Spool {
         sample: &Sample,
         in_flight: Option<&RangeInclusive<Seq>>,
         dropped: &mut Vec<RangeInclusive<Seq>>,
+        now: Instant,
     ) -> Result<(), Full> {
         if self.claim.is_none() {
             self.claim = Some(Claim::late(&self.directory)?);
@@ -58,7 +60,7 @@ impl Spool {
                 Some(first) if is_at_limit => self.remove_segments([first])?,
                 None if is_at_limit => {
                     let victim = self.victim(in_flight).filter(|_| self.when_full == WhenFull::DropOldest);
-                    self.drop_messages(&victim.ok_or(Full::Newest)?, dropped);
+                    self.drop_messages(&victim.ok_or(Full::Newest)?, dropped, now);
                 }
                 Some(_) | None => match self.writer.begin_segment(&self.directory, self.stream, size) {
                     Ok(()) => {
@@ -144,13 +146,13 @@ impl Spool {
     }
 
     /// Drops what is not finished of these messages.
-    fn drop_messages(&mut self, range: &RangeInclusive<Seq>, dropped: &mut Vec<RangeInclusive<Seq>>) {
+    fn drop_messages(&mut self, range: &RangeInclusive<Seq>, dropped: &mut Vec<RangeInclusive<Seq>>, now: Instant) {
         let mut seq = self.journal.finished().next_unfinished(*range.start());
         while seq <= *range.end() {
             let end = self.journal.finished().unfinished_row_end(seq, *range.end());
             dropped.push(seq..=end);
             seq = self.journal.finished().next_unfinished(end.next());
         }
-        self.journal.finish(range);
+        self.journal.finish(range, now);
     }
 }

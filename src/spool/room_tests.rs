@@ -29,7 +29,7 @@ fn large() -> Sample {
 }
 
 fn finish_all(spool: &mut Spool) {
-    (spool.journal.finished().low().0..spool.writer.next().0).for_each(|seq| spool.finish(Seq(seq)));
+    (spool.journal.finished().low().0..spool.writer.next().0).for_each(|seq| spool.finish(Seq(seq), Instant::now()));
     spool.trim().unwrap();
 }
 
@@ -85,7 +85,7 @@ fn a_power_cut_before_the_first_write_to_a_used_file_costs_nothing() {
     fill(&mut spool, 1);
     finish_all(&mut spool);
     let next = spool.writer.next();
-    spool.begin_segment(&samples([0])[0], None, &mut Vec::new()).unwrap();
+    spool.begin_segment(&samples([0])[0], None, &mut Vec::new(), Instant::now()).unwrap();
     let stream = spool.stream();
     drop(spool);
 
@@ -107,11 +107,11 @@ fn a_file_to_be_used_again_goes_before_a_message_does() {
         let mut spool = open(&config::Spool { when_full, ..small(folder.path()) }).unwrap();
         fill(&mut spool, 15);
         let second = *spool.segments.keys().nth(1).unwrap();
-        (1..second.0).for_each(|seq| spool.finish(Seq(seq)));
+        (1..second.0).for_each(|seq| spool.finish(Seq(seq), Instant::now()));
         spool.trim().unwrap();
         assert_eq!(spool.backlog().bytes, 1024 * 1024, "it counts");
 
-        let appended = spool.append(&[large()], None);
+        let appended = spool.append(&[large()], None, Instant::now());
         spool.commit().unwrap();
 
         assert_eq!(appended, Appended { taken: 1, ..Appended::default() }, "{when_full:?}");
@@ -128,11 +128,11 @@ fn it_goes_before_a_message_does_where_it_is_too_small_too() {
         let mut spool = open(&config::Spool { when_full, max_size, ..config(folder.path()) }).unwrap();
         fill(&mut spool, 15);
         let second = *spool.segments.keys().nth(1).unwrap();
-        (1..second.0).for_each(|seq| spool.finish(Seq(seq)));
+        (1..second.0).for_each(|seq| spool.finish(Seq(seq), Instant::now()));
         spool.trim().unwrap();
 
         let sample = Sample { data: vec![b'x'; 100 * 1024], ..large() };
-        let appended = spool.append(&[sample], None);
+        let appended = spool.append(&[sample], None, Instant::now());
         spool.commit().unwrap();
 
         assert_eq!(appended, Appended { taken: 1, ..Appended::default() }, "{when_full:?}");
@@ -152,7 +152,7 @@ fn a_spool_that_becomes_as_small_as_its_one_segment_goes_on() {
     spool.change(&small(folder.path()), &[]);
     let mut taken = 0;
     while spool.segments.len() < 3 {
-        let appended = spool.append(&[large()], None);
+        let appended = spool.append(&[large()], None, Instant::now());
         spool.commit().unwrap();
         assert_eq!(appended.dropped_newest, 0, "after {taken} messages");
         taken += 1;
@@ -244,9 +244,9 @@ fn after_a_segment_could_not_be_begun_nothing_more_goes_into_the_present_one() {
     let mut spool = open(&small(folder.path())).unwrap();
     fill(&mut spool, 1);
     let directory = std::mem::replace(&mut spool.directory, folder.path().join("none"));
-    let failed = spool.append(&[large()], None);
+    let failed = spool.append(&[large()], None, Instant::now());
 
-    let small = spool.append(&samples([0]), None);
+    let small = spool.append(&samples([0]), None, Instant::now());
     spool.directory = directory;
     let next = spool.writer.next();
     let after = append(&mut spool, &samples([0]));

@@ -56,7 +56,7 @@ pub(super) fn open(config: &config::Spool) -> Result<Spool, OpenError> {
 }
 
 pub(super) fn append(spool: &mut Spool, samples: &[Sample]) -> RangeInclusive<Seq> {
-    let appended = spool.append(samples, None);
+    let appended = spool.append(samples, None, Instant::now());
     assert_eq!(appended, Appended { taken: samples.len(), ..Appended::default() });
     spool.commit().unwrap().expect("something was accepted")
 }
@@ -64,7 +64,8 @@ pub(super) fn append(spool: &mut Spool, samples: &[Sample]) -> RangeInclusive<Se
 /// Everything that is given out, and what is reported lost.
 pub(super) fn drain(spool: &mut Spool) -> (Vec<Message>, BTreeSet<u64>) {
     let (mut messages, mut lost) = (Vec::new(), BTreeSet::new());
-    while let Some(message) = spool.next(|range| lost.extend(range.start().0..=range.end().0)).unwrap() {
+    while let Some(message) = spool.next(Instant::now(), |range| lost.extend(range.start().0..=range.end().0)).unwrap()
+    {
         messages.push(message);
     }
     (messages, lost)
@@ -102,7 +103,7 @@ fn nothing_is_given_out_before_it_is_accepted() {
     let folder = folder();
     let mut spool = open(&config(folder.path())).unwrap();
 
-    spool.append(&samples([1]), None);
+    spool.append(&samples([1]), None, Instant::now());
     let before = drain(&mut spool);
     spool.commit().unwrap();
     let after = drain(&mut spool);
@@ -116,17 +117,17 @@ fn a_commit_is_due_at_once_or_after_the_configured_time() {
     let folder = folder();
     let interval = std::time::Duration::from_secs(5);
     let mut spool = open(&config::Spool { sync: Sync::Every(interval), ..config(folder.path()) }).unwrap();
-    assert_eq!(spool.commit_due(), None);
+    assert_eq!(spool.commit_due(Instant::now()), None);
 
     let before = Instant::now();
-    spool.append(&samples([1]), None);
-    let due = spool.commit_due().unwrap();
+    spool.append(&samples([1]), None, Instant::now());
+    let due = spool.commit_due(Instant::now()).unwrap();
 
     assert!(due >= before + interval && due <= Instant::now() + interval);
     spool.sync = Sync::Always;
-    assert!(spool.commit_due().unwrap() <= Instant::now());
+    assert!(spool.commit_due(Instant::now()).unwrap() <= Instant::now());
     spool.commit().unwrap();
-    assert_eq!(spool.commit_due(), None);
+    assert_eq!(spool.commit_due(Instant::now()), None);
 }
 
 #[test]
@@ -135,7 +136,7 @@ fn what_is_finished_is_not_given_out_again_after_a_restart() {
     let mut spool = open(&config(folder.path())).unwrap();
     append(&mut spool, &samples(1..=10));
     for seq in [1, 2, 3, 5, 9] {
-        spool.finish(Seq(seq));
+        spool.finish(Seq(seq), Instant::now());
     }
     spool.trim().unwrap();
     drop(spool);
@@ -171,7 +172,7 @@ fn a_long_backlog_crosses_segments_and_they_are_deleted_when_finished() {
     assert!(spool.segments.len() > 3, "{:?}", spool.segments);
 
     let (messages, lost) = drain(&mut spool);
-    messages.iter().for_each(|message| spool.finish(message.seq));
+    messages.iter().for_each(|message| spool.finish(message.seq, Instant::now()));
     spool.trim().unwrap();
 
     assert_eq!(seqs(&messages), (1..=5000).collect::<Vec<_>>());
@@ -205,7 +206,7 @@ fn a_full_spool_drops_the_oldest_and_says_which() {
     let mut dropped = BTreeSet::new();
 
     for batch in 0..300 {
-        let appended = spool.append(&samples(batch * 100 + 1..=batch * 100 + 100), None);
+        let appended = spool.append(&samples(batch * 100 + 1..=batch * 100 + 100), None, Instant::now());
         assert_eq!((appended.taken, appended.dropped_newest, appended.error), (100, 0, None));
         dropped.extend(appended.dropped_oldest.iter().flat_map(|range| range.start().0..=range.end().0));
     }
@@ -226,7 +227,8 @@ fn a_full_spool_never_drops_what_is_in_flight() {
     let mut dropped = BTreeSet::new();
 
     for batch in 0..300 {
-        let appended = spool.append(&samples(batch * 100 + 1..=batch * 100 + 100), Some(&(Seq(3)..=Seq(40))));
+        let appended =
+            spool.append(&samples(batch * 100 + 1..=batch * 100 + 100), Some(&(Seq(3)..=Seq(40))), Instant::now());
         dropped.extend(appended.dropped_oldest.iter().flat_map(|range| range.start().0..=range.end().0));
     }
     spool.commit().unwrap();
@@ -248,7 +250,7 @@ fn a_full_spool_that_drops_the_newest_leaves_no_gap() {
     let mut dropped = 0;
 
     for batch in 0..300 {
-        let appended = spool.append(&samples(batch * 100 + 1..=batch * 100 + 100), None);
+        let appended = spool.append(&samples(batch * 100 + 1..=batch * 100 + 100), None, Instant::now());
         assert_eq!((appended.taken, appended.dropped_oldest, appended.error), (100, vec![], None));
         dropped += appended.dropped_newest;
     }
@@ -286,7 +288,7 @@ fn a_lost_journal_repeats_messages_and_loses_none() {
     let folder = folder();
     let mut spool = open(&config(folder.path())).unwrap();
     append(&mut spool, &samples(1..=10));
-    spool.finish(Seq(1));
+    spool.finish(Seq(1), Instant::now());
     spool.trim().unwrap();
     let stream = spool.stream();
     drop(spool);
@@ -303,7 +305,7 @@ fn lost_segments_do_not_lead_to_repeated_numbers() {
     let folder = folder();
     let mut spool = open(&config(folder.path())).unwrap();
     append(&mut spool, &samples(1..=10));
-    (1..=5).for_each(|seq| spool.finish(Seq(seq)));
+    (1..=5).for_each(|seq| spool.finish(Seq(seq), Instant::now()));
     spool.trim().unwrap();
     let stream = spool.stream();
     drop(spool);

@@ -240,8 +240,8 @@ impl Writer {
         self.end() + (route + message_length(sample.data.len())) as u64 <= self.size
     }
 
-    /// Makes a sample the next message. There must be room for it.
-    pub fn push(&mut self, sample: &Sample) {
+    /// Makes a sample the next message, at `now`. There must be room for it.
+    pub fn push(&mut self, sample: &Sample, now: Instant) {
         debug_assert!(self.has_room(sample), "the caller begins a segment when there is no room");
         let id = self.id_of(&sample.route);
         if self.explained.insert(id) {
@@ -251,7 +251,7 @@ impl Writer {
         let settled = self.settled();
         record::encode_message(&mut self.content, self.seed, settled, self.next, id, sample);
         self.next = self.next.next();
-        self.uncommitted_since.get_or_insert_with(Instant::now);
+        self.uncommitted_since.get_or_insert(now);
     }
 
     /// Hands what was pushed to the system: it survives the process from here on, not yet a power cut.

@@ -10,7 +10,7 @@ use packhorse::spool::Spool;
 use packhorse::systemd::Manager;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Works a few times, then panics.
 struct Defective {
@@ -59,7 +59,7 @@ fn a_panic_in_the_sampler_stops_the_publisher_in_order() {
     assert_eq!(outcome, Outcome::Panicked("sampler"));
     let mut spool = Spool::open(&config.spool, &[]).unwrap();
     let mut waiting = 0;
-    while spool.next(|_| ()).unwrap().is_some() {
+    while spool.next(Instant::now(), |_| ()).unwrap().is_some() {
         waiting += 1;
     }
     subscriber.wait_for_count(50 - waiting);
