@@ -119,6 +119,8 @@ pub struct Retry {
     pub at_max: AtMax,
     /// Fraction of the delay that is added or taken at random, 0 to 1.
     pub jitter: f64,
+    /// How long a connection that carries messages must last before the back-off begins anew. Default: `initial_delay`.
+    pub stable_after: Duration,
 }
 
 /// What to do when the delay would pass `max_delay`.

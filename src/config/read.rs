@@ -271,6 +271,7 @@ fn retry(section: &mut Section<'_>) -> Retry {
     let at_max = section.value("at_max", |node| value::choice(node, &[("exit", AtMax::Exit), ("hold", AtMax::Hold)]));
     let jitter = section
         .value("jitter", |node| value::number(node, |jitter| (0.0..=1.0).contains(&jitter), "a number from 0 to 1"));
+    let stable_after = section.optional("stable_after", |node| value::duration(node, MILLISECOND..=LONGEST));
     let initial_delay = initial.unwrap_or(2 * SECOND);
     let max_delay = max.unwrap_or(2 * HOUR);
     if initial_delay > max_delay {
@@ -288,6 +289,7 @@ fn retry(section: &mut Section<'_>) -> Retry {
         max_delay,
         at_max: at_max.unwrap_or(AtMax::Exit),
         jitter: jitter.unwrap_or(0.1),
+        stable_after: stable_after.unwrap_or(initial_delay),
     }
 }
 

@@ -99,6 +99,7 @@ fn retry(retry: &Retry) -> Value {
             },
         ),
         ("jitter", retry.jitter.into()),
+        ("stable_after", duration(retry.stable_after)),
     ])
 }
 

@@ -96,7 +96,7 @@ impl Connection {
             window: config.delivery.window,
             keep_alive: config.broker.keep_alive,
             connect_timeout: config.broker.connect_timeout,
-            settling: config.retry.initial_delay,
+            settling: config.retry.stable_after,
             lacks_session: false,
             connected: None,
             awaited_status: None,

@@ -1,6 +1,6 @@
 //! With the broker away, the link dead or the agent killed: nothing accepted is lost.
 
-use crate::support::{Agent, Broker, Gateway, Judgement, Settings, Subscriber, log_files, wait_until};
+use crate::support::{Agent, Broker, Gateway, How, Judgement, Proxy, Settings, Subscriber, log_files, wait_until};
 use std::time::{Duration, Instant};
 
 /// A broker that knows a subscriber and is away.
@@ -162,6 +162,29 @@ fn the_agent_gives_up_with_code_69_when_the_delay_passes_its_maximum() {
     assert!(log.contains("retrying in 0.0 s (attempt 2"), "the first failure is retried at once: {log}");
     assert!(log.contains("exiting with code 69: gave up"), "{log}");
     assert!(gateway.accepted_count() > 0);
+}
+
+#[test]
+fn only_a_connection_that_lasted_for_stable_after_begins_the_back_off_anew() {
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+    let proxy = Proxy::start(broker.port());
+    let retry = "{initial_delay: 100ms, factor: 2, max_delay: 1h, jitter: 0, stable_after: 1h}";
+    let gateway = Gateway::new(&proxy.url(), &Settings { retry, interval: "10ms", ..Settings::default() });
+    gateway.edit("keep_alive: 5s", "keep_alive: 1h");
+    let agent = gateway.start();
+
+    for _ in 0..3 {
+        // At 10 ms each, this takes longer than the first delay.
+        let (before, cuts) = (subscriber.arrivals().len(), proxy.cuts());
+        subscriber.wait_for_count(before + 40);
+        proxy.cut(How::Reset);
+        wait_until("the connection is cut", || proxy.cuts() > cuts);
+    }
+    let log = || log_files(&gateway.logs(), "debug.log.").concat();
+    wait_until("the third loss", || log().contains("(attempt 4"));
+
+    judge(agent, &gateway, &subscriber);
 }
 
 #[test]

@@ -210,8 +210,14 @@ fn broker() -> impl Strategy<Value = Broker> {
 
 fn retry() -> impl Strategy<Value = Retry> {
     let at_max = prop::sample::select(vec![AtMax::Exit, AtMax::Hold]);
-    (duration(1), duration(1), 1.0..1e6_f64, at_max, 0.0..=1.0_f64).prop_map(|(one, other, factor, at_max, jitter)| {
-        Retry { initial_delay: one.min(other), factor, max_delay: one.max(other), at_max, jitter }
+    let values = (duration(1), duration(1), 1.0..1e6_f64, at_max, 0.0..=1.0_f64, duration(1));
+    values.prop_map(|(one, other, factor, at_max, jitter, stable_after)| Retry {
+        initial_delay: one.min(other),
+        factor,
+        max_delay: one.max(other),
+        at_max,
+        jitter,
+        stable_after,
     })
 }
 

@@ -25,6 +25,8 @@ fn values_at_their_bounds_are_accepted() {
         ("retry", "jitter: 0"),
         ("retry", "jitter: 1.0"),
         ("retry", "initial_delay: 1ms, max_delay: 1ms"),
+        ("retry", "stable_after: 1ms"),
+        ("retry", "stable_after: ~"),
         ("telemetry", "interval: 1ms"),
         ("telemetry", "qos: 0"),
         ("telemetry", "qos: 2"),
@@ -72,6 +74,7 @@ fn values_beyond_their_bounds_are_refused_by_key() {
         ("retry", "initial_delay: 3h"),
         ("retry", "max_delay: 1s"),
         ("retry", "at_max: stop"),
+        ("retry", "stable_after: 0s"),
         ("telemetry", "interval: 999us"),
         ("telemetry", "qos: 3"),
         ("telemetry", "qos: -1"),
@@ -214,6 +217,14 @@ fn what_aws_iot_core_does_not_take_is_told_before_it_does() {
         assert_eq!(problems(&format!("broker: {{{broker}}}\n{rest}\n")), [problem]);
     }
     assert_eq!(config(&format!("broker: {{url: '{url}', tls: {{cert_file: /c}}}}")).telemetry.qos, Qos::AtLeastOnce);
+}
+
+#[test]
+fn a_connection_must_last_for_the_first_delay_unless_something_else_is_said() {
+    for (retry, seconds) in [("{}", 2), ("{initial_delay: 5s}", 5), ("{initial_delay: 5s, stable_after: 9s}", 9)] {
+        let stable_after = config_of(&format!("retry: {retry}")).retry.stable_after;
+        assert_eq!(stable_after, Duration::from_secs(seconds), "{retry}");
+    }
 }
 
 #[test]
