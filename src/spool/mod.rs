@@ -18,6 +18,8 @@ mod damage_life;
 #[cfg(test)]
 mod damage_tests;
 mod exchanges;
+#[cfg(test)]
+mod exchanges_life;
 mod finished;
 mod folder;
 #[cfg(test)]
@@ -35,6 +37,7 @@ mod room;
 mod room_tests;
 mod sector;
 mod segment;
+mod segments;
 #[cfg(test)]
 mod tests;
 mod unflushed;
@@ -52,6 +55,7 @@ use journal::Journal;
 use log::{info, warn};
 use reader::{Limit, Reader, Step};
 use room::Full;
+use segments::Segments;
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::RangeInclusive;
@@ -116,8 +120,7 @@ pub struct Spool {
     /// Held for as long as the spool is open. `None`: there is no folder yet, for the disk does not take one.
     claim: Option<Claim>,
     stream: StreamId,
-    /// First seq and size in bytes of every segment, the one being written included.
-    segments: BTreeMap<Seq, u64>,
+    segments: Segments,
     writer: Writer,
     /// The first accepted message that [`Spool::commit`] has not reported yet.
     unreported: Seq,
@@ -187,7 +190,7 @@ impl Spool {
             directory,
             claim,
             stream,
-            segments,
+            segments: segments.into(),
             unreported: writer.next(),
             writer,
             journal,
@@ -229,7 +232,8 @@ impl Spool {
         Boots::read(&self.directory)
     }
 
-    /// The exchanges at QoS 2 that are under way; `None` where no message is published at QoS 2.
+    /// The exchanges at QoS 2 that are under way; `None` where no message is published at QoS 2. What was accepted at QoS 2
+    /// by a former configuration may be anywhere in the backlog: exchanges that are there stay until all of it is finished.
     ///
     /// `sessions` are checksums of what makes the session at each broker, at least one; `boot_id` names the present boot.
     ///
@@ -246,7 +250,7 @@ impl Spool {
         let [session, others @ ..] = sessions else { return Ok(None) };
         let party = Party { stream: self.stream, session: *session, boot_id };
         let exchanges = Exchanges::open(&self.directory, party, others, Witness::of(&self.directory, boot_id))?;
-        if !at_qos_2 && exchanges.under_way().next().is_none() {
+        if !at_qos_2 && self.backlog().messages == 0 && exchanges.under_way().next().is_none() {
             Exchanges::remove(&self.directory)?;
             return Ok(None);
         }
@@ -270,7 +274,7 @@ impl Spool {
     pub fn backlog(&self) -> Backlog {
         let finished = self.journal.finished();
         let waiting = self.writer.next().0.saturating_sub(finished.low().0);
-        Backlog { messages: waiting.saturating_sub(finished.count_above()), bytes: self.segments.values().sum() }
+        Backlog { messages: waiting.saturating_sub(finished.count_above()), bytes: self.segments.bytes() }
     }
 
     /// Writes samples, in order, as the next messages. They are accepted once [`Spool::commit`] says so.

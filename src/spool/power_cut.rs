@@ -49,10 +49,10 @@ fn unless_killed<T>(run: impl FnOnce() -> T) -> Result<T, Killed> {
 }
 
 /// The files of a folder and their content.
-type Image = BTreeMap<OsString, Vec<u8>>;
+pub(super) type Image = BTreeMap<OsString, Vec<u8>>;
 
 #[derive(Debug)]
-struct Medium {
+pub(super) struct Medium {
     directory: PathBuf,
     /// The files that were seen, by inode.
     files: BTreeMap<u64, Watched>,
@@ -74,7 +74,7 @@ struct Watched {
 
 impl Medium {
     /// Watches a folder, all of which is on the medium.
-    fn watch(directory: &Path, end: &End) {
+    pub fn watch(directory: &Path, end: &End) {
         let mut medium = Medium {
             directory: directory.to_owned(),
             files: BTreeMap::new(),
@@ -94,7 +94,7 @@ impl Medium {
     }
 
     /// Cuts the power unless that has happened; what is found afterwards.
-    fn end() -> Image {
+    pub fn end() -> Image {
         let mut medium = MEDIUM.take().expect("a folder is watched");
         medium.image.take().unwrap_or_else(|| medium.cut())
     }
@@ -180,13 +180,13 @@ fn mix(flushed: &[u8], written: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
 
 /// How a life ends. Counts flushes.
 #[derive(Debug, Clone)]
-struct End {
+pub(super) struct End {
     /// Where processes end.
-    kills: BTreeSet<u32>,
+    pub kills: BTreeSet<u32>,
     /// Where the power is cut.
-    cut: u32,
+    pub cut: u32,
     /// Chooses what the cut leaves.
-    seed: u64,
+    pub seed: u64,
 }
 
 #[derive(Debug, Clone)]

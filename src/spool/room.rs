@@ -55,7 +55,7 @@ impl Spool {
             // Where the spool is to be smaller than it was, the segment being written may be all that it has room for, and
             // only another one can take its place.
             let is_outgrown = self.segments.len() == 1 && size == self.segment_size;
-            let is_at_limit = !is_outgrown && self.segments.values().sum::<u64>() + size > self.max_size;
+            let is_at_limit = !is_outgrown && self.segments.bytes() + size > self.max_size;
             match finished {
                 Some(first) if is_at_limit => self.remove_segments([first])?,
                 None if is_at_limit => {
@@ -83,7 +83,7 @@ impl Spool {
     pub(super) fn remove_finished(&mut self) -> io::Result<()> {
         let low = self.journal.finished().low();
         let mut finished: Vec<Seq> =
-            self.whole_segments().filter(|(_, end)| *end <= low).map(|(first, _)| first).collect();
+            self.whole_segments().take_while(|(_, end)| *end <= low).map(|(first, _)| first).collect();
         finished.pop_if(|last| self.segments[last] == self.segment_size);
         self.remove_segments(finished)
     }
@@ -91,7 +91,8 @@ impl Spool {
     /// The oldest segment in which all is finished, but for the one being written.
     fn finished_segment(&self) -> Option<Seq> {
         let finished = self.journal.finished();
-        let mut whole = self.whole_segments();
+        // What begins behind everything finished is not: a long backlog is not looked through.
+        let mut whole = self.whole_segments().take_while(|(first, _)| *first < finished.end());
         whole.find(|(first, end)| finished.next_unfinished(*first) >= *end).map(|(first, _)| first)
     }
 
@@ -108,7 +109,7 @@ impl Spool {
     fn recycle(&mut self, former: Seq, size: u64) -> io::Result<()> {
         self.note_the_end_of([former])?;
         self.writer.begin_segment_in(&self.directory, self.stream, size, former)?;
-        self.segments.remove(&former);
+        self.segments.remove(former);
         self.segments.insert(self.writer.first(), size);
         Ok(())
     }
@@ -132,7 +133,7 @@ impl Spool {
         for first in firsts {
             match fs::remove_file(segment::path(&self.directory, first)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => self.segments.remove(&first),
+                _ => self.segments.remove(first),
             };
         }
         Ok(())

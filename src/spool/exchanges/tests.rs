@@ -1,5 +1,6 @@
 //! The exchanges as a new process finds them.
 
+use super::format::{SLOT, SLOTS, slot_sum};
 use super::*;
 use proptest::prelude::*;
 

@@ -10,33 +10,24 @@
 //!
 //! `docs/spool-format.md` has the layout.
 
+mod format;
+
 use super::believed::Believed;
 use super::medium;
-use super::record::{u32_at, u64_at};
-use super::sector::mix;
 use super::segment::sync_directory;
-use super::witness::{State, Witness, Word};
+use super::witness::{State, Witness};
 use crate::message::{Seq, StreamId};
 use crate::own;
+use format::{
+    FLAG_ESTABLISHED, FLAG_FLUSHED, HEADER, Header, SIZE, are_distinct, identity, read_header, state_of, under_way,
+};
 use log::{info, warn};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
-
-const MAGIC: [u8; 8] = *b"PKXCHG\0\x02";
-const HEADER: usize = 52;
-const HEADER_SUM: usize = HEADER - 4;
-/// Where the slots begin: the header has a block of its own.
-const SLOTS: usize = 4096;
-const SLOT: usize = 16;
-/// A slot for every packet identifier; zero is none, its slot stays empty.
-const SIZE: usize = SLOTS + SLOT * (u16::MAX as usize + 1);
-const FLAG_ESTABLISHED: u8 = 1;
-const FLAG_FLUSHED: u8 = 2;
 
 /// Whose exchanges these are. They mean nothing to another session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,12 +183,24 @@ impl Exchanges {
         path(directory).exists()
     }
 
-    /// Removes the file, when nobody needs it any more.
+    /// Removes the file, when nobody needs it any more. After a power cut it may be found again, and after an orderly end
+    /// it would be trusted: so its header is made void before, on the medium.
     ///
     /// # Errors
-    /// The medium's.
+    /// The medium's. The next call tries again.
     pub fn remove(directory: &Path) -> io::Result<()> {
-        fs::remove_file(path(directory))
+        let path = path(directory);
+        match own::edit(&path) {
+            Ok(file) => {
+                file.write_all_at(&[0; HEADER], 0)?;
+                medium::sync_data(&file)?;
+            }
+            // What others put there is not trusted.
+            Err(error) if own::is_planted(&error) => {}
+            Err(error) => return Err(error),
+        }
+        fs::remove_file(path)?;
+        sync_directory(directory)
     }
 
     /// The name of the session.
@@ -363,21 +366,13 @@ impl Exchanges {
 
     /// Writes what is under way under a packet identifier: nothing, as zeros, where there is none.
     fn write_slot(&mut self, id: u16) -> io::Result<()> {
-        let mut bytes = [0; SLOT];
-        if let Some(Exchange { seq, stage, retain, dated }) = self.under_way.get(&id) {
-            bytes[..8].copy_from_slice(&seq.0.to_le_bytes());
-            bytes[8] = *stage as u8;
-            bytes[9] = u8::from(*retain);
-            bytes[10] = u8::from(*dated);
-            let sum = slot_sum(self.generation, id, &bytes[..12]);
-            bytes[12..].copy_from_slice(&sum.to_le_bytes());
-        }
+        let bytes = format::slot(self.generation, id, self.under_way.get(&id));
         let nothing = State::of(&[]);
         let written = self.under_way.get(&id).map(|exchange| exchange.state(id));
         let standing = self.standing.get(&id).copied().unwrap_or(nothing);
         let after = self.state.without(standing).with(written.unwrap_or(nothing));
         self.witness.expect(self.state, after);
-        self.file.write_all_at(&bytes, (SLOTS + usize::from(id) * SLOT) as u64)?;
+        self.file.write_all_at(&bytes, format::position(id))?;
         self.witness.expect(after, after);
         self.state = after;
         match written {
@@ -392,128 +387,9 @@ fn path(directory: &Path) -> PathBuf {
     directory.join("exchanges")
 }
 
-fn slot_sum(generation: u64, id: u16, slot: &[u8]) -> u32 {
-    let seed = crc32c::crc32c_append(crc32c::crc32c(&generation.to_le_bytes()), &id.to_le_bytes());
-    crc32c::crc32c_append(seed, slot)
-}
-
 fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-impl Exchange {
-    /// Its part of the state.
-    fn state(&self, id: u16) -> State {
-        let flags = [self.stage as u8, u8::from(self.retain), u8::from(self.dated), 0];
-        State::of(&[u64::from(id) + 1, self.seq.0, u32::from_le_bytes(flags).into()])
-    }
-}
-
-fn state_of(under_way: &BTreeMap<u16, Exchange>) -> State {
-    under_way.iter().fold(State::of(&[]), |state, (id, exchange)| state.with(exchange.state(*id)))
-}
-
-/// Whether each message is under way once; what says more was not written by us.
-fn are_distinct(under_way: &BTreeMap<u16, Exchange>) -> bool {
-    under_way.values().map(|exchange| exchange.seq).collect::<BTreeSet<_>>().len() == under_way.len()
-}
-
-/// What tells the file from a copy of it: when it was made, which nobody can set; where a file system does not know that,
-/// its inode. And when the lock file changed last, which nobody does but who copies a whole folder into this one.
-fn identity(file: &File, directory: &Path) -> io::Result<u64> {
-    let metadata = file.metadata()?;
-    let made = metadata.created().ok().and_then(|made| made.duration_since(UNIX_EPOCH).ok());
-    let made = made.map_or([metadata.ino(), 0], |made| [made.as_secs(), u64::from(made.subsec_nanos()) + 1]);
-    let lock = directory.join("lock").symlink_metadata().ok();
-    let changed = lock.map_or([0, 0], |lock| [lock.ctime(), lock.ctime_nsec()].map(i64::cast_unsigned));
-    let numbers = [made, changed].concat();
-    Ok(numbers.iter().fold(0, |identity, number| mix(identity ^ number)))
-}
-
-/// What the head of a file says.
-struct Header {
-    generation: u64,
-    stream: StreamId,
-    session: u32,
-    boot_id: u32,
-    flags: u8,
-    token: u64,
-    identity: u64,
-}
-
-impl Header {
-    fn encode(&self) -> [u8; HEADER] {
-        let mut bytes = [0; HEADER];
-        bytes[..8].copy_from_slice(&MAGIC);
-        bytes[8..16].copy_from_slice(&self.generation.to_le_bytes());
-        bytes[16..20].copy_from_slice(&self.stream.0.to_le_bytes());
-        bytes[20..24].copy_from_slice(&self.session.to_le_bytes());
-        bytes[24..28].copy_from_slice(&self.boot_id.to_le_bytes());
-        bytes[28] = self.flags;
-        bytes[32..40].copy_from_slice(&self.token.to_le_bytes());
-        bytes[40..48].copy_from_slice(&self.identity.to_le_bytes());
-        let sum = crc32c::crc32c(&bytes[..HEADER_SUM]);
-        bytes[HEADER_SUM..].copy_from_slice(&sum.to_le_bytes());
-        bytes
-    }
-
-    /// Its part of the state. The mark of an orderly end is none: it says that what is there was flushed.
-    fn state(&self) -> State {
-        let established = u64::from(self.flags & FLAG_ESTABLISHED);
-        let party = [self.stream.0, self.session, self.boot_id].map(u64::from);
-        State::of(&[&[self.generation, self.token, established], party.as_slice()].concat())
-    }
-
-    /// Whether the session can be resumed, of a party that has `others` too, given what the witness says and what tells
-    /// the file from a copy.
-    fn is_resumed_by(&self, party: Party, others: &[u32], word: Word, identity: u64) -> bool {
-        let is_ours = self.stream == party.stream && (self.session == party.session || others.contains(&self.session));
-        let is_as_left = match word {
-            Word::Same => self.boot_id == party.boot_id || self.flags & FLAG_FLUSHED != 0,
-            Word::Others => false,
-            Word::Nothing => self.flags & FLAG_FLUSHED != 0 && self.identity == identity,
-        };
-        self.flags & FLAG_ESTABLISHED != 0 && is_ours && is_as_left
-    }
-}
-
-/// The header of a whole file; `None`: it is damaged. Never panics, whatever the bytes are.
-fn read_header(bytes: &[u8]) -> Option<Header> {
-    if bytes.len() != SIZE || bytes[..8] != MAGIC || crc32c::crc32c(&bytes[..HEADER_SUM]) != u32_at(bytes, HEADER_SUM) {
-        return None;
-    }
-    Some(Header {
-        generation: u64_at(bytes, 8),
-        stream: StreamId(u32_at(bytes, 16)),
-        session: u32_at(bytes, 20),
-        boot_id: u32_at(bytes, 24),
-        flags: bytes[28],
-        token: u64_at(bytes, 32),
-        identity: u64_at(bytes, 40),
-    })
-}
-
-/// The exchanges of one generation, by packet identifier, in a file whose header is good.
-fn under_way(bytes: &[u8], generation: u64) -> BTreeMap<u16, Exchange> {
-    let mut under_way = BTreeMap::new();
-    for (id, slot) in (0..=u16::MAX).zip(bytes[SLOTS..].chunks_exact(SLOT)).skip(1) {
-        if slot.iter().all(|byte| *byte == 0) {
-            continue;
-        }
-        let stage = match slot[8] {
-            1 => Stage::Published,
-            2 => Stage::Received,
-            _ => continue,
-        };
-        let seq = Seq(u64_at(slot, 0));
-        // What does not fit is a slot of a former generation.
-        if seq < Seq::LAST && slot_sum(generation, id, &slot[..12]) == u32_at(slot, 12) {
-            under_way.insert(id, Exchange { seq, stage, retain: slot[9] != 0, dated: slot[10] != 0 });
-        }
-    }
-    under_way
-}
-
 #[cfg(test)]
-#[path = "exchanges_tests.rs"]
 pub(super) mod tests;
