@@ -17,6 +17,7 @@ pub mod memory;
 pub mod message;
 pub mod mqtt;
 pub mod named;
+pub mod network;
 pub mod own;
 pub mod payload;
 pub mod pem;

@@ -13,6 +13,7 @@ use crate::delivery::{Connected, Event, Lost, NotPublished, Publish};
 use crate::message::{Qos, Seq};
 use crate::mqtt::Session;
 use crate::mqtt::{Link, Ring};
+use crate::network::{Target, targets};
 use crate::payload::Outgoing;
 use crate::spool::{Backlog, Spool};
 use crossbeam_channel::Receiver;
@@ -46,6 +47,8 @@ pub struct Connection {
     profiles: Vec<BrokerProfile>,
     /// The names of our sessions at the brokers, in the order of the members.
     sessions: Vec<u32>,
+    /// What must be reachable.
+    targets: Vec<Target>,
     /// Whether there should be a session, and the disk takes no notes for it. What is at QoS 2 goes out all the same.
     lacks_session: bool,
     /// The member of the last connection.
@@ -85,13 +88,15 @@ impl Connection {
         if !config.broker.tls.verify && config.broker.addresses.iter().any(|address| address.scheme.is_tls()) {
             warn!("broker.tls.verify is false: whoever answers is taken for the broker, and gets what is meant for it");
         }
+        let targets = targets(&config.broker);
         let profile = |address| BrokerProfile::of(&config.broker, address);
         Self {
             profiles: config.broker.addresses.iter().map(profile).collect(),
             members: Members::new(config.broker.addresses.clone(), first(&link, &sessions)),
             sessions,
             link,
-            state: State::waiting(Duration::ZERO),
+            state: State::waiting(Duration::ZERO, &targets),
+            targets,
             backoff: Backoff::new(config.retry.clone()),
             window: config.delivery.window,
             keep_alive: config.broker.keep_alive,
@@ -312,7 +317,7 @@ impl Connection {
             self.backoff.failures() + 1,
             backlog.messages
         );
-        self.state = State::waiting(delay);
+        self.state = State::waiting(delay, &self.targets);
         None
     }
 
@@ -422,7 +427,7 @@ impl Connection {
     /// The connection has ended as planned: the next attempt is due at once, and nothing has failed.
     fn connect_next(&mut self) {
         self.link.close();
-        self.state = State::waiting(Duration::ZERO);
+        self.state = State::waiting(Duration::ZERO, &self.targets);
     }
 
     /// Ends the connection in order.

@@ -15,7 +15,6 @@ mod connection;
 mod disk;
 mod events;
 mod intake;
-mod network;
 mod news;
 mod patience;
 mod refusals;

@@ -1,6 +1,6 @@
 //! Where the connection to the broker stands.
 
-use super::network::Network;
+use crate::network::{Network, Target};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -56,10 +56,10 @@ pub enum Proof {
 }
 
 impl State {
-    /// Waiting for an attempt that is due after `delay`.
-    pub fn waiting(delay: Duration) -> Self {
+    /// Waiting for an attempt that is due after `delay`, or for a route to one of the targets.
+    pub fn waiting(delay: Duration, targets: &[Target]) -> Self {
         let now = Instant::now();
-        State::Waiting { until: now + delay, network: Network::new(Path::new("/"), now) }
+        State::Waiting { until: now + delay, network: Network::new(Path::new("/"), now, targets.to_vec()) }
     }
 
     /// How many publishes may be in flight; `None`: not connected.

@@ -82,6 +82,15 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     wait_for(what, PATIENCE, || condition().then_some(()));
 }
 
+/// Watches that `condition` holds for this long, and fails the test at once when it does not.
+pub fn stays(what: &str, time: Duration, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + time;
+    while Instant::now() < deadline {
+        assert!(condition(), "no longer: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// How much a test does: `quick` in `make test`, `soak` in `make soak`.
 pub fn scale(quick: usize, soak: usize) -> usize {
     if std::env::var_os("PACKHORSE_SOAK").is_some() { soak } else { quick }
