@@ -25,7 +25,7 @@ pub fn run(config: Option<&Path>) -> Result<(), Failure> {
     let failure = |message| Failure { code: Code::Config, message };
     let path = config::locate(config).map_err(|error| failure(error.to_string()))?;
     let inspection = config::inspect(&path);
-    let findings = findings(&path, &inspection);
+    let findings = findings(&path, &inspection, &|_| ());
     let mut problems = findings.problems;
     let config = inspection.outcome.map_err(|schema| problems.extend(Vec::from(schema))).ok();
     // What gives something away is told once the rest is right.
@@ -63,10 +63,11 @@ fn marked(Problem { line, key, message }: Problem) -> Problem {
     Problem { line, key, message: format!("warning: {message}") }
 }
 
-/// Looks at the files and folders that the configuration in the file `path` names.
-pub fn findings(path: &Path, inspection: &Inspection) -> Findings {
-    let mut findings = Findings { warnings: warnings(path, inspection), ..Findings::default() };
+/// Looks at the files and folders that the configuration in the file `path` names; `looking_at` is told of each before.
+pub fn findings(path: &Path, inspection: &Inspection, looking_at: &dyn Fn(&NamedFile)) -> Findings {
+    let mut findings = Findings::default();
     for file in &inspection.files {
+        looking_at(file);
         let problem = |message| Problem { line: Some(file.line), key: file.key.clone(), message };
         match look_at(file) {
             Finding::Fine => {}
@@ -74,6 +75,7 @@ pub fn findings(path: &Path, inspection: &Inspection) -> Findings {
             Finding::Problem(message) => findings.problems.push(problem(message)),
         }
     }
+    findings.warnings.splice(0..0, warnings(path, inspection));
     findings
 }
 

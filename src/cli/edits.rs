@@ -1,11 +1,13 @@
 //! Notices edits of the configuration file while the agent runs, and judges them.
 //!
+//! A judgement has a thread of its own ([`super::judgement`]): the file that it hangs in holds up nobody else.
+//!
 //! Guarantees that only what `packhorse check` finds no problem in is applied, and nothing that an editor is still
 //! writing. It goes by the file's content alone: its time is worth nothing where no clock is set.
 
-use super::check;
+use super::judgement::{self, Answer, Judge, Judgement};
 use crate::agent::Edit;
-use crate::config::{self, Config, Problem, Problems, Role};
+use crate::config::{self, Config, Problem, Problems};
 use crate::foreign;
 use log::{error, info, warn};
 use std::path::{Path, PathBuf};
@@ -17,6 +19,9 @@ const LOOK: Duration = Duration::from_secs(5);
 /// For how long a file has to be as it is: an editor may write it in pieces.
 const SETTLED: Duration = Duration::from_secs(1);
 
+/// How often a judgement that takes its time is asked for.
+const ASK: Duration = Duration::from_millis(500);
+
 /// The configuration file, and what of it is applied.
 #[derive(Debug)]
 pub struct Edits {
@@ -26,6 +31,9 @@ pub struct Edits {
     content: Vec<u8>,
     /// Another content that was there at the last look.
     seen: Option<Result<Vec<u8>, String>>,
+    judge: Judge,
+    /// The judgement of what was seen, once it was begun.
+    judgement: Option<Judgement>,
     /// What was last said to be wrong with the file.
     said: Option<Problems>,
     next: Instant,
@@ -34,7 +42,8 @@ pub struct Edits {
 impl Edits {
     /// `applied` is what the `content` of the file `path` says.
     pub fn new(path: &Path, content: Vec<u8>, applied: Config, now: Instant) -> Self {
-        Self { path: path.to_owned(), applied, content, seen: None, said: None, next: now + LOOK }
+        let (path, judge) = (path.to_owned(), Judge::new(path));
+        Self { path, applied, content, seen: None, judge, judgement: None, said: None, next: now + LOOK }
     }
 
     /// When to look next.
@@ -50,57 +59,54 @@ impl Edits {
         self.next = now + LOOK;
         let present = config::bytes(&self.path).map_err(|error| error.to_string());
         if present.as_ref() == Ok(&self.content) {
-            self.seen = None;
+            (self.seen, self.judgement) = (None, None);
             return self.say(None);
         }
         if self.seen.as_ref() != Some(&present) {
-            self.seen = Some(present);
+            (self.seen, self.judgement) = (Some(present), None);
             self.next = now + SETTLED;
             return None;
         }
-        match self.judge(present.as_deref()) {
-            Err(problems) => self.say(Some(problems)),
-            Ok((config, warnings)) => {
+        match self.judge(present.as_deref(), now) {
+            Answer::Pending => {
+                self.next = now + ASK;
+                None
+            }
+            Answer::Late(problems) | Answer::Given(Err(problems)) => self.say(Some(problems)),
+            Answer::Given(Ok((config, warnings))) => {
                 self.content = present.unwrap_or_default();
                 self.seen = None;
-                if config == self.applied {
+                if *config == self.applied {
                     info!("configuration file edited; nothing in it changes what the agent does");
                     return self.say(None);
                 }
                 info!("configuration file edited");
                 warn_of(&self.path, &warnings);
                 self.said = None;
-                self.applied = config.clone();
-                Some(Edit::Apply(Box::new(config)))
+                self.applied.clone_from(&config);
+                Some(Edit::Apply(config))
             }
         }
     }
 
-    /// What the file says by now, where that can be applied, and what of it gives something away.
-    fn judge(&self, present: Result<&[u8], &String>) -> Result<(Config, Vec<Problem>), Problems> {
-        let content = present.map_err(|error| {
-            let message = error.clone();
-            Problems::one(&self.path, Problem { line: None, key: String::new(), message })
-        })?;
-        let inspection = config::inspect_bytes(content, &self.path);
-        let config = inspection.outcome.clone()?;
-        if config == self.applied {
-            return Ok((config, Vec::new()));
+    /// What the present content is worth.
+    fn judge(&mut self, present: Result<&[u8], &String>, now: Instant) -> Answer {
+        let content = match present {
+            Ok(content) => content.to_vec(),
+            Err(error) => return Answer::Given(Err(judgement::of_file(&self.path, error.clone()))),
+        };
+        let begun = match self.judgement.take() {
+            Some(begun) => begun,
+            None => match self.judge.begin(content, self.applied.clone(), now) {
+                Ok(begun) => begun,
+                Err(problems) => return Answer::Given(Err(problems)),
+            },
+        };
+        let answer = begun.ask(now);
+        if !matches!(answer, Answer::Given(_)) {
+            self.judgement = Some(begun);
         }
-        let check::Findings { mut problems, warnings } = check::findings(&self.path, &inspection);
-        if config.spool.directory != self.applied.spool.directory {
-            let named = inspection.files.iter().find(|file| file.role == Role::SpoolDirectory);
-            problems.push(Problem {
-                line: named.map(|file| file.line),
-                key: "spool.directory".to_owned(),
-                message: format!(
-                    "cannot be another folder while messages are in `{}`; stop the agent, move the folder, start the \
-                     agent",
-                    self.applied.spool.directory.display()
-                ),
-            });
-        }
-        Problems::none_of(&self.path, problems).map(|()| (config, warnings))
+        answer
     }
 
     /// Says what is wrong with the file, or that nothing is any more, once.

@@ -4,6 +4,7 @@ mod check;
 mod completions;
 mod edits;
 mod exposure;
+mod judgement;
 mod man;
 mod run;
 mod sample;

@@ -50,6 +50,7 @@ pub use manager::Manager;
 pub use mqtt::{Connect, Packet, PacketKind, Publish as Delivery, packet};
 pub use nats::nats_cluster;
 pub use pipe::Direction;
+pub use process::Process;
 pub use proxy::Proxy;
 pub use rabbit::{Queues, rabbit, rabbit_cluster};
 pub use script::{ALWAYS, Death, Exchanges, Point, Response, Script};
