@@ -4,6 +4,9 @@
 //! `PACKHORSE_BINARY` names another file than the one that was built with the tests: `make test` the release binary,
 //! `make test-arm` those for ARM.
 
+mod skips;
+
+use skips::skip;
 use std::process::Command;
 
 fn binary() -> String {
@@ -55,9 +58,7 @@ fn a_stack_that_is_overwritten_is_noticed() {
 #[test]
 fn calls_that_write_past_a_buffer_are_noticed() {
     if std::env::var_os("PACKHORSE_BINARY").is_none() {
-        println!(
-            "skipped: a debug build's C part is not optimised, and has none; PACKHORSE_BINARY names a release binary"
-        );
+        skip("a debug build's C part is not optimised, and has none; PACKHORSE_BINARY names a release binary");
         return;
     }
     let imports = imports();

@@ -1,5 +1,8 @@
 //! The systemd unit, as systemd-analyze sees it: nothing to complain of, and a sandbox that is nearly closed.
 
+mod skips;
+
+use skips::skip;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -26,7 +29,7 @@ fn analyze(folder: &TempDir, arguments: &[&str]) -> Option<Output> {
     let unit = folder.path().join("packhorse.service");
     let output = analyze.env("MANPATH", folder.path().join("man")).args(arguments).arg(unit).output();
     if output.is_err() {
-        println!("skipped: systemd-analyze is not installed");
+        skip("systemd-analyze is not installed");
     }
     output.ok()
 }
@@ -78,4 +81,25 @@ fn the_example_opens_devices_and_little_else() {
     println!("{}", table.lines().last().unwrap_or_default());
     assert_eq!(output.status.code(), Some(0), "{table}");
     assert!(table.contains("char-i2c"), "the drop-in was read: {table}");
+}
+
+/// Runs another test of this file on a machine without any tools; how it ends, and what it says.
+fn without_tools(test: &str, environment: &[(&str, &str)]) -> (bool, String) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    // The names of tests must be known whatever thread they run in.
+    command.args(["--exact", test, "--show-output", "--test-threads", "1"]).env("PATH", "").env_remove("PACKHORSE_CI");
+    let output = command.envs(environment.iter().copied()).output().unwrap();
+    (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn a_skip_fails_where_none_is_expected() {
+    let test = "the_sandbox_leaves_little_open";
+
+    let (passed, said) = without_tools(test, &[]);
+    assert!(passed && said.contains("skipped: systemd-analyze is not installed"), "{said}");
+
+    let (passed, said) = without_tools(test, &[("PACKHORSE_CI", "1")]);
+    let problem = format!("{test} is skipped, and tests/skips/skips.txt does not list it: systemd-analyze is not");
+    assert!(!passed && said.contains(&problem), "{said}");
 }

@@ -1,7 +1,7 @@
 //! A wall clock that jumps by years while the agent runs, and one that is wrong until the network tells the time.
 
 use crate::support::{
-    Agent, Arrival, Broker, Gateway, Judgement, Script, Scripted, Settings, Subscriber, log_files, wait_until,
+    Agent, Arrival, Broker, Gateway, Judgement, Script, Scripted, Settings, Subscriber, log_files, skip, wait_until,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ fn libfaketime() -> Option<PathBuf> {
     let found = fs::read_dir("/usr/lib").ok()?.flatten().map(|entry| entry.path().join("faketime/libfaketime.so.1"));
     let found = found.chain([PathBuf::from("/usr/lib/faketime/libfaketime.so.1")]).find(|path| path.exists());
     if found.is_none() {
-        println!("skipped: libfaketime is not installed");
+        skip("libfaketime is not installed");
     }
     found
 }

@@ -1,7 +1,7 @@
 //! A disk that is full, read-only or gone: the agent lives, publishes from memory, counts, and recovers.
 
 use crate::support::{
-    Agent, Arrival, Broker, Gateway, Judgement, Settings, SmallDisk, Subscriber, log_files, wait_until,
+    Agent, Arrival, Broker, Gateway, Judgement, Settings, SmallDisk, Subscriber, log_files, skip, wait_until,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -110,7 +110,7 @@ fn preload() -> Option<&'static str> {
     if LIBRARIES.split(' ').all(|library| Path::new(library).exists()) {
         return Some(LIBRARIES);
     }
-    println!("skipped: fiu-utils is not installed");
+    skip("fiu-utils is not installed");
     None
 }
 

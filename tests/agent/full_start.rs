@@ -1,7 +1,7 @@
 //! A start on a disk that takes nothing: what the spool holds is published, what is sampled takes the way past the
 //! disk, and when there is room again messages are accepted as before.
 
-use crate::support::{Agent, Broker, Gateway, Settings, SmallDisk, Subscriber, log_files, scale, wait_until};
+use crate::support::{Agent, Broker, Gateway, Settings, SmallDisk, Subscriber, log_files, scale, skip, wait_until};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::ops::RangeInclusive;
@@ -225,7 +225,7 @@ fn a_read_only_disk_that_has_the_log_too_stops_no_start() {
 fn a_disk_that_cannot_flush_stops_no_start() {
     const PRELOAD: &str = "/usr/lib/fiu/fiu_run_preload.so /usr/lib/fiu/fiu_posix_preload.so";
     if PRELOAD.split(' ').any(|library| !Path::new(library).exists()) {
-        println!("skipped: fiu-utils is not installed");
+        skip("fiu-utils is not installed");
         return;
     }
     for qos in [1, 2] {

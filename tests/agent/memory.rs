@@ -3,7 +3,7 @@
 //! Measured on a release binary, which `PACKHORSE_BINARY` names; a debug binary is larger and its tests are skipped.
 
 use crate::support::{
-    Agent, Delivery as Publish, Gateway, Packet, PacketKind, Settings, number, packet_of, scale, wait_for,
+    Agent, Delivery as Publish, Gateway, Packet, PacketKind, Settings, number, packet_of, scale, skip, wait_for,
 };
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -95,7 +95,7 @@ fn linger(stream: &mut TcpStream) -> std::io::Result<()> {
 fn is_measured() -> bool {
     let is_measured = std::env::var_os("PACKHORSE_BINARY").is_some();
     if !is_measured {
-        println!("skipped: a debug binary is larger; PACKHORSE_BINARY names a release binary");
+        skip("a debug binary is larger; PACKHORSE_BINARY names a release binary");
     }
     is_measured
 }

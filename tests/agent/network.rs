@@ -1,6 +1,6 @@
 //! A network that goes away and comes back: a back-off of hours ends with it.
 
-use crate::support::{Gateway, Settings, log_files, stays, wait_until};
+use crate::support::{Gateway, Settings, log_files, skip, stays, wait_until};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -16,7 +16,7 @@ impl Netns {
     fn run(script: &str) -> Option<Self> {
         let allowed = Command::new("unshare").args(["-n", "ip", "link", "add", "probe0", "type", "veth"]).output();
         if !allowed.is_ok_and(|output| output.status.success()) {
-            println!("skipped: this machine does not allow to make a network");
+            skip("this machine does not allow to make a network");
             return None;
         }
         let shell = Command::new("unshare")

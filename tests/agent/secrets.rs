@@ -1,6 +1,6 @@
 //! Secrets: read from ordinary files only, repeated nowhere, and warned of where others can read them.
 
-use crate::support::{Broker, Gateway, Settings, Subscriber, log_files, wait_until};
+use crate::support::{Broker, Gateway, Settings, Subscriber, log_files, skip, wait_until};
 use rustix::fs::{CWD, Mode, mkfifoat};
 use rustix::process::Signal;
 use std::fs::{self, Permissions};
@@ -208,7 +208,7 @@ fn copies(process: u32, text: &[u8]) -> usize {
 #[test]
 fn a_password_that_is_not_used_any_more_is_nowhere_in_memory() {
     if !rustix::process::geteuid().is_root() {
-        println!("skipped: only root may read the memory of another process");
+        skip("only root may read the memory of another process");
         return;
     }
     let mut broker = Broker::start();
@@ -239,7 +239,7 @@ fn a_password_that_is_not_used_any_more_is_nowhere_in_memory() {
 #[test]
 fn nothing_of_the_memory_gets_into_a_core_dump() {
     if !rustix::process::geteuid().is_root() {
-        println!("skipped: only root may start the agent as another user");
+        skip("only root may start the agent as another user");
         return;
     }
     let broker = Broker::start();

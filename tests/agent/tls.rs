@@ -1,7 +1,7 @@
 //! Encrypted connections: who is trusted, what is said where nobody is, and certificates that change.
 
 use crate::support::{
-    Agent, Authority, Broker, Certificate, Gateway, Judgement, Proxy, Settings, Subscriber, log_files, wait_until,
+    Agent, Authority, Broker, Certificate, Gateway, Judgement, Proxy, Settings, Subscriber, log_files, skip, wait_until,
 };
 use openssl::ssl::{AlpnError, SslAcceptor, SslFiletype, SslMethod, SslOptions, SslVersion};
 use std::fs;
@@ -308,7 +308,7 @@ fn a_broker_that_has_gone_is_not_blamed_on_tls() {
 #[test]
 fn an_ipv6_address_is_compared_without_its_brackets() {
     let Ok(listener) = TcpListener::bind("[::1]:0") else {
-        println!("skipped: no IPv6 here");
+        skip("no IPv6 here");
         return;
     };
     let port = listener.local_addr().unwrap().port();

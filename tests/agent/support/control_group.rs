@@ -1,5 +1,6 @@
 //! Less memory and processor time than the machine has.
 
+use super::skip;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -34,11 +35,11 @@ impl ControlGroup {
         match group.limit(mebibytes << 20, percent) {
             Ok(()) if group.tells() => Some(group),
             Ok(()) => {
-                println!("skipped: this kernel does not tell what a control group took");
+                skip("this kernel does not tell what a control group took");
                 None
             }
             Err(error) => {
-                println!("skipped: this machine does not allow to limit memory and processor time: {error}");
+                skip(&format!("this machine does not allow to limit memory and processor time: {error}"));
                 None
             }
         }

@@ -28,6 +28,8 @@ mod proxy;
 mod rabbit;
 mod script;
 mod scripted;
+#[path = "../../skips/mod.rs"]
+mod skips;
 mod small_disk;
 mod subscriber;
 mod tls_front;
@@ -55,6 +57,7 @@ pub use proxy::Proxy;
 pub use rabbit::{Queues, rabbit, rabbit_cluster};
 pub use script::{ALWAYS, Death, Exchanges, Point, Response, Script};
 pub use scripted::Scripted;
+pub use skips::skip;
 pub use small_disk::SmallDisk;
 pub use subscriber::{Arrival, Subscriber, wait_for_all};
 pub use tls_front::TlsFront;

@@ -1,6 +1,7 @@
 //! A disk of a test's own: an ext4 file system in a file, which can be filled, run out of inodes, become read-only,
 //! stall, and lose its power.
 
+use super::skip;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,7 +24,11 @@ impl SmallDisk {
         File::create(disk.image()).unwrap().set_len(mebibytes << 20).unwrap();
         // Nothing is reserved for root, who runs the tests that may mount; few inodes are soon used up.
         let made = run("mkfs.ext4", &["-q", "-F", "-m", "0", "-N", "256", disk.image().to_str().unwrap()]);
-        disk.attach().filter(|disk| made && disk.try_freeze())
+        if !made {
+            skip("this machine does not allow to make a file system");
+            return None;
+        }
+        disk.attach().filter(Self::try_freeze)
     }
 
     fn attach(self) -> Option<Self> {
@@ -31,7 +36,7 @@ impl SmallDisk {
         if run("mount", &["-o", "loop", self.image().to_str().unwrap(), self.path().to_str().unwrap()]) {
             return Some(self);
         }
-        println!("skipped: this machine does not allow to mount a small disk");
+        skip("this machine does not allow to mount a small disk");
         None
     }
 
@@ -133,7 +138,7 @@ impl SmallDisk {
         let frozen =
             run("fsfreeze", &["-f", path.to_str().unwrap()]) && run("fsfreeze", &["-u", path.to_str().unwrap()]);
         if !frozen {
-            println!("skipped: this machine does not allow to freeze a disk");
+            skip("this machine does not allow to freeze a disk");
         }
         frozen
     }
