@@ -8,6 +8,7 @@ mod judgement;
 mod man;
 mod run;
 mod sample;
+mod spool;
 
 use crate::config::{self, Config, Problem};
 use crate::foreign;
@@ -48,6 +49,13 @@ enum Command {
         sources: Vec<String>,
     },
 
+    /// Works on the spool while no agent uses it
+    #[command(after_help = "Example:\n  packhorse spool requeue --dry-run")]
+    Spool {
+        #[command(subcommand)]
+        command: Option<spool::Command>,
+    },
+
     /// Prints what a shell needs to complete packhorse's command line
     #[command(after_help = "Example:\n  packhorse completions bash > /etc/bash_completion.d/packhorse")]
     Completions {
@@ -72,7 +80,7 @@ pub struct Failure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Code {
-    /// A sample could not be taken.
+    /// A sample could not be taken, or a file not requeued.
     Failed = 1,
     /// Wrong command line.
     Usage = 64,
@@ -80,7 +88,7 @@ pub enum Code {
     GaveUp = 69,
     /// A thread panicked.
     Bug = 70,
-    /// The spool cannot be opened, or at a stop the disk did not take what was left.
+    /// The spool cannot be opened, has no room for what is requeued, or at a stop the disk did not take what was left.
     Spool = 74,
     /// The broker refused credentials, client id or protocol version.
     Refused = 77,
@@ -119,9 +127,18 @@ fn dispatch(arguments: &Arguments) -> Result<(), Failure> {
         Command::Run => run::run(config),
         Command::Check => check::run(config),
         Command::Sample { sources } => sample::run(config, sources),
+        Command::Spool { command: Some(command) } => spool::run(config, command),
+        Command::Spool { command: None } => print(&help_of("spool")),
         Command::Completions { shell } => completions::run(Arguments::command(), *shell),
         Command::Man => man::run(&Arguments::command()),
     }
+}
+
+/// The help of a group of commands.
+fn help_of(group: &str) -> String {
+    let mut arguments = Arguments::command();
+    arguments.build();
+    arguments.find_subcommand_mut(group).map(|group| group.render_help().to_string()).unwrap_or_default()
 }
 
 /// A configuration, and where it comes from.

@@ -46,7 +46,7 @@ enum Piece {
 }
 
 fn name() -> impl Strategy<Value = String> {
-    let known = ["journal", "journal.new", "exchanges", "boots", "boots.new", "rejected"];
+    let known = ["journal", "journal.new", "exchanges", "boots", "boots.new", "rejected", "requeue", "requeue.new"];
     prop_oneof![
         prop::sample::select(known.to_vec()).prop_map(str::to_owned),
         number().prop_map(|first| format!("{first:020}.seg")),

@@ -67,11 +67,12 @@ use writer::Writer;
 
 pub use boots::Boots;
 pub use exchanges::{Exchange, Exchanges, Stage};
+pub use rejected::{Requeued, SetAside, files as set_aside_files, look as look_into};
 
 /// The largest segment, in bytes: what a drop at `max_size` costs at most.
 const SEGMENT: u64 = 1024 * 1024;
 /// What the spool keeps beside its segments, as files.
-const NAMES: [&str; 5] = ["journal", "journal.new", "boots", "boots.new", "exchanges"];
+const NAMES: [&str; 7] = ["journal", "journal.new", "boots", "boots.new", "exchanges", "requeue", "requeue.new"];
 /// A small spool is cut into at least this many segments, so that dropping one drops little.
 const SEGMENTS: u64 = 16;
 
@@ -186,7 +187,7 @@ impl Spool {
         let journal = Journal::open(&directory, stream, recovered, Finished::below(oldest));
 
         let reader = Reader::new(&directory, stream, journal.finished().low(), writer.routes());
-        let spool = Spool {
+        let mut spool = Spool {
             directory,
             claim,
             stream,
@@ -200,6 +201,7 @@ impl Spool {
             when_full: config.when_full,
             sync: config.sync,
         };
+        spool.settle_requeue();
         let Backlog { messages, bytes } = spool.backlog();
         info!(
             "spool opened folder={} stream={stream} next_seq={} backlog={messages} bytes={bytes}",
@@ -334,11 +336,7 @@ impl Spool {
     /// # Errors
     /// The medium's. The next call tries again.
     pub fn next(&mut self, now: Instant, mut lost: impl FnMut(RangeInclusive<Seq>)) -> io::Result<Option<Message>> {
-        let limit = Limit {
-            next: self.writer.committed_next(),
-            growing: self.writer.first(),
-            offset: self.writer.committed_offset(),
-        };
+        let limit = self.limit();
         loop {
             match self.reader.step(&self.segments, self.journal.finished(), limit)? {
                 Step::Message(message) => return Ok(Some(message)),
@@ -349,6 +347,14 @@ impl Spool {
                     lost(range);
                 }
             }
+        }
+    }
+
+    fn limit(&self) -> Limit {
+        Limit {
+            next: self.writer.committed_next(),
+            growing: self.writer.first(),
+            offset: self.writer.committed_offset(),
         }
     }
 

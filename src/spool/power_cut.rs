@@ -38,10 +38,10 @@ pub(super) fn flushing(file: &File) {
 
 /// The process has ended, by a signal or a power cut.
 #[derive(Debug)]
-struct Killed;
+pub(super) struct Killed;
 
 /// Lets a process do something.
-fn unless_killed<T>(run: impl FnOnce() -> T) -> Result<T, Killed> {
+pub(super) fn unless_killed<T>(run: impl FnOnce() -> T) -> Result<T, Killed> {
     panic::catch_unwind(AssertUnwindSafe(run)).map_err(|cause| match cause.downcast::<Killed>() {
         Ok(killed) => *killed,
         Err(failure) => panic::resume_unwind(failure),
@@ -119,7 +119,7 @@ impl Medium {
             return Err(Killed);
         }
         let metadata = file.metadata().unwrap();
-        if metadata.is_dir() {
+        if metadata.ino() == self.directory.metadata().unwrap().ino() {
             self.names = names;
         } else if let Some(watched) = self.files.get_mut(&metadata.ino()) {
             watched.flushed = content(file);
@@ -131,6 +131,9 @@ impl Medium {
         let mut names = BTreeMap::new();
         for entry in fs::read_dir(&self.directory).unwrap() {
             let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                continue;
+            }
             let inode = entry.metadata().unwrap().ino();
             let watch = || Watched { file: File::open(entry.path()).unwrap(), flushed: Vec::new() };
             self.files.entry(inode).or_insert_with(watch);

@@ -24,6 +24,8 @@ fn help_and_version_are_no_errors() {
         &["check", "--help"],
         &["sample", "--help"],
         &["man", "--help"],
+        &["spool", "--help"],
+        &["spool", "requeue", "--help"],
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_packhorse")).args(arguments).output().unwrap();
 

@@ -29,6 +29,7 @@ mod proxies;
 mod rabbitmq;
 mod refusals;
 mod remounts;
+mod requeue;
 mod scripted_support;
 mod secrets;
 mod sessions;

@@ -1,16 +1,19 @@
-//! Messages that the broker will never take, kept out of the way: one JSON file each, for whoever wants to look.
+//! Messages that the broker will never take, kept out of the way: one JSON file each, for whoever wants to look, and to put
+//! back.
+
+mod form;
+mod requeue;
 
 use super::folder;
 use super::medium;
 use super::segment::sync_directory;
 use crate::message::Message;
 use crate::own::Folder;
-use crate::payload::{self, Time};
 use log::debug;
-use serde_json::json;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+
+pub use requeue::{Requeued, SetAside, files, look};
 
 /// Files that are kept at most: what is refused is rarely looked into message by message, and the disk is for others.
 const KEPT: usize = 1000;
@@ -28,13 +31,7 @@ pub fn set_aside(directory: &Path, message: &Message, reason: &str) -> io::Resul
     if is_new {
         sync_directory(spool)?;
     }
-    let outgoing = payload::outgoing(message, Time::as_taken(message.sample.taken), Duration::ZERO);
-    let text = json!({
-        "reason": reason,
-        "topic": outgoing.topic,
-        "qos": outgoing.qos as u8,
-        "payload": String::from_utf8_lossy(&outgoing.payload),
-    });
+    let text = form::write(message, reason);
     let name = format!("{}-{:020}.json", message.stream, message.seq.0);
     let mut file = folder.begin(name.as_ref())?;
     let name = directory.join(name);

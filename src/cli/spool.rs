@@ -1,0 +1,98 @@
+//! `packhorse spool`: what can be done with the spool while no agent uses it.
+
+use super::{Code, Failure};
+use crate::config::{self, WhenFull};
+use crate::foreign;
+use crate::spool::{self, OpenError, Requeued, SetAside, Spool};
+use clap::Subcommand;
+use std::path::Path;
+use std::time::Instant;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Puts the messages that a broker would not take back into the spool, in order, as new messages; stop the agent first
+    #[command(after_help = "Example:\n  packhorse spool requeue --config /etc/packhorse/config.yaml")]
+    Requeue {
+        /// Lists what would be put back, and changes nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// Runs a command of the group.
+///
+/// # Errors
+/// A bad configuration; a spool that cannot be opened, or is full; files that cannot be put back.
+pub fn run(config: Option<&Path>, command: &Command) -> Result<(), Failure> {
+    let config = super::load(config)?.config.spool;
+    match command {
+        Command::Requeue { dry_run: true } => list(&config),
+        Command::Requeue { dry_run: false } => requeue(config),
+    }
+}
+
+fn fail(message: String) -> Failure {
+    Failure { code: Code::Spool, message }
+}
+
+fn list(config: &config::Spool) -> Result<(), Failure> {
+    let (mut messages, mut left) = (0, 0);
+    for path in files(config)? {
+        let SetAside { path, sample } = spool::look_into(path);
+        match sample {
+            Ok(sample) => {
+                messages += 1;
+                let (topic, qos) = (foreign::shown(&sample.route.topic), sample.route.qos as u8);
+                super::print(&format!("{} topic={topic} qos={qos}\n", foreign::path(&path)))?;
+            }
+            Err(why) => {
+                left += 1;
+                name_unusable(&path, &why)?;
+            }
+        }
+    }
+    super::print(&format!("would requeue {}, {left} left\n", counted(messages)))
+}
+
+fn requeue(config: config::Spool) -> Result<(), Failure> {
+    if files(&config)?.is_empty() {
+        return super::print("requeued 0 messages, 0 left\n");
+    }
+    // What was set aside is the user's to bring back, and no reason to drop what waits.
+    let config = config::Spool { when_full: WhenFull::DropNewest, ..config };
+    let mut spool = Spool::open(&config, &[]).map_err(|error| match error {
+        OpenError::Locked(folder) => {
+            fail(format!("spool {}: an agent uses this folder; stop it first, then requeue", folder.display()))
+        }
+        error => fail(error.to_string()),
+    })?;
+    let requeued = spool
+        .requeue(Instant::now())
+        .map_err(|error| fail(format!("spool {}: cannot requeue: {error}", config.directory.display())))?;
+    let Requeued { messages, unusable, waiting, stopped } = requeued;
+    for (path, why) in &unusable {
+        name_unusable(path, why)?;
+    }
+    super::print(&format!("requeued {}, {} left\n", counted(messages), waiting + unusable.len() as u64))?;
+    match stopped {
+        Some(why) => Err(fail(format!("{why}; {waiting} messages stay where they are, to be requeued later"))),
+        None if unusable.is_empty() => Ok(()),
+        None => {
+            let message = format!("{} files cannot be requeued, and stay where they are", unusable.len());
+            Err(Failure { code: Code::Failed, message })
+        }
+    }
+}
+
+fn files(config: &config::Spool) -> Result<Vec<std::path::PathBuf>, Failure> {
+    let directory = &config.directory;
+    spool::set_aside_files(directory).map_err(|error| fail(format!("spool {}: {error}", directory.display())))
+}
+
+fn name_unusable(path: &Path, why: &str) -> Result<(), Failure> {
+    super::print(&format!("left {}: {why}\n", foreign::path(path)))
+}
+
+fn counted(messages: u64) -> String {
+    format!("{messages} {}", if messages == 1 { "message" } else { "messages" })
+}
