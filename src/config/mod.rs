@@ -13,6 +13,7 @@ mod proxy;
 mod read;
 mod section;
 mod sources;
+mod tls;
 mod tree;
 mod value;
 mod write;

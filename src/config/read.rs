@@ -13,7 +13,7 @@ use super::section::{Findings, NamedFile, Role, Section};
 use super::sources::{Inherited, TOPICS_MAX, sources};
 use super::value::{self, LONGEST, Reading, Refusal};
 use super::{AtMax, Broker, Channel, Config, Delivery, Logging, Problem, Protocol, Retry, Spool, Status, Sync};
-use super::{Telemetry, Tls, WhenFull, tree};
+use super::{Telemetry, WhenFull, tls, tree};
 use crate::azure::{ConnectionString, Device, Origin, Unusable};
 use crate::foreign;
 use crate::message::{Format, Qos};
@@ -163,7 +163,7 @@ fn broker(section: &mut Section<'_>, host: &Host, device: &str) -> (Broker, Hub)
     }
     let proxy = proxy::read(section, host);
     let encrypted = addresses.iter().any(|address| address.scheme.is_tls());
-    let tls = section.section("tls", |section| tls(section, host, encrypted || addresses.is_empty()));
+    let tls = section.section("tls", |section| tls::read(section, host, encrypted || addresses.is_empty()));
     let keep_alive = keep_alive.unwrap_or(Duration::from_secs(30));
     let connect_timeout = connect_timeout.unwrap_or(Duration::from_secs(10));
     let (has_password, has_certificate) = (password_file.is_some(), tls.cert_file.is_some());
@@ -231,37 +231,6 @@ pub(super) fn credential(section: &mut Section<'_>, host: &Host, key: &'static s
         section.names(key, role, path);
     }
     path
-}
-
-/// `applies`: whether an address uses TLS.
-fn tls(section: &mut Section<'_>, host: &Host, applies: bool) -> Tls {
-    let ca_file = credential(section, host, "ca_file", Role::Certificates);
-    let key_file = section.has("key_file");
-    let role = if key_file { Role::Certificates } else { Role::CertificateAndKey };
-    let cert_file = credential(section, host, "cert_file", role);
-    let key_file = credential(section, host, "key_file", Role::Key);
-    let verify = section.value("verify", value::truth);
-    if verify == Some(false) && applies {
-        let message = "is false: whoever answers at the broker's address gets the password and the messages";
-        section.warning("verify", message);
-    }
-    let alpn = section.optional("alpn", |node| {
-        let protocol = value::text(node)?;
-        // The protocol's name has one byte for its length (RFC 7301, section 3.1).
-        if protocol.len() > 255 || !protocol.is_ascii() {
-            return value::allowed("a protocol's name, such as `x-amzn-mqtt-ca`");
-        }
-        Ok(protocol)
-    });
-    if key_file.is_some() && !section.has("cert_file") {
-        section.problem("key_file", "needs `broker.tls.cert_file`, the certificate that the key is for");
-    }
-    for key in ["ca_file", "cert_file", "key_file", "alpn"] {
-        if !applies && section.has(key) {
-            section.problem(key, "is for encrypted connections, and no address begins with `mqtts://` or `wss://`");
-        }
-    }
-    Tls { ca_file, cert_file, key_file, verify: verify.unwrap_or(true), alpn }
 }
 
 fn retry(section: &mut Section<'_>) -> Retry {

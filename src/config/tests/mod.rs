@@ -1,6 +1,7 @@
 //! The promises of the configuration, apart from those about files, which `tests/check.rs` keeps.
 
 mod azure;
+mod broker;
 mod properties;
 mod rules;
 mod secrets;
