@@ -4,8 +4,8 @@
 //! over a restart, are RabbitMQ's promises. Version 3.10 knows neither QoS 2 nor MQTT 5: it ends the connection over both.
 
 use crate::support::{
-    Agent, Cluster, Direction, Gateway, How, Judgement, PacketKind, Proxy, Settings, Subscriber, count, heavy, rabbit,
-    scale, seeded, wait_until,
+    Agent, Cluster, Direction, Gateway, How, Judgement, PacketKind, Proxy, Settings, Subscriber, heavy, rabbit, scale,
+    seeded, wait_until,
 };
 use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
@@ -60,13 +60,8 @@ impl Scene {
     /// Stops the agent, lets another one deliver the rest, and judges.
     fn judge(&self, agent: Agent, faults: usize) {
         assert_eq!(agent.stop().code(), Some(0));
-        let accepted = self.gateway.accepted();
-        let agent = self.gateway.start();
-        self.subscriber.wait_for_all(&accepted);
-        assert_eq!(agent.stop().code(), Some(0));
-        println!("{faults} faults, {} messages accepted before the last stop", count(&accepted));
-        let judgement = Judgement::of(&self.subscriber.arrivals());
-        judgement.assert_complete(&accepted);
+        println!("{faults} faults, {} messages accepted before the last stop", self.gateway.accepted_count());
+        let judgement = Judgement::of_the_rest(&self.gateway, &self.subscriber);
         let allowed = (faults + 1) * (usize::from(WINDOW) + PREFETCH);
         assert!(judgement.duplicates <= allowed, "{} duplicates, {allowed} allowed", judgement.duplicates);
     }
