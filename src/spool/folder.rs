@@ -6,16 +6,13 @@
 use super::believed::Believed;
 use super::segment::{self, LARGEST};
 use crate::message::Seq;
-use crate::own;
 use log::warn;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::{self, File, Metadata};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::fs::{self, Metadata};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-/// Copies of damaged segments that are kept at most: they are not counted towards the spool's size.
-const KEPT: usize = 16;
 /// Names that what is set aside may get.
 const NAMES: usize = 16;
 /// What the names of copies, and of what was set aside, end with.
@@ -110,29 +107,6 @@ pub fn set_aside(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Keeps a copy of a damaged segment, and removes the oldest of many.
-///
-/// # Errors
-/// The medium's.
-pub fn keep_copy(mut segment: &File, copy: &Path) -> io::Result<()> {
-    segment.seek(SeekFrom::Start(0))?;
-    let mut file = own::begin(copy)?;
-    if let Err(error) = io::copy(&mut segment.take(LARGEST), &mut file) {
-        // Half a copy is none, and would take the place of a whole one.
-        let _ = fs::remove_file(copy);
-        return Err(error);
-    }
-    prune_copies(copy)
-}
-
-/// Removes the oldest copies beyond the number to keep, never this one.
-fn prune_copies(newest: &Path) -> io::Result<()> {
-    prune(newest, KEPT, "copies of damaged segments", |path| {
-        path.extension().is_some_and(|extension| extension == DAMAGED)
-            && path.file_stem().and_then(segment::first_of).is_some()
-    })
-}
-
 /// Removes the oldest of the files that belong together beside the newest, which stays, until `kept` are left with it.
 ///
 /// # Errors
@@ -153,22 +127,4 @@ pub fn prune(newest: &Path, kept: usize, what: &str, belongs: impl Fn(&Path) -> 
         fs::remove_file(file)?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn so_many_copies_are_kept_the_newest_among_them_and_other_files_are_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let copy = |first: usize| folder.path().join(format!("{first:020}.seg.{DAMAGED}"));
-        (1..=KEPT + 5).for_each(|first| fs::write(copy(first), "").unwrap());
-        fs::write(folder.path().join("journal.damaged"), "").unwrap();
-
-        prune_copies(&copy(1)).unwrap();
-
-        assert!(copy(1).exists() && folder.path().join("journal.damaged").exists());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), KEPT + 1);
-    }
 }

@@ -13,6 +13,7 @@
 mod believed;
 mod boots;
 mod claim;
+mod copies;
 #[cfg(test)]
 mod damage_life;
 #[cfg(test)]
@@ -110,7 +111,7 @@ pub struct Appended {
 pub struct Backlog {
     /// Messages that are not finished.
     pub messages: u64,
-    /// Bytes of all segments on disk.
+    /// Bytes of all segments on disk, and of the copies of damaged ones.
     pub bytes: u64,
 }
 
@@ -201,6 +202,7 @@ impl Spool {
             when_full: config.when_full,
             sync: config.sync,
         };
+        spool.make_copies_fit();
         spool.settle_requeue();
         let Backlog { messages, bytes } = spool.backlog();
         info!(
@@ -219,6 +221,7 @@ impl Spool {
         routes.iter().for_each(|route| self.writer.learn(route));
         self.segment_size = segment_size(config.max_size);
         self.max_size = config.max_size;
+        self.make_copies_fit();
         self.when_full = config.when_full;
         self.sync = config.sync;
     }
@@ -276,7 +279,7 @@ impl Spool {
     pub fn backlog(&self) -> Backlog {
         let finished = self.journal.finished();
         let waiting = self.writer.next().0.saturating_sub(finished.low().0);
-        Backlog { messages: waiting.saturating_sub(finished.count_above()), bytes: self.segments.bytes() }
+        Backlog { messages: waiting.saturating_sub(finished.count_above()), bytes: self.bytes() }
     }
 
     /// Writes samples, in order, as the next messages. They are accepted once [`Spool::commit`] says so.
@@ -355,6 +358,7 @@ impl Spool {
             next: self.writer.committed_next(),
             growing: self.writer.first(),
             offset: self.writer.committed_offset(),
+            room_for_copies: self.max_size.saturating_sub(self.segments.bytes()),
         }
     }
 

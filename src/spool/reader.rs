@@ -2,8 +2,8 @@
 //!
 //! Holds one piece of one segment in memory, however long the backlog is.
 
+use super::copies::Copies;
 use super::finished::Finished;
-use super::folder;
 use super::medium;
 use super::record::{Content, Decoded, RouteId, Seed, StoredMessage, decode};
 use super::sector::{self, SECTOR};
@@ -33,6 +33,8 @@ pub struct Limit {
     pub growing: Seq,
     /// Where in the newest segment's content the readable bytes end.
     pub offset: u64,
+    /// Bytes that copies of damaged segments may have.
+    pub room_for_copies: u64,
 }
 
 /// What reading on gave.
@@ -57,6 +59,7 @@ pub struct Reader {
     /// What segments explained.
     explained: HashMap<RouteId, Arc<Route>>,
     open: Option<OpenSegment>,
+    copies: Copies,
 }
 
 #[derive(Debug)]
@@ -81,7 +84,18 @@ struct OpenSegment {
 impl Reader {
     /// Begins at `next`. The routes are what damaged segments are read with.
     pub fn new(directory: &Path, stream: StreamId, next: Seq, known: HashMap<RouteId, Arc<Route>>) -> Self {
-        Self { directory: directory.to_owned(), stream, next, known, explained: HashMap::new(), open: None }
+        let copies = Copies::of(directory);
+        Self { directory: directory.to_owned(), stream, next, known, explained: HashMap::new(), open: None, copies }
+    }
+
+    /// The copies of damaged segments.
+    pub fn copies(&self) -> &Copies {
+        &self.copies
+    }
+
+    /// The copies of damaged segments, to make room.
+    pub fn copies_mut(&mut self) -> &mut Copies {
+        &mut self.copies
     }
 
     /// Reads on, leaving out what is finished. `segments` are the first seqs of all segments.
@@ -112,7 +126,7 @@ impl Reader {
                 // these numbers are, or will be, those of other messages.
                 Some(Record::Message(found)) if found.seq < self.next || found.seq >= end => open.at = found.end,
                 Some(Record::Message(found)) if found.seq > self.next => {
-                    open.keep_damaged(&self.directory);
+                    open.keep_damaged(&mut self.copies, limit.room_for_copies);
                     return Ok(self.lose(Seq(found.seq.0 - 1), finished));
                 }
                 Some(Record::Message(found)) => {
@@ -120,14 +134,14 @@ impl Reader {
                     self.next = found.seq.next();
                     let route = self.explained.get(&found.route).or_else(|| self.known.get(&found.route));
                     let Some(route) = route.cloned() else {
-                        open.keep_damaged(&self.directory);
+                        open.keep_damaged(&mut self.copies, limit.room_for_copies);
                         return Ok(Step::Lost(found.seq..=found.seq));
                     };
                     let sample = Sample { route, taken: found.taken, data: open.buffer[found.data].to_vec() };
                     return Ok(Step::Message(Message { stream: open.stream, seq: found.seq, sample }));
                 }
                 None => {
-                    open.keep_damaged(&self.directory);
+                    open.keep_damaged(&mut self.copies, limit.room_for_copies);
                     if !open.resync(bound, self.next)? {
                         return Ok(self.lose(Seq(end.0 - 1), finished));
                     }
@@ -305,14 +319,9 @@ impl OpenSegment {
     }
 
     /// Keeps a copy of a damaged segment, once, for whoever wants to look into it.
-    fn keep_damaged(&mut self, directory: &Path) {
-        if std::mem::replace(&mut self.damaged_copy_made, true) {
-            return;
-        }
-        let to = segment::damaged_copy(directory, self.first);
-        match if to.symlink_metadata().is_ok() { Ok(()) } else { folder::keep_copy(&self.file, &to) } {
-            Ok(()) => warn!("segment damaged; a copy is kept file={}", to.display()),
-            Err(error) => warn!("segment damaged; no copy could be kept file={} error={error}", to.display()),
+    fn keep_damaged(&mut self, copies: &mut Copies, room: u64) {
+        if !std::mem::replace(&mut self.damaged_copy_made, true) {
+            copies.keep(&self.file, self.first, room);
         }
     }
 }

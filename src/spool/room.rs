@@ -42,7 +42,9 @@ impl Spool {
         let size = self.segment_size.max(Writer::segment_size_for(sample));
         loop {
             let finished = self.finished_segment();
+            // A place that was damaged once is not trusted again.
             if let Some(first) = finished.filter(|first| self.segments[first] == size)
+                && !self.reader.copies().has(first)
                 && segment::may_be_used_again(&self.directory, first, self.stream, size)
             {
                 match self.recycle(first, size) {
@@ -55,7 +57,10 @@ impl Spool {
             // Where the spool is to be smaller than it was, the segment being written may be all that it has room for, and
             // only another one can take its place.
             let is_outgrown = self.segments.len() == 1 && size == self.segment_size;
-            let is_at_limit = !is_outgrown && self.segments.bytes() + size > self.max_size;
+            let is_at_limit = !is_outgrown && self.bytes() + size > self.max_size;
+            if is_at_limit && self.reader.copies_mut().remove_oldest() {
+                continue;
+            }
             match finished {
                 Some(first) if is_at_limit => self.remove_segments([first])?,
                 None if is_at_limit => {
@@ -67,6 +72,7 @@ impl Spool {
                         self.segments.insert(self.writer.first(), size);
                         return Ok(());
                     }
+                    Err(error) if is_full(&error) && self.reader.copies_mut().remove_oldest() => {}
                     Err(error) => match finished.filter(|_| is_full(&error)) {
                         Some(first) => self.remove_segments([first])?,
                         None => return Err(error.into()),
@@ -74,6 +80,17 @@ impl Spool {
                 },
             }
         }
+    }
+
+    /// Bytes that count towards the spool's size.
+    pub(super) fn bytes(&self) -> u64 {
+        self.segments.bytes() + self.reader.copies().bytes()
+    }
+
+    /// Removes copies of damaged segments that the spool has no room for.
+    pub(super) fn make_copies_fit(&mut self) {
+        let room = self.max_size.saturating_sub(self.segments.bytes());
+        self.reader.copies_mut().shrink_to(room);
     }
 
     /// Deletes finished segments from the oldest on, but for one that can be used again.

@@ -146,12 +146,11 @@ fn create_once(directory: &Path, header: Header) -> io::Result<File> {
 }
 
 /// Whether a segment in which all is finished may become another one. Its header proves that it is of the present
-/// format and stream, in which no first seq is used twice; a place that was damaged once is not trusted again;
-/// and the file must be ours to write.
+/// format and stream, in which no first seq is used twice; and the file must be ours to write.
 pub fn may_be_used_again(directory: &Path, first: Seq, stream: StreamId, size: u64) -> bool {
     let is_own = |header: Header| header.stream == stream && header.first == first && u64::from(header.size) == size;
     let header = read_header(directory, first).ok().flatten();
-    header.is_some_and(is_own) && !damaged_copy(directory, first).exists() && own::edit(&path(directory, first)).is_ok()
+    header.is_some_and(is_own) && own::edit(&path(directory, first)).is_ok()
 }
 
 /// Makes a segment in which all is finished the one that begins with `first`, and its name durable. It holds nothing
