@@ -5,6 +5,7 @@
 //! connection: each attempt makes a new one, so nothing of a former connection can leak into the next, and a ring
 //! carries the number of the connection that it belongs to.
 
+mod abandoned;
 mod failure;
 mod options;
 mod reasons;
@@ -19,6 +20,7 @@ use crate::delivery::{Connected, Dated, Event, Lost, NotPublished, Publish, pack
 use crate::foreign;
 use crate::message::{Qos, Seq};
 use crate::payload::Outgoing;
+use abandoned::Abandoned;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use options::{Attempt, options};
 use paho_mqtt::{
@@ -68,6 +70,7 @@ pub struct Link {
     keeper: Option<AsyncClient>,
     client: Option<AsyncClient>,
     connecting: Option<Pending<Token>>,
+    abandoned: Abandoned,
     /// The session's news from before we knew of the connection: where this thread is slow to ask for the end of a
     /// connect, the library is through with messages by then.
     early: Vec<Ring>,
@@ -101,6 +104,7 @@ impl Link {
         let mut link = Self::unconnected(terms, self.rings.clone());
         link.connection = self.connection;
         link.keeper = self.keeper.take();
+        link.abandoned = std::mem::take(&mut self.abandoned);
         link
     }
 
@@ -122,6 +126,7 @@ impl Link {
             keeper: None,
             client: None,
             connecting: None,
+            abandoned: Abandoned::default(),
             early: Vec::new(),
             disconnecting: None,
             deliveries: HashMap::new(),
@@ -137,7 +142,8 @@ impl Link {
     /// as, for those that are on their way in the session; `resumes` which of these are resumed.
     ///
     /// # Errors
-    /// [`Lost`] when the attempt failed before it began, as with a password file that cannot be read.
+    /// [`Lost`] when the attempt failed before it began, as with a password file that cannot be read, or while the library is
+    /// still at one that was given up.
     pub fn connect(
         &mut self,
         address: &Address,
@@ -145,6 +151,10 @@ impl Link {
         resumes: impl Fn(Publish) -> bool,
     ) -> Result<(), Lost> {
         self.close();
+        if self.abandoned.has_unanswered() {
+            let reason = "no connection: a former attempt still waits for the name server";
+            return Err(Lost::Passing(reason.to_owned()));
+        }
         failure::forget();
         self.address = address.clone();
         self.profile = BrokerProfile::of(&self.broker, address);
@@ -168,18 +178,15 @@ impl Link {
     /// Gives the present connection up, in the library too. When this returns nothing more is sent over it, and
     /// nothing that belongs to it is reported any more.
     pub fn close(&mut self) {
+        let connection = self.connection;
         self.connection += 1;
         self.disconnecting = None;
         self.deliveries.clear();
         self.early.clear();
         let Some(client) = self.client.take() else { return };
         match self.connecting.take() {
-            // The token of a connect holds the client. Where the library lets go of the token last, in a thread that
-            // has locked the library, the client's end waits for that lock for ever. It has not answered by far later
-            // than it promises, which is rare enough to leak a client.
-            Some(connecting) => std::mem::forget((client, connecting)),
-            // The call waits for the lock, under which the library told us of the connect and lets go of the token.
-            None => drop((client.is_connected(), client)),
+            Some(connecting) => self.abandoned.add(connection, client, connecting),
+            None => abandoned::free(client),
         }
     }
 
@@ -239,6 +246,9 @@ impl Link {
     /// What a ring means; `None`: nothing any more, or not yet.
     pub fn answer(&mut self, ring: Ring) -> Option<Event> {
         if ring.connection != self.connection {
+            if matches!(ring.about, About::Connect) {
+                self.abandoned.answered(ring.connection);
+            }
             return None;
         }
         if self.connecting.is_some() && matches!(ring.about, About::Session(_)) {
@@ -275,6 +285,7 @@ impl Link {
     /// How the connect ended. What came too early rings again.
     fn end_of_connect(&mut self) -> Option<paho_mqtt::Result<paho_mqtt::ServerResponse>> {
         let result = self.connecting.take()?.result()?;
+        self.abandoned.free_answered();
         // Both ends of the channel are this thread's.
         self.early.drain(..).for_each(|ring| drop(self.rings.send(ring)));
         Some(result)
@@ -357,5 +368,6 @@ impl Drop for Link {
         // Taking the last client down waits for the library's threads, for up to a second. The process is about to
         // end, and everything that matters was said to the broker.
         self.client.take().into_iter().chain(self.keeper.take()).for_each(std::mem::forget);
+        std::mem::forget(std::mem::take(&mut self.abandoned));
     }
 }

@@ -20,6 +20,7 @@ mod hostile;
 mod kills;
 mod logs;
 mod memory;
+mod names;
 mod network;
 mod outage;
 mod panics;

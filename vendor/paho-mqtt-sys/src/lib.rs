@@ -34,6 +34,9 @@ use std::ptr;
 
 include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
 
+/// Abandons connects: packhorse's addition, see PATCHES.md.
+pub mod attempt;
+
 /// How the server answered a message: packhorse's addition, see PATCHES.md.
 pub mod acknowledgement;
 

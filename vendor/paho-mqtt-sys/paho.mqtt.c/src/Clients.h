@@ -133,6 +133,7 @@ typedef struct Clients
 	unsigned int takes_messages : 1; /**< whether anybody wants inbound messages; else they are discarded */
 	unsigned int ping_due : 1;      /**< we couldn't send a ping so we should send one when we can */
 	signed int connect_state : 4;
+	unsigned int attempt;           /**< packhorse: numbers the connect; see Attempt.h */
 	START_TIME_TYPE ping_due_time;  /**< the time at which the ping should have been sent (ping_due) */
 	networkHandles net;             /**< network info for this client */
 	int msgID;                      /**< the MQTT message id */

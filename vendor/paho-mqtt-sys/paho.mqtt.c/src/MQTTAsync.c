@@ -50,6 +50,7 @@
 #endif
 
 #if !defined(NO_PERSISTENCE)
+#include "Attempt.h"
 #include "MQTTPersistence.h"
 #endif
 #include "MQTTAsync.h"
@@ -959,6 +960,7 @@ int MQTTAsync_connect(MQTTAsync handle, const MQTTAsync_connectOptions* options)
 		conn->command.onFailure5 = options->onFailure5;
 		conn->command.context = options->context;
 	}
+	m->c->attempt = Attempt_begin(); /* packhorse */
 	conn->command.type = CONNECT;
 	conn->command.details.conn.currentURI = 0;
 	rc = MQTTAsync_addCommand(conn, sizeof(conn));

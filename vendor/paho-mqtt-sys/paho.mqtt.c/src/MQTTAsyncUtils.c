@@ -22,6 +22,7 @@
 #endif
 
 #if !defined(NO_PERSISTENCE)
+#include "Attempt.h"
 #include "MQTTPersistence.h"
 #endif
 #include "MQTTAsync.h"
@@ -1765,6 +1766,11 @@ static void MQTTAsync_checkTimeouts(void)
 			MQTTAsync_checkDisconnect(m, &m->disconnect);
 
 		/* check connect timeout */
+		if (m->c->connect_state != NOT_IN_PROGRESS && m->c->connect_state != DISCONNECTING && Attempt_isAbandoned(m->c->attempt)) /* packhorse */
+		{
+			nextOrClose(m, MQTTASYNC_FAILURE, "connect abandoned");
+			continue;
+		}
 		if (m->c->connect_state != NOT_IN_PROGRESS && MQTTTime_elapsed(m->connect.start_time) > (ELAPSED_TIME_TYPE)(m->connectTimeout * 1000))
 		{
 			Proxy_timedOut(&m->c->net, m->c->connect_state); /* packhorse */
@@ -2031,7 +2037,9 @@ static int MQTTAsync_completeConnection(MQTTAsyncs* m, Connack* connack)
 	if (m->c->connect_state == WAIT_FOR_CONNACK) /* MQTT connect sent - wait for CONNACK */
 	{
 		Log(LOG_PROTOCOL, 1, NULL, m->c->net.socket, m->c->clientID, connack->rc);
-		if ((rc = connack->rc) == MQTTASYNC_SUCCESS)
+		if (Attempt_isAbandoned(m->c->attempt)) /* packhorse */
+			rc = MQTTASYNC_OPERATION_INCOMPLETE;
+		else if ((rc = connack->rc) == MQTTASYNC_SUCCESS)
 		{
 			m->retrying = 0;
 			m->c->connected = 1;
@@ -2929,6 +2937,13 @@ static int MQTTAsync_connecting(MQTTAsyncs* m)
 	}
 	/* End of #1007 avoiding code */
 
+	if (Attempt_isAbandoned(m->c->attempt)) /* packhorse */
+	{
+		rc = SOCKET_ERROR;
+		nextOrClose(m, MQTTASYNC_FAILURE, "connect abandoned");
+		goto abandoned;
+	}
+
 	if (m->serverURIcount > 0)
 	{
 		serverURI = m->serverURIs[m->connect.details.conn.currentURI];
@@ -3129,6 +3144,7 @@ exit:
 	if ((rc != 0 && rc != TCPSOCKET_INTERRUPTED && (m->c->connect_state != SSL_IN_PROGRESS && m->c->connect_state != WEBSOCKET_IN_PROGRESS)) || (rc == SSL_FATAL))
 		nextOrClose(m, MQTTASYNC_FAILURE, "TCP/TLS connect failure");
 
+abandoned:
 	FUNC_EXIT_RC(rc);
 	return rc;
 }

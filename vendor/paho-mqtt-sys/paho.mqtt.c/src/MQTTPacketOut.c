@@ -27,6 +27,7 @@
  */
 
 
+#include "Attempt.h"
 #include "MQTTPacketOut.h"
 #include "Log.h"
 #include "StackTrace.h"
@@ -54,6 +55,8 @@ int MQTTPacket_send_connect(Clients* client, int MQTTVersion,
 	int rc = SOCKET_ERROR, len;
 
 	FUNC_ENTRY;
+	if (Attempt_isAbandoned(client->attempt)) /* packhorse: it would push out the connection that follows */
+		goto exit_nofree;
 	packet.header.byte = 0;
 	packet.header.bits.type = CONNECT;
 

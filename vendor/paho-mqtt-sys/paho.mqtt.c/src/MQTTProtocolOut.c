@@ -35,6 +35,7 @@
 #include <string.h>
 #include <ctype.h>
 
+#include "Attempt.h"
 #include "MQTTProtocolOut.h"
 #include "StackTrace.h"
 #include "Heap.h"
@@ -129,6 +130,11 @@ int MQTTProtocol_connect(const char* address, Clients* aClient, int unixsock, in
 
 	FUNC_ENTRY;
 	aClient->good = 1;
+	if (Attempt_isAbandoned(aClient->attempt)) /* packhorse: while it waited for the lock */
+	{
+		rc = SOCKET_ERROR;
+		goto exit;
+	}
 
 	/* packhorse: variables of the environment name no proxy, and the credentials are not traced */
 	if ((rc = Proxy_set(&aClient->net, unixsock ? NULL : ssl ? aClient->httpsProxy : aClient->httpProxy)) != 0)
@@ -138,9 +144,9 @@ int MQTTProtocol_connect(const char* address, Clients* aClient, int unixsock, in
 	{
 		addr_len = MQTTProtocol_addressPort(aClient->net.proxy, &port, NULL, PROXY_DEFAULT_PORT);
 #if defined(__GNUC__) && defined(__linux__)
-		rc = Socket_new(aClient->net.proxy, addr_len, port, &(aClient->net.socket), timeout);
+		rc = Socket_new(aClient->net.proxy, addr_len, port, &(aClient->net.socket), aClient->attempt, timeout);
 #else
-		rc = Socket_new(aClient->net.proxy, addr_len, port, &(aClient->net.socket));
+		rc = Socket_new(aClient->net.proxy, addr_len, port, &(aClient->net.socket), aClient->attempt);
 #endif
 		if (rc != 0 && rc != EINPROGRESS && rc != EWOULDBLOCK)
 			Proxy_unreachable(&aClient->net, rc);
@@ -157,9 +163,9 @@ int MQTTProtocol_connect(const char* address, Clients* aClient, int unixsock, in
 		if (timeout < 0)
 			rc = -1;
 		else
-			rc = Socket_new(address, addr_len, port, &(aClient->net.socket), timeout);
+			rc = Socket_new(address, addr_len, port, &(aClient->net.socket), aClient->attempt, timeout);
 #else
-		rc = Socket_new(address, addr_len, port, &(aClient->net.socket));
+		rc = Socket_new(address, addr_len, port, &(aClient->net.socket), aClient->attempt);
 #endif
 	}
 	if (rc == EINPROGRESS || rc == EWOULDBLOCK)

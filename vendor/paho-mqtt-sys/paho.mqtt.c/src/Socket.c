@@ -32,6 +32,7 @@
  */
 
 
+#include "Attempt.h"
 #include "Socket.h"
 #include "Log.h"
 #include "SocketBuffer.h"
@@ -1415,9 +1416,9 @@ exit:
  *  @return completion code 0=good, SOCKET_ERROR=fail
  */
 #if defined(__GNUC__) && defined(__linux__)
-int Socket_new(const char* addr, size_t addr_len, int port, SOCKET* sock, long timeout)
+int Socket_new(const char* addr, size_t addr_len, int port, SOCKET* sock, unsigned int attempt, long timeout)
 #else
-int Socket_new(const char* addr, size_t addr_len, int port, SOCKET* sock)
+int Socket_new(const char* addr, size_t addr_len, int port, SOCKET* sock, unsigned int attempt)
 #endif
 {
 	int type = SOCK_STREAM;
@@ -1524,6 +1525,8 @@ int Socket_new(const char* addr, size_t addr_len, int port, SOCKET* sock)
 
 	if (rc != 0)
 		Log(LOG_ERROR, -1, "%s is not a valid IP address", addr_mem);
+	else if (Attempt_isAbandoned(attempt)) /* packhorse: while the name was looked up */
+		rc = SOCKET_ERROR;
 	else
 	{
 		*sock =	socket(family, type, 0);
