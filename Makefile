@@ -46,6 +46,7 @@ soak: test-deps build ## Runs the fault tests at length, on the release binary; 
 		cargo test --test agent -- --nocapture --test-threads 2 kills:: faults:: edits:: hostile:: rabbitmq:: clusters::
 	PACKHORSE_SOAK=1 PACKHORSE_BINARY=$(CURDIR)/target/release/packhorse \
 		cargo test --test agent -- --nocapture --test-threads 1 memory::
+	PACKHORSE_SIMULATE=1800 cargo test --release --lib -- --nocapture simulator::
 	@scripts/asan.sh
 	PACKHORSE_SOAK=1 PACKHORSE_BINARY=$(CURDIR)/target/asan/packhorse \
 		cargo test --test agent -- --nocapture --test-threads 1 forged::

@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::message::{Route, Sample};
-use crate::publisher::{Change, Channels, End, Order, Publisher};
+use crate::publisher::{Change, Channels, End, Order, publisher};
 use crate::pulse::Pulse;
 use crate::sampler::{self, Plan, Scheduled};
 use crate::spool::Spool;
@@ -169,8 +169,8 @@ pub fn run(
 
     let channels =
         Channels { samples: taken, orders: ordered, gives_up, news: tell, pulse: Arc::clone(&publishing.pulse) };
-    let publisher = Publisher::new(config.clone(), spool, channels, Arc::clone(&counters), clock);
-    let publisher = Worker::start("publisher", move || publisher.run());
+    let publish = publisher(config.clone(), spool, channels, Arc::clone(&counters), clock);
+    let publisher = Worker::start("publisher", publish);
     let pulse = Arc::clone(&sampling.pulse);
     let sample = move || sampler::run(sources, samples, &planned, &counters, &pulse, clock);
     let sampler = Worker::start("sampler", sample);

@@ -5,6 +5,62 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use rustix::time::{ClockId, clock_gettime};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The present moment by the monotonic clock. Tests run whole gateways by a clock of their own.
+#[must_use]
+pub fn instant() -> Instant {
+    #[cfg(test)]
+    if let Some((at, _)) = virtual_time::now() {
+        return at;
+    }
+    Instant::now()
+}
+
+/// Waits for a while, by the same clock.
+pub fn sleep(time: Duration) {
+    #[cfg(test)]
+    if let Some((at, _)) = virtual_time::now() {
+        return virtual_time::advance_to(at + time);
+    }
+    std::thread::sleep(time);
+}
+
+/// The clock of a simulation: one for each thread, for tests.
+#[cfg(test)]
+pub mod virtual_time {
+    use super::Reading;
+    use std::cell::Cell;
+    use std::time::Instant;
+
+    thread_local! {
+        static NOW: Cell<Option<(Instant, Reading)>> = const { Cell::new(None) };
+    }
+
+    /// The present moment of this thread's simulation; `None`: there is none.
+    pub fn now() -> Option<(Instant, Reading)> {
+        NOW.get()
+    }
+
+    /// Begins a simulation, or sets its wall clock.
+    pub fn set(at: Instant, reading: Reading) {
+        NOW.set(Some((at, reading)));
+    }
+
+    /// Time passes until then.
+    pub fn advance_to(at: Instant) {
+        if let Some((before, Reading { wall, boot })) = NOW.get() {
+            let passed = u64::try_from(at.saturating_duration_since(before).as_millis()).unwrap();
+            let reading = Reading { wall: wall + i64::try_from(passed).unwrap(), boot: boot + passed };
+            NOW.set(Some((before.max(at), reading)));
+        }
+    }
+
+    /// Ends the simulation.
+    pub fn end() {
+        NOW.set(None);
+    }
+}
 
 /// Reads wall clock and boot clock; knows which boot this is.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +95,10 @@ impl Clock {
     /// The present moment on both clocks.
     #[must_use]
     pub fn read(&self) -> Reading {
+        #[cfg(test)]
+        if let Some((_, reading)) = virtual_time::now() {
+            return reading;
+        }
         let boot = clock_gettime(ClockId::Boottime);
         Reading {
             wall: Utc::now().timestamp_millis(),

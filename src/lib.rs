@@ -21,6 +21,7 @@ pub mod network;
 pub mod own;
 pub mod payload;
 pub mod pem;
+mod planted;
 pub mod publisher;
 pub mod pulse;
 pub mod sampler;

@@ -67,6 +67,16 @@ pub struct File {
     pub problem: Option<String>,
 }
 
+/// What only a running agent can say.
+#[derive(Debug)]
+pub struct News<'a> {
+    pub file: &'a File,
+    pub backlog: Backlog,
+    /// What the broker refuses altogether, and why.
+    pub refused: Option<&'a str>,
+    pub counters: &'a Counters,
+}
+
 /// The payload of the status message.
 #[derive(Debug, Serialize)]
 struct Presence<'a> {
@@ -76,13 +86,14 @@ struct Presence<'a> {
     since: String,
     version: &'static str,
     #[serde(flatten)]
-    news: Option<News<'a>>,
+    news: Option<NewsNow<'a>>,
 }
 
-/// What only a running agent can say.
 #[derive(Debug, Serialize)]
-struct News<'a> {
+struct NewsNow<'a> {
     configuration: ConfigurationNow<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<&'a str>,
     backlog: BacklogNow,
     counters: CountersNow,
 }
@@ -141,10 +152,11 @@ impl From<&Counters> for CountersNow {
 
 /// The retained message that says the agent is here and how it fares; `None` where `status.topic` is off.
 #[must_use]
-pub fn online(config: &Config, started: Stamp, file: &File, backlog: Backlog, counters: &Counters) -> Option<Outgoing> {
+pub fn online(config: &Config, started: Stamp, news: &News<'_>) -> Option<Outgoing> {
+    let News { file, backlog, refused, counters } = *news;
     let configuration = ConfigurationNow { since: rfc3339(file.applied.wall), problem: file.problem.as_deref() };
     let backlog = BacklogNow { messages: backlog.messages, bytes: backlog.bytes };
-    outgoing(config, "online", started, Some(News { configuration, backlog, counters: counters.into() }))
+    outgoing(config, "online", started, Some(NewsNow { configuration, refused, backlog, counters: counters.into() }))
 }
 
 /// The retained message that says the agent is gone: its last will, and its goodbye. `None` where `status.topic` is
@@ -154,7 +166,7 @@ pub fn offline(config: &Config, started: Stamp) -> Option<Outgoing> {
     outgoing(config, "offline", started, None)
 }
 
-fn outgoing(config: &Config, status: &'static str, started: Stamp, news: Option<News<'_>>) -> Option<Outgoing> {
+fn outgoing(config: &Config, status: &'static str, started: Stamp, news: Option<NewsNow<'_>>) -> Option<Outgoing> {
     let topic = config.status.topic.clone()?;
     let (device, since, version) = (&config.device, rfc3339(started.wall), env!("CARGO_PKG_VERSION"));
     let presence = Presence { device, status, since, version, news };

@@ -1,11 +1,11 @@
-//! What the connection tells the publisher, in words of our own.
+//! What a connection has to tell, in words of our own: no library's.
 
 use crate::config::Limits;
 use crate::message::Seq;
 use std::fmt;
 
-/// What a publish is known by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// What a publish is known by, wherever it comes from. Ordered as it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Publish {
     /// A message of the spool.
     Message(Seq),
@@ -15,13 +15,34 @@ pub enum Publish {
     Status,
 }
 
+impl Publish {
+    /// The lowest id that there is.
+    pub const FIRST: Publish = Publish::Message(Seq::FIRST);
+
+    /// The lowest id above this one.
+    #[must_use]
+    pub fn next(self) -> Publish {
+        match self {
+            Publish::Message(seq) => Publish::Message(seq.next()),
+            Publish::Bypass(seq) => Publish::Bypass(seq.next()),
+            Publish::Status => Publish::Status,
+        }
+    }
+
+    /// The number of a message of the spool.
+    #[must_use]
+    pub fn spooled(self) -> Option<Seq> {
+        if let Publish::Message(seq) = self { Some(seq) } else { None }
+    }
+}
+
 /// What happened on the present connection.
 #[derive(Debug)]
-pub enum Event {
+pub enum Report {
     Connected(Connected),
     /// The broker has taken what was published.
     Acknowledged(Publish),
-    /// The broker has refused what was published, and says why.
+    /// The broker has refused what was published.
     Refused(Publish, Refusal),
     /// There is no connection any more, or none came about.
     Lost(Lost),
@@ -29,31 +50,41 @@ pub enum Event {
     Disconnected,
 }
 
+/// What the session at the broker still has on its way when a connection has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnderWay {
+    pub what: Publish,
+    /// Whether the broker has confirmed by PUBREC that it has the message: only the rest of the exchange is missing.
+    pub confirmed: bool,
+}
+
 /// What the broker said when it accepted the connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Connected {
     pub session_present: bool,
+    /// Whether messages may be published at QoS 2.
+    pub at_qos_2: bool,
     pub limits: Limits,
 }
 
 /// Why the broker did not take what was published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// It may take it later.
+    /// It takes nothing for now.
     ForNow(String),
-    /// It says nothing of later.
-    Flatly(String),
+    /// It refuses this message, or more than this one; its reason.
+    Flatly(Scope, String),
     /// The library keeps the reason to itself, for what a former connection had begun.
     Unsaid,
 }
 
-/// Why something was not published.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NotPublished {
-    /// There is no connection any more.
-    Lost(Lost),
-    /// The broker said that it takes no packet of this size: a connection would end over it.
-    TooLarge(String),
+/// What else a broker may refuse that refuses a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Every message of this topic: it is not allowed.
+    Topic,
+    /// Every message.
+    Broker,
 }
 
 /// Why a connection ended or did not come about.
@@ -69,8 +100,29 @@ pub enum Lost {
     Ended(String),
     /// The broker ended it because of a packet that it got.
     Blamed(String),
+    /// The broker does not take the connection because of our will: it must not be retained, or not have its quality of
+    /// service.
+    Will(WillFault, String),
     /// The broker refuses the credentials, the client id or the protocol version: trying again cannot help.
     Refused(String),
+}
+
+/// What a broker does not take of a will.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WillFault {
+    /// That it is to be retained (0x9A).
+    Retain,
+    /// Its quality of service (0x9B).
+    Qos,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::ForNow(reason) | Refusal::Flatly(_, reason) => f.write_str(reason),
+            Refusal::Unsaid => f.write_str("no reason given"),
+        }
+    }
 }
 
 impl fmt::Display for Lost {
@@ -81,6 +133,7 @@ impl fmt::Display for Lost {
             | Lost::Moved(reason)
             | Lost::Ended(reason)
             | Lost::Blamed(reason)
+            | Lost::Will(_, reason)
             | Lost::Refused(reason) => f.write_str(reason),
         }
     }

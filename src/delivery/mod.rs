@@ -1,12 +1,356 @@
-//! How messages are delivered: what may be sent, when to connect, what a broker's answers mean. Pure: no clock, disk, socket or
-//! thread.
+//! How messages are delivered: what may be sent, when and where to connect, what a broker's answers mean, what another
+//! configuration needs. One state machine, and pure: it has no clock, disk, socket, thread or log.
+//!
+//! It is told what happened ([`Delivery::on`]), and says what to do ([`Delivery::next_action`]) and until when there is
+//! nothing ([`Delivery::deadline`]). The shell around it cannot decide, and this cannot act. Each question has one owner:
+//! the window knows what is in flight, `sending.rs` what may be sent now, the connection when and where to connect, the
+//! suspects and refusals what a broker will not take, the presence what becomes of the status message.
 
-pub mod backoff;
+mod action;
+mod backoff;
+mod connection;
+mod effect;
+mod endings;
 mod event;
-pub mod members;
+mod leaving;
+mod members;
 pub mod packet;
-pub mod rate;
+mod presence;
+mod rate;
+mod refusals;
+#[cfg(test)]
+mod refusals_tests;
+mod sending;
+mod sizes;
+mod stalls;
+mod standing;
+mod suspects;
+#[cfg(test)]
+mod suspects_tests;
 mod times;
+mod window;
+#[cfg(test)]
+mod window_tests;
 
-pub use event::{Connected, Event, Lost, NotPublished, Publish, Refusal};
-pub use times::Dated;
+use crate::burst::Burst;
+use crate::clock::Reading;
+use crate::config::Config;
+use crate::message::{Message, Seq, Stamp};
+use crate::payload::Outgoing;
+use crate::planted::{Planted, is_planted};
+use crate::status;
+use connection::Connection;
+use leaving::{Pending, Stop};
+use log::Level;
+use presence::Presence;
+use rate::Rate;
+use refusals::Refusals;
+use sizes::Sizes;
+use std::collections::VecDeque;
+use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
+use suspects::Suspects;
+use window::Window;
+
+pub use action::{Action, Event, GiveUp, How, Now, Remains};
+pub use connection::Reach;
+pub use effect::{Effect, effect};
+pub use event::{Connected, Lost, Publish, Refusal, Report, Scope, UnderWay, WillFault};
+pub use stalls::Stalls;
+pub use times::{Dated, Times};
+
+/// Decides how messages are delivered.
+#[derive(Debug)]
+pub struct Delivery {
+    config: Config,
+    /// When the agent started, for the last will and the goodbye.
+    started: Stamp,
+    times: Times,
+    window: Window,
+    connection: Connection,
+    suspects: Suspects,
+    refusals: Refusals,
+    /// What is known of the brokers' largest packets, by their place in the configuration.
+    sizes: Vec<Sizes>,
+    presence: Presence,
+    pace: Pace,
+    /// Messages dropped because they are too old, without one in between that is not.
+    outdated: Burst,
+    /// Another configuration, which waits for the connection.
+    pending: Option<Pending>,
+    stop: Option<Stop>,
+    /// Whether the store has no more messages until the next turn.
+    is_exhausted: bool,
+    actions: VecDeque<Action>,
+    random: fastrand::Rng,
+}
+
+/// The rate, and when it lets the next publish go that is ready.
+#[derive(Debug)]
+struct Pace {
+    rate: Option<Rate>,
+    due: Option<Instant>,
+}
+
+impl Delivery {
+    /// Nothing is in flight, and the first attempt to connect is due at once. `first` is the broker to begin with; `seed`
+    /// places the delays of the back-off within their jitter.
+    #[must_use]
+    pub fn new(config: Config, started: Stamp, times: Times, first: usize, seed: u64, now: Instant) -> Self {
+        Self {
+            window: Window::new(usize::from(config.delivery.window)),
+            connection: Connection::new(&config, first, now),
+            suspects: Suspects::default(),
+            refusals: Refusals::new(&config.retry),
+            sizes: Self::sizes(&config),
+            presence: Presence::default(),
+            pace: Pace { rate: config.delivery.max_rate.map(Rate::new), due: None },
+            outdated: Burst::default(),
+            pending: None,
+            stop: None,
+            is_exhausted: false,
+            actions: VecDeque::new(),
+            random: fastrand::Rng::with_seed(seed),
+            config,
+            started,
+            times,
+        }
+    }
+
+    /// Takes note of what happened.
+    pub fn on(&mut self, event: Event, now: Now) {
+        match event {
+            Event::Turn => self.is_exhausted = false,
+            Event::Read(what, message) => self.window.push(what, message),
+            Event::NothingToRead => self.is_exhausted = true,
+            Event::Held(under_way) => self.window.connection_lost(&under_way),
+            Event::Connected { connected, backlog } => self.connected(connected, backlog, now),
+            Event::Acknowledged(what) => self.acknowledged(what, now),
+            Event::Refused(what, refusal) => self.refused(what, refusal, now),
+            Event::Lost { why, remains } => self.lost(&why, &remains, now),
+            Event::Disconnected(remains) => self.disconnected(&remains, now),
+            Event::Stalled(stalled) => self.stalled(stalled, now),
+            Event::Status(status) => self.publish_status(status, now),
+            Event::StatusChanged => self.presence.changed(now.at),
+            Event::Reconfigure { config, has_session } => self.reconfigure(*config, has_session),
+            Event::Reconfigured(remains) => self.reconfigured(&remains, now),
+            Event::Dropped(range) => self.dropped(&range),
+            Event::NetworkBack(how) => self.network_back(&how, now),
+            Event::BootBegan(beginning) => self.times.began(beginning),
+            Event::Stop(until) => self.stop = Some(Stop::new(until)),
+        }
+    }
+
+    /// What is to be done next; `None`: nothing until the next event or [`Delivery::deadline`].
+    pub fn next_action(&mut self, now: Now) -> Option<Action> {
+        if self.actions.is_empty() {
+            self.decide(now);
+        }
+        let action = self.actions.pop_front()?;
+        if let Action::Close(_) = action {
+            self.connection.closing();
+        }
+        Some(action)
+    }
+
+    /// When time asks for something; `None`: never. Must be asked after [`Delivery::next_action`] gave nothing: what is due by
+    /// then waits for something else.
+    #[must_use]
+    pub fn deadline(&self, now: Now) -> Option<Instant> {
+        let deadlines = [
+            self.connection.deadline(),
+            self.presence.deadline(),
+            self.pace.due,
+            self.ack_deadline(),
+            self.suspects.until(self.connection.lasting(), now.at),
+            self.refusals.deadline(),
+            self.stop.as_ref().map(Stop::until),
+        ];
+        let deadlines = deadlines.into_iter().flatten();
+        deadlines.filter(|at| *at > now.at || is_planted(Planted::DeadlineInThePast)).min()
+    }
+
+    /// Decides one thing after the other, until there is an action.
+    fn decide(&mut self, now: Now) {
+        if self.stop.is_some() {
+            return self.check_stop(now);
+        }
+        let steps: [fn(&mut Self, Now); 5] = [
+            Self::check_change,
+            Self::check_connection,
+            Self::check_acknowledgements,
+            Self::check_leaving,
+            Self::publish_next,
+        ];
+        for step in steps {
+            step(self, now);
+            if !self.actions.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn check_connection(&mut self, now: Now) {
+        let (config, started) = (&self.config, self.started);
+        self.connection.turn(now.at, || status::offline(config, started), &mut self.actions);
+    }
+
+    /// When the oldest publish in flight must be acknowledged.
+    fn ack_deadline(&self) -> Option<Instant> {
+        self.connection.limit()?;
+        Some(self.window.oldest_sent()? + self.config.delivery.ack_timeout)
+    }
+
+    /// Asks for what excuses a broker that has not acknowledged something in time. What has come must have been told.
+    fn check_acknowledgements(&mut self, now: Now) {
+        if self.ack_deadline().is_some_and(|deadline| now.at >= deadline)
+            && let Some(since) = self.window.oldest_sent()
+        {
+            self.actions.push_back(Action::TakeStalls(since));
+        }
+    }
+
+    /// Only the broker's time counts: while the library's threads wait for the disk, no acknowledgement can come in.
+    fn stalled(&mut self, stalled: Duration, now: Now) {
+        if !stalled.is_zero() {
+            self.window.postpone(stalled, now.at);
+        }
+        if self.ack_deadline().is_some_and(|deadline| now.at >= deadline) {
+            let timeout = humantime::format_duration(self.config.delivery.ack_timeout);
+            self.actions.push_back(Action::Close(Lost::Passing(format!("no acknowledgement for {timeout}"))));
+        }
+    }
+
+    fn connected(&mut self, connected: Connected, backlog: u64, now: Now) {
+        let log = self.connection.connected(connected, now.at, backlog);
+        self.actions.push_back(log);
+        if connected.session_present && !is_planted(Planted::ResumedPublishedAnew) {
+            let suspects = &self.suspects;
+            let resumed = self.window.resume(now.at, |what| suspects.resumes(what));
+            self.log(Level::Debug, format!("session resumed in_flight={resumed}"));
+        } else {
+            let released = self.window.release();
+            if released > 0 {
+                let text =
+                    format!("the broker has forgotten our session; {released} messages in flight are published again");
+                self.log(Level::Warn, text);
+            }
+        }
+        self.suspects.connected();
+        if self.suspects.is_without_status() {
+            let topic = &self.config.status.topic;
+            let text =
+                format!("connections end over the status message; going without it over this one topic={topic:?}");
+            self.log(Level::Warn, text);
+        }
+        if self.config.status.topic.is_some() {
+            self.presence.connected(now.at);
+        }
+    }
+
+    fn network_back(&mut self, how: &str, now: Now) {
+        if self.connection.is_waiting() {
+            self.log(Level::Info, format!("the network has changed ({how}); connecting at once"));
+            self.connection.retry_now(now.at);
+        }
+    }
+
+    fn dropped(&mut self, range: &RangeInclusive<Seq>) {
+        let range = Publish::Message(*range.start())..=Publish::Message(*range.end());
+        self.window.drop_waiting(&range);
+        self.refusals.forget_range(&range);
+    }
+
+    fn log(&mut self, level: Level, text: String) {
+        self.actions.push_back(Action::Log(level, text));
+    }
+
+    fn sizes(config: &Config) -> Vec<Sizes> {
+        config.broker.addresses.iter().map(|_| Sizes::default()).collect()
+    }
+
+    /// What is known of the present broker's largest packet.
+    fn size_limit(&mut self) -> &mut Sizes {
+        let member = self.connection.member();
+        &mut self.sizes[member]
+    }
+
+    /// The configuration that holds.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Messages of the spool that must not be dropped to make room, from the lowest to the highest.
+    #[must_use]
+    pub fn range_in_flight(&self) -> Option<RangeInclusive<Seq>> {
+        let range = self.window.range_in_flight()?;
+        Some(range.start().spooled()?..=range.end().spooled()?)
+    }
+
+    /// How many publishes are in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.window.in_flight()
+    }
+
+    /// How many messages of the spool are in flight.
+    #[must_use]
+    pub fn spooled_in_flight(&self) -> usize {
+        self.window.spooled_in_flight()
+    }
+
+    /// Whether there is a broker.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        self.connection.reach()
+    }
+
+    /// The broker's address while we are connected, else why we are not.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        self.connection.detail()
+    }
+
+    /// What the broker refuses altogether, and why; `None`: nothing.
+    #[must_use]
+    pub fn refused_altogether(&self) -> Option<String> {
+        self.refusals.summary()
+    }
+
+    /// Whether the next attempt to connect is being waited for, which a route to the broker ends.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.connection.is_waiting()
+    }
+
+    /// What a message in the window is published as; `None`: it is not there.
+    #[must_use]
+    pub fn render(&self, what: Publish, dated: Dated, clock: Reading) -> Option<Outgoing> {
+        self.window.get(what).map(|message| self.times.render(message, dated, clock))
+    }
+
+    /// Whether what the session has on its way is resumed by the next connection, or waits for a later one.
+    #[must_use]
+    pub fn resumes(&self, what: Publish) -> bool {
+        self.suspects.resumes(what)
+    }
+
+    /// How many messages are in memory.
+    #[cfg(test)]
+    #[must_use]
+    pub fn held_in_memory(&self) -> usize {
+        self.window.len()
+    }
+
+    /// The highest message of the spool that was read; `None`: none is in the window.
+    #[must_use]
+    pub fn last_read(&self) -> Option<Seq> {
+        self.window.last_spooled()
+    }
+
+    /// Takes out the messages from memory that are not in flight, in order: the disk takes them now.
+    pub fn give_back(&mut self) -> Vec<Message> {
+        self.window.give_back()
+    }
+}

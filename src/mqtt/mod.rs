@@ -11,12 +11,11 @@ mod options;
 mod reasons;
 mod rings;
 mod session;
-mod stalls;
 mod tls;
 mod translate;
 
 use crate::config::{Address, Broker, BrokerProfile, Limits, Protocol};
-use crate::delivery::{Connected, Dated, Event, Lost, NotPublished, Publish, packet};
+use crate::delivery::{Connected, Dated, Lost, Publish, Report};
 use crate::foreign;
 use crate::message::{Qos, Seq};
 use crate::payload::Outgoing;
@@ -34,7 +33,7 @@ use std::time::Duration;
 use translate::{advised, connected, ended, not_taken, properties, qos, refusal, version};
 
 pub use rings::Ring;
-pub use session::{Session, UnderWay};
+pub use session::Session;
 
 /// Names the session that a broker keeps for us: by what identifies it there, and by the broker.
 pub fn session_name(broker: &Broker, client_id: &str, address: &Address) -> u32 {
@@ -53,16 +52,12 @@ pub struct Link {
     client_id: String,
     /// Publishes that the library may hold at a time.
     window: u16,
-    /// What the broker publishes for us when it loses us.
-    will: Option<Outgoing>,
     /// What the broker keeps for us from connection to connection, where messages are published at QoS 2.
     session: Option<Session>,
     /// Whether the broker keeps a session of ours that must not be resumed.
     stale: bool,
     /// How the present connection begins.
     beginning: Beginning,
-    /// What the broker of the present connection takes.
-    limits: Limits,
     rings: Sender<Ring>,
     /// Counts the connections; rings of former ones are ignored.
     connection: u64,
@@ -84,8 +79,6 @@ pub struct Terms {
     pub client_id: String,
     /// Publishes that the library may hold at a time.
     pub window: u16,
-    /// What the broker publishes for us when it loses us.
-    pub will: Option<Outgoing>,
     /// Where messages are published at QoS 2: what the broker keeps for us from connection to connection.
     pub session: Option<Session>,
 }
@@ -109,18 +102,16 @@ impl Link {
     }
 
     fn unconnected(terms: Terms, rings: Sender<Ring>) -> Link {
-        let Terms { broker, client_id, window, will, session } = terms;
+        let Terms { broker, client_id, window, session } = terms;
         Link {
             profile: BrokerProfile::of(&broker, &broker.addresses[0]),
             address: broker.addresses[0].clone(),
             broker,
             client_id,
             window,
-            will,
             session,
             stale: false,
             beginning: Beginning::Without,
-            limits: Limits::NONE,
             rings,
             connection: 0,
             keeper: None,
@@ -138,7 +129,8 @@ impl Link {
         self.session = Some(session);
     }
 
-    /// Begins to connect to one of the brokers; a ring tells the end of it. `render` gives what a message is published
+    /// Begins to connect to one of the brokers; a ring tells the end of it. `will` is what the broker publishes for us when it
+    /// loses us. `render` gives what a message is published
     /// as, for those that are on their way in the session; `resumes` which of these are resumed.
     ///
     /// # Errors
@@ -147,6 +139,7 @@ impl Link {
     pub fn connect(
         &mut self,
         address: &Address,
+        will: Option<Outgoing>,
         render: impl Fn(Seq, Dated) -> Option<Outgoing>,
         resumes: impl Fn(Publish) -> bool,
     ) -> Result<(), Lost> {
@@ -161,7 +154,7 @@ impl Link {
         let name = session_name(&self.broker, &self.client_id, address);
         let prepare = |session: &Session| session.prepare(name, render, resumes);
         self.beginning = self.session.as_ref().map_or(Beginning::Without, prepare);
-        let will = self.will.clone().map(|will| self.message(will));
+        let will = will.map(|will| self.message(will));
         let (beginning, stale, window) = (self.beginning, self.stale, self.window);
         let options = options(&self.broker, &self.profile, Attempt { address, beginning, stale, window, will })?;
         let client = self
@@ -190,9 +183,9 @@ impl Link {
         }
     }
 
-    /// The highest quality of service that the broker of the present connection takes.
-    pub fn highest_qos(&self) -> Qos {
-        self.limits.qos
+    /// Whether an attempt to connect is under way.
+    pub fn is_connecting(&self) -> bool {
+        self.connecting.is_some()
     }
 
     /// The session, where the present connection keeps one.
@@ -208,19 +201,11 @@ impl Link {
     /// Publishes over the present connection; a ring tells the end of it.
     ///
     /// # Errors
-    /// [`NotPublished`].
-    pub fn publish(&mut self, what: Publish, outgoing: Outgoing) -> Result<(), NotPublished> {
+    /// [`Lost`]: there is no connection any more.
+    pub fn publish(&mut self, what: Publish, outgoing: Outgoing) -> Result<(), Lost> {
         let Some(client) = &self.client else {
-            return Err(NotPublished::Lost(Lost::Passing("not connected".to_owned())));
+            return Err(Lost::Passing("not connected".to_owned()));
         };
-        let mut outgoing = self.profile.outgoing(outgoing);
-        let size = packet::size(&outgoing, self.broker.protocol);
-        if size > self.limits.packet_size {
-            let maximum = self.limits.packet_size;
-            return Err(NotPublished::TooLarge(format!("{size} bytes, and the broker takes {maximum} at most")));
-        }
-        outgoing.qos = outgoing.qos.min(self.limits.qos);
-        outgoing.retain &= self.limits.retain;
         if outgoing.qos > Qos::AtMostOnce
             && let Some(session) = self.kept_session()
         {
@@ -228,9 +213,9 @@ impl Link {
             session.expect(Expected { what, qos, dated, payload: Expected::sum(&outgoing.payload) });
         }
         // After an error the connection is given up, and what is expected with it.
-        let token = client.try_publish(self.message(outgoing)).map_err(|error| {
-            NotPublished::Lost(Lost::Ended(format!("publish failed: {}", foreign::shown(&error.to_string()))))
-        })?;
+        let token = client
+            .try_publish(self.message(outgoing))
+            .map_err(|error| Lost::Ended(format!("publish failed: {}", foreign::shown(&error.to_string()))))?;
         let delivery = self.bell().wait_for(token, About::Publish(what));
         self.deliveries.insert(what, delivery);
         Ok(())
@@ -244,7 +229,7 @@ impl Link {
     }
 
     /// What a ring means; `None`: nothing any more, or not yet.
-    pub fn answer(&mut self, ring: Ring) -> Option<Event> {
+    pub fn answer(&mut self, ring: Ring) -> Option<Report> {
         if ring.connection != self.connection {
             if matches!(ring.about, About::Connect) {
                 self.abandoned.answered(ring.connection);
@@ -260,25 +245,25 @@ impl Link {
                 Ok(response) => self.connected(connected(&response)),
                 Err(error) => {
                     let lost = refusal(&error, || failure::of_connect(&self.broker.tls, &self.address));
-                    Event::Lost(advised(lost, &self.profile.credentials))
+                    Report::Lost(advised(lost, &self.profile.credentials))
                 }
             }),
             About::Publish(what) => Some(match self.deliveries.remove(&what)?.result()? {
-                Ok(()) => Event::Acknowledged(what),
-                Err(paho_mqtt::Error::ReasonCode(reason, _)) => Event::Refused(what, not_taken(reason)),
+                Ok(()) => Report::Acknowledged(what),
+                Err(paho_mqtt::Error::ReasonCode(reason, _)) => Report::Refused(what, not_taken(reason)),
                 Err(error) => {
                     let text = foreign::shown(&error.to_string());
-                    Event::Lost(Lost::Ended(failure::of_loss(format!("connection lost: {text}"))))
+                    Report::Lost(Lost::Ended(failure::of_loss(format!("connection lost: {text}"))))
                 }
             }),
-            About::Disconnect => Some(Event::Disconnected),
-            About::Session(News::Completed(what)) => Some(Event::Acknowledged(what)),
+            About::Disconnect => Some(Report::Disconnected),
+            About::Session(News::Completed(what)) => Some(Report::Acknowledged(what)),
             About::Session(News::Refused(what, reason)) => {
-                Some(Event::Refused(what, not_taken(ReasonCode::from(u32::from(reason)))))
+                Some(Report::Refused(what, not_taken(ReasonCode::from(u32::from(reason)))))
             }
-            About::Session(News::Invalid(reason)) => Some(Event::Lost(Lost::Passing(reason))),
-            About::Lost(Lost::Ended(text)) => Some(Event::Lost(Lost::Ended(failure::of_loss(text)))),
-            About::Lost(lost) => Some(Event::Lost(lost)),
+            About::Session(News::Invalid(reason)) => Some(Report::Lost(Lost::Passing(reason))),
+            About::Lost(Lost::Ended(text)) => Some(Report::Lost(Lost::Ended(failure::of_loss(text)))),
+            About::Lost(lost) => Some(Report::Lost(lost)),
         }
     }
 
@@ -292,29 +277,28 @@ impl Link {
     }
 
     /// The broker accepted the connection; whether its session is the one that we want.
-    fn connected(&mut self, mut connected: Connected) -> Event {
+    fn connected(&mut self, mut connected: Connected) -> Report {
         connected.limits = self.profile.limits(connected.limits);
-        self.limits = connected.limits;
-        let maximum = self.limits.packet_size;
+        let maximum = connected.limits.packet_size;
         if maximum < Limits::PACKET_SIZE_MIN {
-            return Event::Lost(Lost::Passing(format!(
+            return Report::Lost(Lost::Passing(format!(
                 "the broker takes packets of {maximum} bytes at most, which no message fits into"
             )));
         }
-        let Some(session) = self.kept_session().cloned() else { return Event::Connected(connected) };
+        let Some(session) = self.kept_session().cloned() else { return Report::Connected(connected) };
         if std::mem::take(&mut self.stale) {
-            return Event::Lost(Lost::Again("ended a session that cannot be resumed".to_owned()));
+            return Report::Lost(Lost::Again("ended a session that cannot be resumed".to_owned()));
         }
         if !connected.session_present {
             if !session.establish() {
-                return Event::Lost(Lost::Passing("the new session cannot be noted".to_owned()));
+                return Report::Lost(Lost::Passing("the new session cannot be noted".to_owned()));
             }
         } else if self.beginning != Beginning::Resume {
             self.stale = true;
             let reason = "the broker keeps a session that cannot be resumed";
-            return Event::Lost(Lost::Again(reason.to_owned()));
+            return Report::Lost(Lost::Again(reason.to_owned()));
         }
-        Event::Connected(connected)
+        Report::Connected(connected)
     }
 
     fn create_client(&mut self) -> paho_mqtt::Result<AsyncClient> {

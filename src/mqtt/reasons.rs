@@ -2,6 +2,7 @@
 //!
 //! `tests/agent/refusals.rs` goes through it row by row.
 
+use crate::delivery::WillFault;
 use paho_mqtt::{ConnectReturnCode, ReasonCode};
 
 /// What follows.
@@ -13,6 +14,8 @@ pub enum Meaning {
     Elsewhere,
     /// The broker got a packet that it does not take: the message in it may be set aside, and trying again helps then.
     Packet,
+    /// The broker does not take our last will: trying again with less of it helps.
+    Will(WillFault),
     /// Trying again cannot help: credentials, client id or protocol version are wrong. Exit code 77.
     Refused,
 }
@@ -38,6 +41,8 @@ pub fn of_connack(code: ReasonCode) -> Meaning {
         | ReasonCode::BadAuthenticationMethod
         | ReasonCode::Banned => Meaning::Refused,
         ReasonCode::UseAnotherServer | ReasonCode::ServerMoved => Meaning::Elsewhere,
+        ReasonCode::RetainNotSupported => Meaning::Will(WillFault::Retain),
+        ReasonCode::QosNotSupported => Meaning::Will(WillFault::Qos),
         _ => Meaning::Retry,
     }
 }

@@ -4,7 +4,7 @@ use super::reasons::{self, Meaning};
 use crate::azure::Credential;
 use crate::clock::{is_synchronised, rfc3339};
 use crate::config::{Credentials, Limits, Protocol};
-use crate::delivery::{Connected, Lost, Refusal};
+use crate::delivery::{Connected, Lost, Refusal, Scope};
 use crate::foreign;
 use crate::message::Qos;
 use log::debug;
@@ -22,6 +22,7 @@ pub fn connected(response: &paho_mqtt::ServerResponse) -> Connected {
     let packet_size = number(PropertyCode::MaximumPacketSize);
     let qos = number(PropertyCode::MaximumQos).and_then(|qos| u8::try_from(qos).ok());
     Connected {
+        at_qos_2: false,
         session_present: response.connect_response().is_some_and(|response| response.session_present),
         limits: Limits {
             receive_maximum: receive_maximum.filter(|maximum| *maximum > 0).unwrap_or(u16::MAX),
@@ -42,7 +43,7 @@ pub fn ended(reason: ReasonCode, properties: &Properties) -> Lost {
         }
         Meaning::Retry | Meaning::Refused => Lost::Passing(text),
         Meaning::Elsewhere => Lost::Moved(text),
-        Meaning::Packet => Lost::Blamed(text),
+        Meaning::Packet | Meaning::Will(_) => Lost::Blamed(text),
     }
 }
 
@@ -77,6 +78,7 @@ pub fn refusal(error: &paho_mqtt::Error, below: impl FnOnce() -> Option<String>)
         Meaning::Retry | Meaning::Packet => Lost::Passing(text),
         Meaning::Elsewhere => Lost::Moved(text),
         Meaning::Refused => Lost::Refused(text),
+        Meaning::Will(fault) => Lost::Will(fault, text),
     }
 }
 
@@ -84,7 +86,8 @@ pub fn refusal(error: &paho_mqtt::Error, below: impl FnOnce() -> Option<String>)
 pub fn not_taken(reason: ReasonCode) -> Refusal {
     match reason {
         ReasonCode::QuotaExceeded => Refusal::ForNow(reason_text(reason)),
-        _ => Refusal::Flatly(reason_text(reason)),
+        ReasonCode::NotAuthorized => Refusal::Flatly(Scope::Topic, reason_text(reason)),
+        _ => Refusal::Flatly(Scope::Broker, reason_text(reason)),
     }
 }
 

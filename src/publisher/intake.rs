@@ -3,7 +3,7 @@
 use super::disk::Access;
 use crate::burst::Burst;
 use crate::message::{Sample, Seq};
-use crate::spool::Spool;
+use crate::spool::{Appended, Spool};
 use crate::status::Counters;
 use crossbeam_channel::{Receiver, never};
 use log::{debug, info, log};
@@ -22,7 +22,7 @@ pub struct Intake {
     next: VecDeque<Receiver<Sample>>,
     nothing: Receiver<Sample>,
     /// Taken from the channel, not yet in the spool.
-    waiting: Vec<Sample>,
+    waiting: VecDeque<Sample>,
     /// Samples that are held at most while the disk fails.
     capacity: usize,
     disk: Access,
@@ -32,11 +32,11 @@ pub struct Intake {
 impl Intake {
     pub fn new(samples: Receiver<Sample>, capacity: usize) -> Self {
         let disk = Access::new("write the spool");
-        let (next, waiting) = (VecDeque::new(), Vec::new());
+        let (next, waiting) = (VecDeque::new(), VecDeque::new());
         Self { samples, next, nothing: never(), waiting, capacity, disk, full: Burst::default() }
     }
 
-    /// Goes on with another channel once the present one is closed and empty. `capacity` is that of the other one.
+    /// Another channel follows once the present one is closed and empty. `capacity` is that of the other one.
     pub fn follow(&mut self, samples: Receiver<Sample>, capacity: usize) {
         self.next.push_back(samples);
         self.capacity = capacity;
@@ -52,14 +52,20 @@ impl Intake {
         if self.waiting.len() < self.capacity { &self.samples } else { &self.nothing }
     }
 
+    /// Whether nothing waits, in the channel or here.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.samples.is_empty()
+    }
+
     /// Takes what [`Intake::samples`] gave.
     pub fn push(&mut self, sample: Sample) {
-        self.waiting.push(sample);
+        self.waiting.push_back(sample);
     }
 
     /// When the spool or the disk has to be looked after.
-    pub fn deadline(&self, spool: &Spool) -> Option<Instant> {
-        let due = if self.waiting.is_empty() { spool.commit_due(Instant::now()) } else { Some(Instant::now()) };
+    pub fn deadline(&self, spool: &Spool, now: Instant) -> Option<Instant> {
+        let due = if self.waiting.is_empty() { spool.commit_due(now) } else { Some(now) };
         match (due, self.disk.retry_at()) {
             (Some(due), Some(retry)) => Some(due.max(retry)),
             (due, _) => due,
@@ -73,22 +79,21 @@ impl Intake {
         spool: &mut Spool,
         in_flight: Option<RangeInclusive<Seq>>,
         counters: &Counters,
+        now: Instant,
     ) -> Vec<RangeInclusive<Seq>> {
-        if !self.disk.is_due(Instant::now()) {
+        if !self.disk.is_due(now) {
             return Vec::new();
         }
-        if self.disk.is_failing() && spool.commit_due(Instant::now()).is_some() && self.commit(spool, counters).is_err()
-        {
+        if self.disk.is_failing() && spool.commit_due(now).is_some() && self.commit(spool, counters, now).is_err() {
             // What the spool holds already is enough to try with; the rest can still take another way.
             return Vec::new();
         }
         let room = self.capacity.min(BATCH).saturating_sub(self.waiting.len());
         self.waiting.extend(self.samples.try_iter().take(room));
-        let dropped = self.append(spool, in_flight, counters);
-        let now = Instant::now();
+        let dropped = self.append(spool, in_flight, counters, now);
         if spool.commit_due(now).is_some_and(|due| due <= now) {
             // The failure is in the log, and the next call tries again.
-            let _ = self.commit(spool, counters);
+            let _ = self.commit(spool, counters, now);
         }
         dropped
     }
@@ -100,15 +105,16 @@ impl Intake {
 
     /// The oldest sample that the spool did not take, to be published from memory.
     pub fn take_oldest(&mut self) -> Option<Sample> {
-        (!self.waiting.is_empty()).then(|| self.waiting.remove(0))
+        self.waiting.pop_front()
     }
 
-    /// Takes samples back that were not published from memory.
+    /// Takes samples back that were not published from memory, in order.
     pub fn give_back(&mut self, samples: Vec<Sample>) {
-        self.waiting.splice(0..0, samples);
+        samples.into_iter().rev().for_each(|sample| self.waiting.push_front(sample));
     }
 
-    /// Puts everything that is left into the spool and makes it durable, whatever the disk did before.
+    /// Puts everything that is left into the spool and makes it durable, whatever the disk did before. What is finished
+    /// is made durable as well, whether the samples could be saved or not.
     ///
     /// # Errors
     /// What the disk says. Trying again is right.
@@ -117,16 +123,17 @@ impl Intake {
         spool: &mut Spool,
         in_flight: Option<RangeInclusive<Seq>>,
         counters: &Counters,
+        now: Instant,
     ) -> Result<(), String> {
         self.waiting.extend(self.samples.try_iter().chain(self.next.iter().flat_map(Receiver::try_iter)));
         // What is dropped to make room is not sent any more: nothing is sent but what is in flight.
-        self.append(spool, in_flight, counters);
-        let committed = self.commit(spool, counters);
+        self.append(spool, in_flight, counters, now);
+        let committed = self.commit(spool, counters, now);
+        let synced = spool.sync_journal().map_err(|error| error.to_string());
         if !self.waiting.is_empty() {
             return Err(format!("{} samples not taken", self.waiting.len()));
         }
-        committed?;
-        spool.sync_journal().map_err(|error| error.to_string())
+        committed.and(synced)
     }
 
     fn append(
@@ -134,6 +141,7 @@ impl Intake {
         spool: &mut Spool,
         in_flight: Option<RangeInclusive<Seq>>,
         counters: &Counters,
+        now: Instant,
     ) -> Vec<RangeInclusive<Seq>> {
         if self.full.is_on() && spool.backlog().messages == 0 {
             let times = self.full.ended().unwrap_or(0);
@@ -142,8 +150,16 @@ impl Intake {
         if self.waiting.is_empty() {
             return Vec::new();
         }
-        let appended = spool.append(&self.waiting, in_flight.as_ref(), Instant::now());
+        let appended = spool.append(self.waiting.make_contiguous(), in_flight.as_ref(), now);
         self.waiting.drain(..appended.taken);
+        self.count_dropped(&appended, counters);
+        if let Some(error) = appended.error {
+            self.disk.failed(now, &error);
+        }
+        appended.dropped_oldest
+    }
+
+    fn count_dropped(&mut self, appended: &Appended, counters: &Counters) {
         let oldest: u64 = appended.dropped_oldest.iter().map(|range| range.end().0 - range.start().0 + 1).sum();
         let dropped = oldest + appended.dropped_newest;
         if dropped > 0 {
@@ -151,13 +167,9 @@ impl Intake {
             let which = if oldest > 0 { "oldest" } else { "newest" };
             log!(self.full.failed(), "spool full; {which} messages dropped count={dropped}");
         }
-        if let Some(error) = appended.error {
-            self.disk.failed(Instant::now(), &error);
-        }
-        appended.dropped_oldest
     }
 
-    fn commit(&mut self, spool: &mut Spool, counters: &Counters) -> Result<(), String> {
+    fn commit(&mut self, spool: &mut Spool, counters: &Counters, now: Instant) -> Result<(), String> {
         match spool.commit() {
             Ok(Some(accepted)) => {
                 let (first, last) = (accepted.start(), accepted.end());
@@ -170,7 +182,7 @@ impl Intake {
             }
             Ok(None) => Ok(()),
             Err(error) => {
-                self.disk.failed(Instant::now(), &error);
+                self.disk.failed(now, &error);
                 Err(error.to_string())
             }
         }

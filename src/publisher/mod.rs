@@ -1,59 +1,70 @@
-//! Thread 2: takes samples from the channel into the spool, and publishes from the spool to the broker.
+//! Thread 2: takes samples from the channel into the spool, and publishes from there to the broker.
 //!
-//! One loop waits for whatever comes first: a sample, a ring of the MQTT library, a deadline. It owns the spool and
-//! the connection, so nothing needs a lock.
+//! One loop waits for whatever comes first: a sample, an order, a ring of the MQTT library, a deadline. It tells the core,
+//! [`Delivery`], what happened, and does what that says; it decides nothing itself. It owns the spool and the connection,
+//! so nothing needs a lock.
 //!
 //! What it guarantees: a message is published only after it was accepted, and leaves the spool only after the broker
-//! acknowledged it or a rule of the configuration dropped it, which is counted and logged.
+//! acknowledged it or a rule of the configuration dropped it, which is counted and logged. The journal is written before
+//! every publish.
 
-mod bypass;
-mod caution;
-#[cfg(test)]
-mod caution_tests;
-mod change;
-mod connection;
+mod broker;
+mod clock;
 mod disk;
-mod events;
 mod intake;
+mod link;
 mod news;
-mod patience;
-mod refusals;
-mod sending;
-mod standing;
-mod stop;
-mod terms;
-mod times;
-mod window;
+#[cfg(test)]
+mod simulator;
+mod store;
 
-use crate::burst::Burst;
-use crate::clock::Clock;
+use crate::clock::{Clock, instant, sleep};
 use crate::config::Config;
-use crate::delivery::rate::Rate;
-use crate::delivery::{NotPublished, Publish};
-use crate::message::{Sample, Seq, Stamp};
-use crate::mqtt::Ring;
+use crate::delivery::{Action, Delivery, Event, GiveUp, How, Lost, Now, Publish, Remains, Report};
+use crate::message::{Message, Route, Sample, Seq, Stamp};
+use crate::network::{Network, targets};
+use crate::planted::{Planted, is_planted};
 use crate::pulse::Pulse;
 use crate::spool::Spool;
 use crate::status::{self, Counters};
-use bypass::Bypass;
-use caution::Caution;
-use change::Pending;
-use connection::Connection;
+use broker::Broker;
+use clock::ClockWatch;
 use crossbeam_channel::{Receiver, RecvError, Sender, select};
-use disk::Access;
-use intake::Intake;
-use news::Announcer;
+use link::Link;
+use log::{info, log, warn};
+use news::{Announcer, Standing};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use times::Times;
-use window::Window;
+use store::Store;
 
 /// How many messages a former process may have had on its way at QoS 2, where the window is smaller by now.
 const WIDEST_READ_BACK: usize = 1024;
 /// How long the loop sleeps when nothing at all is due.
 const IDLE: Duration = Duration::from_secs(3600);
+/// How long the library may take to tell why there is no connection any more, after it has let a publish fail: a
+/// callback in another thread, on a slow machine.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+/// How long a failing disk is tried when everything else has ended.
+const LAST_TRIES: Duration = Duration::from_millis(500);
 
-pub use change::{Change, Order};
+/// What the publisher is asked to do while it runs.
+pub enum Order {
+    /// Take over another configuration.
+    Change(Box<Change>),
+    /// Tell in the status that the configuration's file cannot be applied, and why; `None`: that is over.
+    Problem(Option<String>),
+}
+
+/// Another configuration.
+pub struct Change {
+    /// Its spool has the same folder.
+    pub config: Config,
+    /// Its routes.
+    pub routes: Vec<Arc<Route>>,
+    /// The channel that follows when the present one is closed; `None`: it stays.
+    pub samples: Option<Receiver<Sample>>,
+}
 
 /// How the publisher ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,43 +77,6 @@ pub enum End {
     GaveUp(String),
     /// The broker refuses credentials, client id or protocol version: its words.
     Refused(String),
-}
-
-/// The publisher, before its thread runs.
-pub struct Publisher {
-    spool: Spool,
-    intake: Intake,
-    connection: Connection,
-    rings: Receiver<Ring>,
-    window: Window,
-    bypass: Bypass,
-    rate: Option<Rate>,
-    /// When the rate lets the next message go that is ready to be sent.
-    rate_due: Option<Instant>,
-    reading: Access,
-    journal: Access,
-    flush: Access,
-    aside: Access,
-    /// Messages dropped because they are too old, without one in between that is not.
-    outdated: Burst,
-    caution: Caution,
-    status_refusals: Burst,
-    config: Config,
-    /// The configuration to go on by, once the connection allows it.
-    change: Option<Pending>,
-    /// What the status says of the configuration's file.
-    file: status::File,
-    times: Times,
-    counters: Arc<Counters>,
-    /// When the agent started, for the status message.
-    started: Stamp,
-    next_status: Option<Instant>,
-    orders: Receiver<Order>,
-    gives_up: Sender<()>,
-    news: Option<Sender<String>>,
-    announcer: Announcer,
-    pulse: Arc<Pulse>,
-    end: End,
 }
 
 /// What connects the publisher with the other threads.
@@ -119,205 +93,457 @@ pub struct Channels {
     pub pulse: Arc<Pulse>,
 }
 
-impl Publisher {
-    /// A publisher that takes from `channels.samples` into `spool`, and publishes from there.
-    pub fn new(config: Config, spool: Spool, channels: Channels, counters: Arc<Counters>, clock: Clock) -> Self {
-        let started = clock.now();
-        let will = status::offline(&config, started);
-        let (connection, rings) = Connection::new(&config, &spool, will, clock.boot_id());
+/// The publisher, before its thread runs.
+pub struct Publisher<L> {
+    delivery: Delivery,
+    store: Store,
+    link: L,
+    clock: ClockWatch,
+    /// Watched while the next attempt to connect is waited for.
+    network: Option<Network>,
+    channels: Channels,
+    announcer: Announcer,
+    /// What the status says of the agent and of the configuration's file.
+    status: StatusNow,
+    counters: Arc<Counters>,
+    end: End,
+}
+
+/// What only the shell knows for the status message.
+struct StatusNow {
+    started: Stamp,
+    file: status::File,
+}
+
+/// A publisher that takes from `channels.samples` into `spool`, and publishes from there.
+pub fn publisher(
+    config: Config,
+    spool: Spool,
+    channels: Channels,
+    counters: Arc<Counters>,
+    clock: Clock,
+) -> impl FnOnce() -> End + Send {
+    let clock = ClockWatch::new(clock, spool.boots());
+    let link = Broker::new(&config, &spool, clock.boot_id());
+    let publisher = Publisher::new(config, spool, link, channels, counters, clock, fastrand::u64(..));
+    move || publisher.run()
+}
+
+impl<L: Link> Publisher<L> {
+    fn new(
+        config: Config,
+        spool: Spool,
+        link: L,
+        channels: Channels,
+        counters: Arc<Counters>,
+        clock: ClockWatch,
+        seed: u64,
+    ) -> Self {
+        let started = clock.stamp();
+        let (samples, capacity) = (channels.samples.clone(), config.channel.capacity);
         Self {
-            intake: Intake::new(channels.samples, config.channel.capacity),
-            orders: channels.orders,
-            gives_up: channels.gives_up,
-            news: channels.news,
+            delivery: Delivery::new(config, started, clock.times(), link.first(), seed, clock.now().at),
+            store: Store::new(spool, samples, capacity, Arc::clone(&counters)),
+            link,
+            clock,
+            network: None,
+            channels,
             announcer: Announcer::default(),
-            pulse: channels.pulse,
-            connection,
-            rings,
-            window: Window::new(usize::from(config.delivery.window)),
-            bypass: Bypass::new(usize::from(config.delivery.window)),
-            rate: config.delivery.max_rate.map(Rate::new),
-            rate_due: None,
-            reading: Access::new("read the spool"),
-            journal: Access::new("write the journal"),
-            flush: Access::new("flush the journal"),
-            aside: Access::new("set messages aside"),
-            outdated: Burst::default(),
-            caution: Caution::default(),
-            status_refusals: Burst::default(),
-            times: Times::new(clock, spool.boots()),
+            status: StatusNow { started, file: status::File { applied: started, problem: None } },
             counters,
-            started,
-            next_status: None,
             end: End::Stopped,
-            change: None,
-            file: status::File { applied: started, problem: None },
-            spool,
-            config,
         }
     }
 
     /// Runs until a channel is closed and what was in flight is acknowledged or `shutdown_timeout` has passed.
-    pub fn run(mut self) -> End {
-        self.load_under_way();
+    fn run(mut self) -> End {
+        self.read_back(self.clock.now());
         loop {
-            self.tell_news(Instant::now());
-            let timeout = self.next_deadline().map_or(IDLE, |at| at.saturating_duration_since(Instant::now()));
-            self.pulse.rests_until(Instant::now() + timeout);
+            let now = self.clock.now();
+            self.tell_news(now);
+            let deadline = self.deadline(now).unwrap_or(now.at + IDLE);
+            self.channels.pulse.rests_until(deadline);
             select! {
-                recv(self.orders) -> order => match order {
+                recv(self.channels.orders) -> order => match order {
                     Ok(order) => self.obey(order),
                     Err(RecvError) => break,
                 },
-                recv(self.intake.samples()) -> sample => match sample {
-                    Ok(sample) => self.intake.push(sample),
+                recv(self.store.intake.samples()) -> sample => match sample {
+                    Ok(sample) => self.store.intake.push(sample),
                     Err(RecvError) if self.follow_channel() => {}
                     Err(RecvError) => break,
                 },
-                recv(self.rings) -> ring => self.answer(ring.into_iter()),
-                default(timeout) => {}
+                recv(self.link.rings()) -> ring => if let Ok(ring) = ring {
+                    self.hear(ring);
+                },
+                default(deadline.saturating_duration_since(now.at)) => {}
             }
-            self.pulse.works(Instant::now());
-            self.answer_waiting();
-            self.spool_waiting();
-            // The disk may have taken its time: what has come meanwhile counts before any deadline does.
-            let now = Instant::now();
-            self.answer_waiting();
-            self.change_over();
-            self.check_deadlines(now);
-            self.trim();
-            self.bound_repeats();
-            self.reconnect_as_planned();
-            self.attend_to_suspect();
-            self.publish_waiting();
-            self.publish_from_memory();
+            self.channels.pulse.works(instant());
+            self.turn();
         }
         self.stop();
         self.end
     }
 
-    /// Reads what a former process had on its way in the session into the window, to be held until the session is
-    /// resumed.
-    fn load_under_way(&mut self) {
-        let Some(session) = self.connection.session().cloned() else { return };
-        // What is finished had its end noted in the journal, and not in the session any more.
-        let (over, under_way): (Vec<Seq>, Vec<Seq>) =
-            session.noted().into_iter().partition(|seq| self.spool.is_finished(*seq));
-        over.into_iter().for_each(|seq| session.end(Publish::Message(seq)));
-        session.clear();
-        let Some(last) = under_way.into_iter().max() else { return };
-        // A window may have been wider. What is not read back, because it is lost or because the notes are nonsense, ends
-        // the session, and memory stays bounded.
-        let mut room = usize::from(self.config.delivery.window).max(WIDEST_READ_BACK);
-        while room > 0 && self.window.last().is_none_or(|read| read < last) && self.read_on(Instant::now()) {
-            room -= 1;
+    /// Takes in what has come, then does what the core says.
+    fn turn(&mut self) {
+        self.hear_all();
+        let now = self.clock.now();
+        for range in self.store.take_in(self.delivery.range_in_flight(), now.at) {
+            self.delivery.on(Event::Dropped(range), now);
         }
-        self.window.connection_lost(|seq| session.contains(Publish::Message(seq)));
+        // The disk may have taken its time: what has come meanwhile counts before any deadline does.
+        let now = self.clock.now();
+        self.hear_all();
+        if let Some(beginning) = self.clock.look(now.at) {
+            self.delivery.on(Event::BootBegan(beginning), now);
+        }
+        self.watch_network(now);
+        self.store.set_aside_late(now.at);
+        if !is_planted(Planted::JournalLate) {
+            self.write_journal(now);
+        }
+        self.store.bound_repeats(now.at);
+        self.delivery.on(Event::Turn, now);
+        self.act();
+    }
+
+    /// Does what the core says until there is nothing to do.
+    fn act(&mut self) {
+        let mut now = self.clock.now();
+        while let Some(action) = self.delivery.next_action(now) {
+            // What is not done in no time needs another look at the clock.
+            let is_quick = matches!(action, Action::End(..) | Action::Log(..) | Action::Read);
+            self.perform(action, now);
+            if !is_quick {
+                now = self.clock.now();
+                self.channels.pulse.works(now.at);
+            }
+        }
     }
 
     /// The earliest moment at which something has to be done.
-    fn next_deadline(&self) -> Option<Instant> {
-        [
-            self.intake.deadline(&self.spool),
-            self.connection.deadline(),
-            self.next_status,
-            self.times.deadline(),
-            self.rate_due,
-            self.ack_deadline(),
-            self.caution.until(self.connection.lasting(), Instant::now()),
-            self.reading.retry_at().filter(|_| self.can_send() && self.window.next_to_send().is_none()),
-            // Not when it has passed: it may be that nothing is to be set aside any more.
-            self.aside.retry_at().filter(|at| *at > Instant::now()),
-            self.journal.retry_at(),
-            self.spool.repeats_due().map(|due| self.flush.retry_at().map_or(due, |retry| due.max(retry))),
-            self.change_due(),
+    fn deadline(&self, now: Now) -> Option<Instant> {
+        let network = self.network.as_ref().map(Network::next_look);
+        let deadlines = [
+            self.store.deadline(now.at),
+            self.delivery.deadline(now),
+            self.clock.deadline(),
             self.announcer.due(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+            network,
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
-    fn check_deadlines(&mut self, now: Instant) {
-        self.check_acknowledgements(now);
-        self.times.look(now);
-        if self.connection.finds_session(now, &self.config, &self.spool, self.times.boot_id()) {
-            self.load_under_way();
+    fn perform(&mut self, action: Action, now: Now) {
+        match action {
+            Action::Read => {
+                let read = self.store.read(now.at);
+                let event = read.map_or(Event::NothingToRead, |(what, message)| Event::Read(what, message));
+                self.delivery.on(event, now);
+            }
+            Action::Connect { member, will } => self.connect(member, will, now),
+            Action::Publish { what, outgoing } => {
+                if !is_planted(Planted::JournalLate) {
+                    self.write_journal(now);
+                }
+                match self.link.publish(what, outgoing) {
+                    Ok(()) => self.count_published(what),
+                    Err(lost) => self.last_words(lost),
+                }
+            }
+            Action::Compose => {
+                let (backlog, refused) = (self.store.backlog(), self.delivery.refused_altogether());
+                let StatusNow { started, file } = &self.status;
+                let news = status::News { file, backlog, refused: refused.as_deref(), counters: &self.counters };
+                let status = status::online(self.delivery.config(), *started, &news);
+                self.delivery.on(Event::Status(status), now);
+            }
+            Action::End(what, how) => self.ended(what, how, now.at),
+            Action::SetAside { what, message, reason } => self.set_aside(what, message, reason, now),
+            Action::Abandon(what) => self.link.abandon(what),
+            Action::ForgetSession => self.link.forget_session(),
+            Action::TakeStalls(since) => {
+                let stalled = self.link.take_stalled(since) + self.store.take_stalled(since);
+                self.hear_all();
+                self.delivery.on(Event::Stalled(stalled), self.clock.now());
+            }
+            Action::Close(why) => self.lost(why),
+            Action::Disconnect => self.link.disconnect(),
+            Action::Apply(_) => self.applied(),
+            Action::Reconnect(config) => {
+                self.link.close();
+                self.link.reconfigure(&config, &self.store.spool);
+                let remains = self.remains();
+                self.delivery.on(Event::Reconfigured(remains), now);
+                self.applied();
+            }
+            Action::Log(level, text) => log!(level, "{text}"),
+            Action::GiveUp(why) => {
+                self.end = match why {
+                    GiveUp::Unreachable(reason) => End::GaveUp(reason),
+                    GiveUp::Refused(reason) => End::Refused(reason),
+                };
+                // The agent may be stopping already, and not listen any more.
+                let _ = self.channels.gives_up.try_send(());
+            }
+            Action::Stopped => {}
         }
-        let (window, times) = (&self.window, &self.times);
-        let render = |seq, dated| window.get(seq).map(|message| times.render(message, dated));
-        let resumes = |what| self.caution.resumes(what);
-        if let Some(lost) = self.connection.check(now, render, resumes) {
+    }
+
+    fn connect(&mut self, member: usize, will: Option<crate::payload::Outgoing>, now: Now) {
+        self.network = None;
+        if self.link.find_session(self.delivery.config(), &self.store.spool) {
+            self.read_back(now);
+        }
+        if let Err(lost) = self.link.connect(member, will, &self.delivery, now.clock) {
             self.lost(lost);
         }
-        if self.next_status.is_some_and(|at| now >= at) {
-            self.publish_status(now);
+    }
+
+    /// Reads what a former process had on its way in the session, to be held until the session is resumed.
+    fn read_back(&mut self, now: Now) {
+        // What is finished had its end noted in the journal, and not in the session any more.
+        let (over, under_way): (Vec<_>, Vec<_>) = self
+            .link
+            .under_way()
+            .into_iter()
+            .partition(|held| held.what.spooled().is_some_and(|seq| self.store.spool.is_finished(seq)));
+        over.into_iter().for_each(|held| self.link.end(held.what));
+        self.link.journal_written();
+        let Some(last) = under_way.iter().filter_map(|held| held.what.spooled()).max() else { return };
+        // A window may have been wider. What is not read back, because it is lost or because the notes are nonsense, ends
+        // the session, and memory stays bounded.
+        let mut room = usize::from(self.delivery.config().delivery.window).max(WIDEST_READ_BACK);
+        while room > 0
+            && self.delivery.last_read().is_none_or(|read| read < last)
+            && let Some(message) = self.store.read_spool(now.at)
+        {
+            self.delivery.on(Event::Read(Publish::Message(message.seq), message), now);
+            room -= 1;
+        }
+        self.delivery.on(Event::Held(under_way), now);
+    }
+
+    fn hear_all(&mut self) {
+        while let Some(ring) = self.link.poll() {
+            self.hear(ring);
         }
     }
 
-    /// Takes samples from the channel into the spool, as many as are there: one flush serves them all.
-    fn spool_waiting(&mut self) {
-        let dropped = self.intake.spool_waiting(&mut self.spool, self.window.range_in_flight(), &self.counters);
-        for range in dropped {
-            self.window.drop_waiting(&range);
-        }
-    }
-
-    /// Replaces a connection whose time is over, once everything that was published over it is acknowledged: nothing
-    /// has to be published again. How long that may take is `ack_timeout`'s to say.
-    fn reconnect_as_planned(&mut self) {
-        let is_over = |publisher: &Self| {
-            publisher.connection.is_leaving()
-                && publisher.in_flight() == 0
-                && publisher.connection.awaited_status().is_none()
+    /// Tells the core what a ring of the library means.
+    fn hear(&mut self, ring: L::Ring) {
+        let Some(report) = self.link.answer(ring) else { return };
+        let now = self.clock.now();
+        let event = match report {
+            Report::Connected(connected) => {
+                self.counters.connections.add(1);
+                Event::Connected { connected, backlog: self.store.backlog().messages }
+            }
+            Report::Acknowledged(what) => Event::Acknowledged(what),
+            Report::Refused(what, refusal) => Event::Refused(what, refusal),
+            Report::Disconnected => {
+                self.link.close();
+                Event::Disconnected(self.remains())
+            }
+            Report::Lost(lost) => return self.lost(lost),
         };
-        if is_over(self) && !self.part() {
-            self.next_status = None;
-            self.connection.reconnect(Instant::now());
+        self.delivery.on(event, now);
+    }
+
+    /// There is no connection any more. What the broker acknowledged before must not be published again: on a link that
+    /// is lost over and over, that is all the progress there is.
+    fn lost(&mut self, why: Lost) {
+        while let Some(ring) = self.link.poll() {
+            if let Some(Report::Acknowledged(what)) = self.link.answer(ring) {
+                self.delivery.on(Event::Acknowledged(what), self.clock.now());
+            }
+        }
+        // Only when nothing more is sent over it, it is certain what is on its way.
+        self.link.close();
+        let remains = self.remains();
+        self.delivery.on(Event::Lost { why, remains }, self.clock.now());
+        if !self.store.is_failing() {
+            let messages = self.delivery.give_back();
+            messages.iter().for_each(|message| self.link.abandon(Publish::Bypass(message.seq)));
+            self.store.give_back(messages);
         }
     }
 
-    fn publish_status(&mut self, now: Instant) {
-        self.next_status = Some(now + self.config.status.interval);
-        let is_out = self.connection.is_leaving() || self.caution.is_without_status();
-        if self.connection.awaited_status().is_some() || is_out {
-            return;
+    /// A publish failed, for there is no connection any more. What the broker said when it ended it may be on its way
+    /// here still.
+    fn last_words(&mut self, lost: Lost) {
+        let deadline = instant() + LAST_WORDS;
+        while let Some(ring) = self.link.wait(deadline) {
+            match self.link.answer(ring) {
+                Some(Report::Lost(lost)) => return self.lost(lost),
+                Some(Report::Acknowledged(what)) => self.delivery.on(Event::Acknowledged(what), self.clock.now()),
+                None | Some(Report::Connected(_) | Report::Refused(..) | Report::Disconnected) => {}
+            }
         }
-        let status = status::online(&self.config, self.started, &self.file, self.spool.backlog(), &self.counters);
-        match status.map(|status| self.connection.publish(Publish::Status, status)) {
-            None | Some(Ok(())) => {}
-            Some(Err(NotPublished::TooLarge(reason))) => self.status_refused(&reason),
-            Some(Err(NotPublished::Lost(lost))) => self.not_published(lost),
+        self.lost(lost);
+    }
+
+    fn remains(&self) -> Remains {
+        let (under_way, first, backlog) = (self.link.under_way(), self.link.first(), self.store.backlog().messages);
+        Remains { under_way, first, backlog }
+    }
+
+    fn count_published(&self, what: Publish) {
+        match what {
+            Publish::Status => {}
+            Publish::Message(_) => self.counters.published.add(1),
+            Publish::Bypass(_) => {
+                self.counters.published.add(1);
+                self.counters.from_memory.add(1);
+            }
         }
+    }
+
+    fn ended(&mut self, what: Publish, how: How, now: Instant) {
+        match how {
+            How::Acknowledged | How::Completed => self.counters.acknowledged.add(1),
+            How::Expired | How::TooOld if is_planted(Planted::DropNotCounted) => {}
+            How::Expired => self.counters.dropped_expired.add(1),
+            How::TooOld => self.counters.dropped_max_age.add(1),
+        }
+        self.finish(what, now);
+    }
+
+    fn finish(&mut self, what: Publish, now: Instant) {
+        what.spooled().into_iter().for_each(|seq: Seq| self.store.finish(seq, now));
+        self.link.end(what);
+    }
+
+    fn set_aside(&mut self, what: Publish, message: Message, reason: String, now: Now) {
+        self.store.set_aside(what, message, reason, now.at);
+        self.link.end(what);
     }
 
     /// Comes before anything more is published, so that a `kill -9` repeats no more than a window's worth.
-    fn trim(&mut self) {
-        let now = Instant::now();
-        if !self.journal.is_due(now) {
-            return;
-        }
-        match self.spool.trim() {
-            Ok(()) => {
-                self.journal.worked();
-                if let Some(session) = self.connection.session() {
-                    session.clear();
-                }
-            }
-            Err(error) => self.journal.failed(now, &error),
+    fn write_journal(&mut self, now: Now) {
+        if self.store.write_journal(now.at) {
+            self.link.journal_written();
         }
     }
 
-    /// Bounds what a power cut repeats. Comes before anything more is published, as above.
-    fn bound_repeats(&mut self) {
-        let now = Instant::now();
-        if !self.flush.is_due(now) {
+    /// Looks for a route to the broker while the next attempt is waited for.
+    fn watch_network(&mut self, now: Now) {
+        if !self.delivery.is_waiting() {
+            self.network = None;
             return;
         }
-        match self.spool.bound_repeats(now) {
-            Ok(false) => {}
-            Ok(true) => self.flush.worked(),
-            Err(error) => self.flush.failed(now, &error),
+        let network = self
+            .network
+            .get_or_insert_with(|| Network::new(Path::new("/"), now.at, targets(&self.delivery.config().broker)));
+        if let Some(how) = network.look(now.at) {
+            self.delivery.on(Event::NetworkBack(how), now);
+        }
+    }
+
+    /// Does what the main thread asks for.
+    fn obey(&mut self, order: Order) {
+        let now = self.clock.now();
+        match order {
+            Order::Change(change) => {
+                let Change { config, routes, samples } = *change;
+                if let Some(samples) = samples {
+                    self.store.intake.follow(samples, config.channel.capacity);
+                }
+                self.store.spool.change(&config.spool, &routes);
+                self.status.file.problem = None;
+                let has_session = self.link.has_session();
+                self.delivery.on(Event::Reconfigure { config: Box::new(config), has_session }, now);
+            }
+            Order::Problem(problem) => {
+                self.status.file.problem = problem;
+                self.delivery.on(Event::StatusChanged, now);
+            }
+        }
+    }
+
+    fn applied(&mut self) {
+        self.status.file.applied = self.clock.stamp();
+        self.delivery.on(Event::StatusChanged, self.clock.now());
+    }
+
+    /// Turns to the channel that follows the one that has closed; whether there is one. The order that brings it was
+    /// given before the other end was let go of, and may not have been heard yet.
+    fn follow_channel(&mut self) -> bool {
+        while let Ok(order) = self.channels.orders.try_recv() {
+            self.obey(order);
+        }
+        self.store.intake.turn_to_next()
+    }
+
+    /// Tells how the agent fares, when that is news.
+    fn tell_news(&mut self, now: Now) {
+        let Some(news) = &self.channels.news else { return };
+        let in_flight = u64::try_from(self.delivery.spooled_in_flight()).unwrap_or(u64::MAX);
+        let standing = Standing {
+            reach: self.delivery.reach(),
+            disk_fails: self.store.is_failing(),
+            refused: self.delivery.refused_altogether(),
+            waiting: self.store.backlog().messages.saturating_sub(in_flight),
+        };
+        if let Some(line) = self.announcer.look(now.at, standing, || self.delivery.detail())
+            && news.try_send(line).is_err()
+        {
+            // It is told at the next turn.
+            self.announcer = Announcer::default();
+        }
+    }
+
+    /// Makes everything safe, waits for what is in flight, says goodbye.
+    fn stop(&mut self) {
+        // First of all, for whoever stops us may lose patience. What fails here is tried again below.
+        let _ = self.store.save(self.delivery.range_in_flight(), self.clock.now().at);
+        let backlog = self.store.backlog().messages;
+        info!("stopping in_flight={} backlog={backlog}", self.delivery.in_flight());
+        // The broker's time begins when the disk has taken its own.
+        let deadline = self.clock.now().at + self.delivery.config().shutdown_timeout;
+        self.delivery.on(Event::Stop(deadline), self.clock.now());
+        self.wait_for_the_broker(deadline);
+        let messages = self.delivery.give_back();
+        self.store.give_back(messages);
+        match self.save(deadline.max(instant() + LAST_TRIES)) {
+            Ok(()) => self.link.end_session(),
+            Err(error) => {
+                warn!("not everything is safe on the disk error={error}");
+                if self.end == End::Stopped {
+                    self.end = End::Unsaved(error);
+                }
+            }
+        }
+        info!("stopped backlog={}", self.store.backlog().messages);
+    }
+
+    /// Does what the core says until the stop is complete.
+    fn wait_for_the_broker(&mut self, deadline: Instant) {
+        loop {
+            let now = self.clock.now();
+            self.channels.pulse.works(now.at);
+            match self.delivery.next_action(now) {
+                Some(Action::Stopped) => return,
+                Some(action) => self.perform(action, now),
+                None => {
+                    self.channels.pulse.rests_until(deadline);
+                    if let Some(ring) = self.link.wait(deadline) {
+                        self.hear(ring);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Puts everything on the medium; why that did not work until the deadline.
+    fn save(&mut self, deadline: Instant) -> Result<(), String> {
+        loop {
+            self.channels.pulse.works(instant());
+            match self.store.save(self.delivery.range_in_flight(), self.clock.now().at) {
+                Err(_) if instant() < deadline => sleep(LAST_TRIES / 5),
+                result => return result,
+            }
         }
     }
 }

@@ -38,6 +38,13 @@ impl Boots {
         Self { directory: directory.to_owned(), beginnings }
     }
 
+    /// Every boot whose beginning is known: boot id, and the wall clock in milliseconds since 1970 at which its boot clock was
+    /// zero.
+    #[must_use]
+    pub fn known(&self) -> &[(u32, i64)] {
+        &self.beginnings
+    }
+
     /// The wall clock, in milliseconds since 1970, at which the boot clock of this boot was zero.
     #[must_use]
     pub fn beginning(&self, boot_id: u32) -> Option<i64> {

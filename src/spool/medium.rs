@@ -16,11 +16,33 @@ pub const BLOCK: usize = 4096;
 /// The device could not read (errno-base.h).
 const EIO: i32 = 5;
 
+/// A medium that fails, for tests: one for each thread.
+#[cfg(test)]
+pub mod failing {
+    use std::cell::Cell;
+    use std::io;
+
+    thread_local! {
+        static FAILS: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// Whether flushes fail from now on.
+    pub fn set(fails: bool) {
+        FAILS.set(fails);
+    }
+
+    pub(super) fn check() -> io::Result<()> {
+        if FAILS.get() { Err(io::Error::other("the medium fails")) } else { Ok(()) }
+    }
+}
+
 /// Waits until a file's content is on the medium.
 ///
 /// # Errors
 /// The medium's.
 pub fn sync_data(file: &File) -> io::Result<()> {
+    #[cfg(test)]
+    failing::check()?;
     #[cfg(test)]
     super::power_cut::flushing(file);
     file.sync_data()
@@ -31,6 +53,8 @@ pub fn sync_data(file: &File) -> io::Result<()> {
 /// # Errors
 /// The medium's.
 pub fn sync_all(file: &File) -> io::Result<()> {
+    #[cfg(test)]
+    failing::check()?;
     #[cfg(test)]
     super::power_cut::flushing(file);
     file.sync_all()

@@ -27,9 +27,12 @@ mod folder;
 mod forged;
 mod impostors;
 mod journal;
+#[cfg(test)]
+pub mod medium;
+#[cfg(not(test))]
 mod medium;
 #[cfg(test)]
-mod power_cut;
+pub mod power_cut;
 mod reader;
 mod record;
 mod rejected;
@@ -280,6 +283,12 @@ impl Spool {
         let finished = self.journal.finished();
         let waiting = self.writer.next().0.saturating_sub(finished.low().0);
         Backlog { messages: waiting.saturating_sub(finished.count_above()), bytes: self.bytes() }
+    }
+
+    /// The number of the next message that is appended.
+    #[cfg(test)]
+    pub fn next_seq(&self) -> Seq {
+        self.writer.next()
     }
 
     /// Writes samples, in order, as the next messages. They are accepted once [`Spool::commit`] says so.

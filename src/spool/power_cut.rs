@@ -36,6 +36,31 @@ pub(super) fn flushing(file: &File) {
     }
 }
 
+/// The medium of a simulation in this thread, for others than the spool's own tests.
+pub mod simulation {
+    use super::{BTreeSet, End, Medium, fs};
+    use std::path::Path;
+
+    /// Watches a folder, all of which is on the medium.
+    pub fn watch(directory: &Path, seed: u64) {
+        Medium::watch(directory, &End { kills: BTreeSet::new(), cut: u32::MAX, seed });
+    }
+
+    /// Cuts the power: the folder holds what the medium has then. The spool must be closed.
+    pub fn cut(directory: &Path) {
+        let image = Medium::end();
+        for entry in fs::read_dir(directory).unwrap() {
+            let entry = entry.unwrap();
+            if !entry.file_type().unwrap().is_dir() {
+                fs::remove_file(entry.path()).unwrap();
+            }
+        }
+        for (name, content) in image {
+            fs::write(directory.join(name), content).unwrap();
+        }
+    }
+}
+
 /// The process has ended, by a signal or a power cut.
 #[derive(Debug)]
 pub(super) struct Killed;

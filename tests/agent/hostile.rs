@@ -190,8 +190,48 @@ fn is_poison(publish: &Delivery) -> bool {
 #[test]
 fn a_message_that_is_refused_is_set_aside() {
     for qos in [1, 2] {
-        let script = Script::default().react(is_poison, Response::Answer(0x87), ALWAYS);
+        let script = Script::default().react(is_poison, Response::Answer(0x99), ALWAYS);
         poison_does_not_block(script, "5", qos, "poison");
+    }
+}
+
+#[test]
+fn a_topic_that_is_not_authorized_waits_until_it_is_and_holds_nothing_else_up() {
+    for qos in [1, 2] {
+        let broker = Scripted::start(Script::default().react(is_poison, Response::Answer(0x87), ALWAYS));
+        let gateway = with_poison(&broker, "5", qos, "poison");
+
+        let agent = gateway.start();
+        agent.wait_for_output("the broker refuses every message of telemetry/gateway-7/poison; they wait");
+        wait_for_more(&broker, 300);
+        broker.change(|script| script.reactions.clear());
+        wait_for_more(&broker, 100);
+
+        judge(agent, &gateway, &broker);
+        assert_eq!(rejected(&gateway), Vec::<PathBuf>::new());
+    }
+}
+
+#[test]
+fn a_broker_that_refuses_everything_has_nothing_set_aside_and_says_so_in_the_status() {
+    for reason in [0x80, 0x83, 0x87] {
+        let is_telemetry = |publish: &Delivery| publish.topic != STATUS;
+        let broker = Scripted::start(Script::default().react(is_telemetry, Response::Answer(reason), ALWAYS));
+        let gateway = gateway(&broker, "5", 1);
+        gateway.edit("status: {topic: ~}", &format!("status: {{topic: {STATUS}}}"));
+
+        let agent = gateway.start();
+        agent.wait_for_output("the broker refuses every message");
+        wait_until("the status says so", || {
+            let told = broker.arrivals();
+            told.iter().any(|arrival| arrival.payload["refused"].is_string())
+        });
+        broker.change(|script| script.reactions.clear());
+        agent.wait_for_output("the broker accepts messages");
+        wait_for_more(&broker, 100);
+
+        judge(agent, &gateway, &broker);
+        assert_eq!(rejected(&gateway), Vec::<PathBuf>::new());
     }
 }
 

@@ -17,7 +17,7 @@ mod store;
 mod tests;
 
 use crate::config::Protocol;
-use crate::delivery::{Dated, Publish, packet};
+use crate::delivery::{Dated, Publish, UnderWay, packet};
 use crate::message::{Qos, Seq};
 use crate::payload::Outgoing;
 use crate::spool::{Exchange, Exchanges, Stage};
@@ -52,14 +52,6 @@ impl Expected {
     pub fn sum(payload: &[u8]) -> u32 {
         crc32c::crc32c(payload)
     }
-}
-
-/// Something that is on its way in the session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UnderWay {
-    pub what: Publish,
-    /// Whether the broker has confirmed by PUBREC that it has the message, and only PUBREL and PUBCOMP are missing.
-    pub confirmed: bool,
 }
 
 /// What the session tells.

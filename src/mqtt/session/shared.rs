@@ -9,22 +9,19 @@ use super::at_qos_1::AtQos1;
 use super::{Expected, News};
 use crate::burst::Burst;
 use crate::delivery::Publish;
+use crate::delivery::Stalls;
 use crate::message::Qos;
-use crate::mqtt::stalls::Stalls;
 use crate::spool::{Exchange, Exchanges, Stage};
 use log::{error, log};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Flags of a PUBLISH packet's first byte (MQTT 5, section 3.3.1).
 const DUP: u8 = 1 << 3;
 const QOS: u8 = 3 << 1;
 const QOS_2: u8 = 2 << 1;
 const RETAIN: u8 = 1;
-
-/// A note that takes longer than this waits for the disk: writing one into memory takes microseconds.
-const STALL: Duration = Duration::from_millis(100);
 
 pub struct Shared {
     /// Counts the connections that were prepared: stores of former ones do nothing.
@@ -124,7 +121,7 @@ impl Shared {
         let noted = change(&mut self.exchanges);
         let now = Instant::now();
         let took = now.duration_since(begin);
-        if took > STALL {
+        if took > Stalls::SHORTEST {
             self.stalls.note(took, now);
         }
         match noted {

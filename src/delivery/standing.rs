@@ -1,17 +1,12 @@
-//! Where the connection to the broker stands.
+//! Where the connection to the broker stands. Pure.
 
-use crate::network::{Network, Target};
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Where the connection stands.
 #[derive(Debug)]
 pub enum State {
     /// Waiting for the next attempt, or for the network to come back.
-    Waiting {
-        until: Instant,
-        network: Network,
-    },
+    Waiting { until: Instant },
     Connecting {
         deadline: Instant,
         /// Of the connection that may come about.
@@ -25,12 +20,13 @@ pub enum State {
         proof: Proof,
         stay: Stay,
     },
-    /// The connection is being ended as planned, for another one.
-    Reconnecting {
+    /// The connection is being ended in order.
+    Disconnecting {
         /// When it counts as ended, whatever the library says.
         deadline: Instant,
     },
-    Disconnecting,
+    /// The shell was asked to close the connection, which may have proved itself.
+    Closing { held: bool },
     /// No further attempts.
     Over,
 }
@@ -56,12 +52,6 @@ pub enum Proof {
 }
 
 impl State {
-    /// Waiting for an attempt that is due after `delay`, or for a route to one of the targets.
-    pub fn waiting(delay: Duration, targets: &[Target]) -> Self {
-        let now = Instant::now();
-        State::Waiting { until: now + delay, network: Network::new(Path::new("/"), now, targets.to_vec()) }
-    }
-
     /// How many publishes may be in flight; `None`: not connected.
     pub fn limit(&self) -> Option<usize> {
         match *self {
@@ -69,8 +59,8 @@ impl State {
             State::Connected { limit, .. } => Some(limit),
             State::Waiting { .. }
             | State::Connecting { .. }
-            | State::Reconnecting { .. }
-            | State::Disconnecting
+            | State::Disconnecting { .. }
+            | State::Closing { .. }
             | State::Over => None,
         }
     }
@@ -78,26 +68,24 @@ impl State {
     /// When time asks for something.
     pub fn deadline(&self) -> Option<Instant> {
         match self {
-            State::Waiting { until, network } => Some(network.next_look().min(*until)),
-            State::Connecting { deadline, .. } | State::Reconnecting { deadline } => Some(*deadline),
+            State::Waiting { until } => Some(*until),
+            State::Connecting { deadline, .. } | State::Disconnecting { deadline } => Some(*deadline),
             State::Connected { proof, stay, .. } => {
                 let proof = if let Proof::By(at) = proof { Some(*at) } else { None };
                 let stay = if let Stay::Until(at) = stay { Some(*at) } else { None };
                 proof.into_iter().chain(stay).min()
             }
-            State::Disconnecting | State::Over => None,
+            State::Closing { .. } | State::Over => None,
         }
+    }
+
+    /// Whether the connection has proved itself.
+    pub fn has_held(&self) -> bool {
+        matches!(self, State::Connected { proof: Proof::Given, .. } | State::Closing { held: true })
     }
 
     /// From when on the present connection has lasted for a while.
     pub fn lasting(&self) -> Option<Instant> {
-        match *self {
-            State::Connected { lasting, .. } => Some(lasting),
-            State::Waiting { .. }
-            | State::Connecting { .. }
-            | State::Reconnecting { .. }
-            | State::Disconnecting
-            | State::Over => None,
-        }
+        if let State::Connected { lasting, .. } = *self { Some(lasting) } else { None }
     }
 }

@@ -1,4 +1,5 @@
-//! How carefully to publish after connections have ended over a message, and when it is to blame. Pure.
+//! Which message connections end over, when they end without a word: how carefully to publish after that, and when a
+//! message is to blame. Pure.
 //!
 //! A broker that ends a connection without a word says neither that it is because of a message nor because of which
 //! one: it may be a bad link, or a broker that takes nothing at all for now, as in a cluster that holds an election. So
@@ -9,7 +10,7 @@
 //! has its tries first, more of them where the control would be of its own topic, and the status message is the
 //! better control, where there is one.
 
-use crate::delivery::Publish;
+use super::event::Publish;
 use std::time::Instant;
 
 /// How often connections must end over a suspect that is published alone before a control is tried.
@@ -27,9 +28,9 @@ const STRIKES: u32 = 3;
 /// How many connections in a row must end over the status message before one goes without it.
 const STATUS_TRIES: u32 = 3;
 
-/// Where publishing stands.
+/// Where the search for the message stands.
 #[derive(Debug, Default)]
-pub struct Caution {
+pub struct Suspects {
     stage: Stage,
     /// Connections in a row that ended over the status message alone.
     status_failures: u32,
@@ -64,6 +65,19 @@ struct Case {
     failed: Vec<Publish>,
     /// How many of them were of the suspect's topic.
     in_vain: u32,
+    kind: Kind,
+}
+
+/// What is known of a suspect beforehand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing.
+    Unknown,
+    /// The broker has confirmed it by PUBREC: only the rest of the exchange can be what connections end over, and order is
+    /// not at stake any more.
+    Confirmed,
+    /// It is as large as messages that connections have ended over.
+    Oversize,
 }
 
 /// What was in flight when a connection ended without a word.
@@ -73,7 +87,8 @@ pub struct Flight {
     pub first: Option<Publish>,
     /// Whether it was the only one.
     pub alone: bool,
-    /// Whether it was sent as soon as there was a connection, to go on with the session.
+    pub kind: Kind,
+    /// Whether it was sent as soon as there was a connection, to resume the session.
     pub resuming: bool,
     /// Whether the status message was in flight as well.
     pub with_status: bool,
@@ -111,11 +126,24 @@ pub enum Verdict {
 }
 
 impl Case {
-    fn of(suspect: Publish) -> Self {
-        Self { suspect, strikes: 0, failed: Vec::new(), in_vain: 0 }
+    fn of(suspect: Publish, kind: Kind) -> Self {
+        Self { suspect, strikes: 0, failed: Vec::new(), in_vain: 0, kind }
+    }
+
+    /// How many ends after a control make the suspect guilty.
+    fn enough_strikes(&self) -> u32 {
+        match self.kind {
+            Kind::Unknown | Kind::Confirmed => STRIKES,
+            Kind::Oversize => 1,
+        }
     }
 
     fn enough_tries(&self, control: Control, resuming: bool) -> u32 {
+        match (self.kind, control) {
+            (Kind::Unknown, _) | (_, Control::None) => {}
+            (Kind::Confirmed, _) => return TRIES,
+            (Kind::Oversize, _) => return 1,
+        }
         let tries = match control {
             Control::None => u32::MAX,
             Control::Status | Control::Free => TRIES,
@@ -125,12 +153,12 @@ impl Case {
     }
 
     /// What was found against the suspect does not count any more: the broker's trouble may be another one by now.
-    fn acquitted(self) -> Stage {
+    fn acquit(self) -> Stage {
         Stage::Suspect { case: Self { strikes: 0, ..self }, tries: 0 }
     }
 }
 
-impl Caution {
+impl Suspects {
     /// There is a new connection.
     pub fn connected(&mut self) {
         self.acknowledged = false;
@@ -146,8 +174,8 @@ impl Caution {
         self.without_status
     }
 
-    /// The broker has confirmed something, or refused it with words.
-    pub fn answered(&mut self, what: Publish) {
+    /// The broker has taken something.
+    pub fn accepted(&mut self, what: Publish) {
         self.acknowledged |= what != Publish::Status;
         if what == Publish::Status {
             self.status_failures = 0;
@@ -161,15 +189,32 @@ impl Caution {
         };
     }
 
-    /// Whether another message may be published. `awaits_status`: whether the status message is in flight. `lasting`:
-    /// from when on the connection has lasted for a while.
-    pub fn allows(&self, in_flight: usize, awaits_status: bool, lasting: Option<Instant>, now: Instant) -> bool {
+    /// The broker has refused something with a reason: it is no message that connections end over.
+    pub fn refused(&mut self, what: Publish) {
+        self.acknowledged |= what != Publish::Status;
+        if what == Publish::Status {
+            return;
+        }
+        self.stage = match std::mem::take(&mut self.stage) {
+            // Whether the broker takes anything at all is not known by that.
+            Stage::Control { case, .. } if what != case.suspect => case.acquit(),
+            Stage::Confront { case } if what != case.suspect => case.acquit(),
+            Stage::Suspect { case, tries } if what != case.suspect => Stage::Suspect { case, tries },
+            Stage::Free | Stage::Blamed | Stage::Suspect { .. } | Stage::Control { .. } | Stage::Confront { .. } => {
+                Stage::Free
+            }
+        };
+    }
+
+    /// Whether another message may be published. `in_flight`: publishes, the status message among them. `lasting`: from
+    /// when on the connection has lasted for a while.
+    pub fn allows(&self, in_flight: usize, lasting: Option<Instant>, now: Instant) -> bool {
         match self.stage {
             Stage::Free => true,
-            Stage::Blamed => in_flight == 0 && !awaits_status,
+            Stage::Blamed => in_flight == 0,
             // A broker that takes nothing shows that with the status message already.
             Stage::Suspect { .. } | Stage::Control { .. } | Stage::Confront { .. } => {
-                in_flight == 0 && !awaits_status && lasting.is_some_and(|lasting| now >= lasting)
+                in_flight == 0 && lasting.is_some_and(|lasting| now >= lasting)
             }
         }
     }
@@ -180,8 +225,13 @@ impl Caution {
         lasting.filter(|lasting| waits && now < *lasting)
     }
 
-    /// Whether what the session has in flight is to be gone on with over the next connection, or waits.
+    /// Whether what the session has in flight is to be resumed over the next connection, or waits.
     pub fn resumes(&self, what: Publish) -> bool {
+        if what == Publish::Status {
+            let is_passed_over =
+                matches!(self.stage, Stage::Control { planned: Control::Free | Control::SameTopic, .. });
+            return self.status_failures < STATUS_TRIES && !is_passed_over;
+        }
         match &self.stage {
             Stage::Free | Stage::Blamed | Stage::Suspect { .. } => true,
             Stage::Control { .. } => self.is_control(what),
@@ -221,7 +271,7 @@ impl Caution {
         rated.min_by_key(|(tried, same, ..)| (*tried, *same)).map(|(.., what, control)| (what, control))
     }
 
-    /// A message was published as a control, or is what the session goes on with as one.
+    /// A message was published as a control, or is what the session resumes as one.
     pub fn published(&mut self, what: Publish, control: Control) {
         if let Stage::Control { published, .. } = &mut self.stage {
             *published = Some((what, control));
@@ -236,7 +286,7 @@ impl Caution {
     /// There is no control after all, or the connection is gone for a reason of its own, or none came about.
     pub fn interrupted(&mut self) {
         self.stage = match std::mem::take(&mut self.stage) {
-            Stage::Control { case, .. } | Stage::Confront { case } => case.acquitted(),
+            Stage::Control { case, .. } | Stage::Confront { case } => case.acquit(),
             stage @ (Stage::Free | Stage::Blamed | Stage::Suspect { .. }) => stage,
         };
     }
@@ -254,9 +304,16 @@ impl Caution {
         is_first
     }
 
-    /// The message in question is out of the way.
-    pub fn forgotten(&mut self) {
-        self.stage = Stage::Free;
+    /// Another broker, or the same one with another configuration, may take what the former one did not.
+    pub fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    /// A message is out of the way: nothing is held against it any more.
+    pub fn ended_message(&mut self, what: Publish) {
+        if self.suspect() == Some(what) || self.stage == Stage::Blamed {
+            self.stage = Stage::Free;
+        }
     }
 
     /// A connection has ended without a word. `control`: what can be published as a control.
@@ -272,7 +329,7 @@ impl Caution {
         let (stage, verdict) = match std::mem::take(&mut self.stage) {
             Stage::Confront { mut case } if flight.first == Some(case.suspect) && flight.alone => {
                 case.strikes += 1;
-                if case.strikes >= STRIKES {
+                if case.strikes >= case.enough_strikes() {
                     (Stage::Free, Verdict::Guilty(case.suspect))
                 } else if control == Control::None {
                     (Stage::Suspect { case, tries: 0 }, Verdict::Open)
@@ -280,18 +337,19 @@ impl Caution {
                     (Stage::Control { case, planned: control, published: None }, Verdict::Control)
                 }
             }
-            Stage::Confront { case } => (case.acquitted(), Verdict::Open),
+            Stage::Confront { case } => (case.acquit(), Verdict::Open),
             Stage::Control { mut case, published, .. } => {
                 if let Some((what, control)) = published {
                     case.in_vain += u32::from(control == Control::SameTopic);
                     case.failed.retain(|failed| *failed != what);
                     case.failed.push(what);
                 }
-                (case.acquitted(), Verdict::Open)
+                (case.acquit(), Verdict::Open)
             }
             stage if self.acknowledged => (stage, Verdict::Open),
             Stage::Suspect { case, tries } if flight.first == Some(case.suspect) => {
                 let tries = tries.saturating_add(u32::from(flight.alone || flight.resuming));
+                let case = Case { kind: flight.kind, ..case };
                 if tries < case.enough_tries(control, flight.resuming) {
                     (Stage::Suspect { case, tries }, Verdict::Open)
                 } else {
@@ -299,7 +357,7 @@ impl Caution {
                 }
             }
             stage => match flight.first {
-                Some(suspect) => (Stage::Suspect { case: Case::of(suspect), tries: 0 }, Verdict::Open),
+                Some(suspect) => (Stage::Suspect { case: Case::of(suspect, flight.kind), tries: 0 }, Verdict::Open),
                 None => (stage, Verdict::Open),
             },
         };

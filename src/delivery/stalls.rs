@@ -1,4 +1,4 @@
-//! When the MQTT library's threads waited for the disk, for deadlines that this must not use up. Pure.
+//! When threads waited for the disk, for deadlines that this must not use up. Pure.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -14,6 +14,9 @@ pub struct Stalls {
 }
 
 impl Stalls {
+    /// What takes longer than this waits for the disk: writing into memory takes microseconds.
+    pub const SHORTEST: Duration = Duration::from_millis(100);
+
     /// Remembers a stall that ends now.
     pub fn note(&mut self, took: Duration, now: Instant) {
         if self.ended.len() == MOST {

@@ -1,7 +1,7 @@
-//! Brokers that take nothing, all but one message, or everything, and what caution makes of them.
+//! Brokers that take nothing, all but one message, or everything, and what suspects makes of them.
 
-use super::caution::*;
-use crate::delivery::Publish;
+use super::event::Publish;
+use super::suspects::*;
 use crate::message::Seq;
 use proptest::prelude::*;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ const SUSPECT: Publish = Publish::Message(Seq(1));
 const OTHER: Publish = Publish::Message(Seq(2));
 
 fn over(first: Publish) -> Flight {
-    Flight { first: Some(first), alone: true, resuming: false, with_status: false }
+    Flight { first: Some(first), alone: true, kind: Kind::Unknown, resuming: false, with_status: false }
 }
 
 /// What was published over which connection, until the suspect was acknowledged or a verdict was there, or so many
@@ -20,20 +20,20 @@ fn tell(
     connections: u32,
     takes: impl Fn(u32, Publish) -> bool,
 ) -> (Vec<(u32, Publish)>, Option<Verdict>) {
-    let mut caution = Caution::default();
+    let mut suspects = Suspects::default();
     let mut published = Vec::new();
     for connection in 0..connections {
-        caution.connected();
+        suspects.connected();
         let verdict = loop {
-            let what = if caution.passed_over().is_some() { OTHER } else { SUSPECT };
+            let what = if suspects.passed_over().is_some() { OTHER } else { SUSPECT };
             if what == OTHER {
-                caution.published(OTHER, control);
+                suspects.published(OTHER, control);
             }
             published.push((connection, what));
             if !takes(connection, what) {
-                break caution.ended(over(what), control);
+                break suspects.ended(over(what), control);
             }
-            caution.answered(what);
+            suspects.accepted(what);
             if what == SUSPECT {
                 return (published, None);
             }
@@ -83,91 +83,92 @@ fn a_control_that_did_not_help_comes_again_ever_more_rarely_where_it_is_of_the_s
 
 #[test]
 fn a_session_that_is_gone_on_with_has_more_tries() {
-    let mut caution = Caution::default();
-    let flight = Flight { first: Some(SUSPECT), alone: false, resuming: true, with_status: false };
+    let mut suspects = Suspects::default();
+    let flight = Flight { first: Some(SUSPECT), alone: false, kind: Kind::Unknown, resuming: true, with_status: false };
 
-    let verdicts: Vec<Verdict> = (0..11).map(|_| caution.ended(flight, Control::Free)).collect();
+    let verdicts: Vec<Verdict> = (0..11).map(|_| suspects.ended(flight, Control::Free)).collect();
 
     assert_eq!(verdicts.iter().position(|verdict| *verdict == Verdict::Control), Some(10));
-    assert!(!caution.resumes(SUSPECT) && !caution.resumes(OTHER));
-    caution.answered(Publish::Status);
-    assert!(caution.resumes(SUSPECT) && !caution.resumes(OTHER));
+    assert!(!suspects.resumes(SUSPECT) && !suspects.resumes(OTHER));
+    suspects.accepted(Publish::Status);
+    assert!(suspects.resumes(SUSPECT) && !suspects.resumes(OTHER));
 }
 
 #[test]
 fn a_status_message_that_connections_end_over_is_left_out_of_the_fourth() {
-    let status_alone = Flight { first: None, alone: false, resuming: false, with_status: true };
-    let mut caution = Caution::default();
+    let status_alone = Flight { first: None, alone: false, kind: Kind::Unknown, resuming: false, with_status: true };
+    let mut suspects = Suspects::default();
 
     let mut left_out = Vec::new();
     for connection in 0..8 {
-        caution.connected();
-        left_out.push(caution.is_without_status());
-        match (caution.is_without_status(), connection % 2) {
-            (true, _) => caution.answered(SUSPECT),
-            (false, 0) => drop(caution.ended(status_alone, Control::Free)),
-            (false, _) => drop(caution.blamed(status_alone)),
+        suspects.connected();
+        left_out.push(suspects.is_without_status());
+        match (suspects.is_without_status(), connection % 2) {
+            (true, _) => suspects.accepted(SUSPECT),
+            (false, 0) => drop(suspects.ended(status_alone, Control::Free)),
+            (false, _) => drop(suspects.blamed(status_alone)),
         }
     }
 
     assert_eq!(left_out, [false, false, false, true, false, false, false, true]);
-    caution.answered(Publish::Status);
-    caution.connected();
-    assert!(!caution.is_without_status());
+    suspects.accepted(Publish::Status);
+    suspects.connected();
+    assert!(!suspects.is_without_status());
 }
 
 #[test]
 fn a_status_message_that_is_not_taken_ends_the_wait_for_it_and_not_the_one_for_a_message() {
-    let status_alone = Flight { first: None, alone: false, resuming: false, with_status: true };
+    let status_alone = Flight { first: None, alone: false, kind: Kind::Unknown, resuming: false, with_status: true };
     for (planned, waits) in [(Control::Status, false), (Control::Free, true), (Control::SameTopic, true)] {
-        let mut caution = Caution::default();
-        while caution.ended(over(SUSPECT), planned) != Verdict::Control {}
+        let mut suspects = Suspects::default();
+        while suspects.ended(over(SUSPECT), planned) != Verdict::Control {}
 
-        caution.ended(status_alone, planned);
+        suspects.ended(status_alone, planned);
 
-        assert_eq!(caution.passed_over().is_some(), waits, "{planned:?}");
+        assert_eq!(suspects.passed_over().is_some(), waits, "{planned:?}");
     }
 }
 
 #[test]
 fn others_in_flight_are_no_proof() {
-    let mut caution = Caution::default();
-    let flight = Flight { first: Some(SUSPECT), alone: false, resuming: false, with_status: false };
+    let mut suspects = Suspects::default();
+    let flight =
+        Flight { first: Some(SUSPECT), alone: false, kind: Kind::Unknown, resuming: false, with_status: false };
 
-    assert!((0..100).all(|_| caution.ended(flight, Control::Free) == Verdict::Open));
+    assert!((0..100).all(|_| suspects.ended(flight, Control::Free) == Verdict::Open));
 }
 
 #[test]
 fn trouble_of_another_kind_acquits() {
-    let mut caution = Caution::default();
+    let mut suspects = Suspects::default();
     for _ in 0..4 {
-        caution.ended(over(SUSPECT), Control::Free);
+        suspects.ended(over(SUSPECT), Control::Free);
     }
     for _ in 0..2 {
-        caution.answered(OTHER);
-        assert_eq!(caution.ended(over(SUSPECT), Control::Free), Verdict::Control);
+        suspects.accepted(OTHER);
+        assert_eq!(suspects.ended(over(SUSPECT), Control::Free), Verdict::Control);
     }
 
-    caution.answered(OTHER);
-    caution.interrupted();
+    suspects.accepted(OTHER);
+    suspects.interrupted();
 
-    assert_eq!(caution.ended(over(SUSPECT), Control::Free), Verdict::Open);
-    assert_eq!(caution.passed_over(), None);
+    assert_eq!(suspects.ended(over(SUSPECT), Control::Free), Verdict::Open);
+    assert_eq!(suspects.passed_over(), None);
 }
 
 #[test]
 fn one_message_at_a_time_waits_for_the_status_message_and_for_the_connection_to_last() {
     let now = Instant::now();
     let (soon, past) = (Some(now + Duration::from_secs(1)), Some(now));
-    let mut caution = Caution::default();
-    assert!(caution.allows(9, true, None, now));
+    let mut suspects = Suspects::default();
+    assert!(suspects.allows(10, None, now));
 
-    caution.ended(over(SUSPECT), Control::Free);
+    suspects.ended(over(SUSPECT), Control::Free);
 
-    assert!(caution.allows(0, false, past, now));
-    assert!(!caution.allows(1, false, past, now) && !caution.allows(0, true, past, now));
-    assert!(!caution.allows(0, false, soon, now) && !caution.allows(0, false, None, now));
-    assert_eq!((caution.until(soon, now), caution.until(past, now)), (soon, None));
+    assert!(suspects.allows(0, past, now));
+    assert!(!suspects.allows(1, past, now));
+    assert!(!suspects.allows(0, soon, now) && !suspects.allows(0, None, now));
+    assert_eq!((suspects.until(soon, now), suspects.until(past, now)), (soon, None));
 }
 
 #[test]
@@ -175,22 +176,22 @@ fn the_best_control_is_of_another_topic_and_was_not_tried() {
     let messages = |topics: &[&'static str]| -> Vec<(Publish, &'static str)> {
         (1..).zip(topics).map(|(seq, topic)| (Publish::Message(Seq(seq)), *topic)).collect()
     };
-    let mut caution = Caution::default();
-    let choose = |caution: &Caution, topics| {
-        let chosen = caution.choose(SUSPECT, "t", messages(topics).into_iter());
+    let mut suspects = Suspects::default();
+    let choose = |suspects: &Suspects, topics| {
+        let chosen = suspects.choose(SUSPECT, "t", messages(topics).into_iter());
         chosen.map(|(what, control)| (what, control == Control::Free))
     };
     let message = |seq| Publish::Message(Seq(seq));
 
-    assert_eq!(choose(&caution, &["t"]), None);
-    assert_eq!(choose(&caution, &["t", "t", "t"]), Some((message(2), false)));
-    assert_eq!(choose(&caution, &["t", "t", "u", "v"]), Some((message(3), true)));
+    assert_eq!(choose(&suspects, &["t"]), None);
+    assert_eq!(choose(&suspects, &["t", "t", "t"]), Some((message(2), false)));
+    assert_eq!(choose(&suspects, &["t", "t", "u", "v"]), Some((message(3), true)));
     let topics = &["t", "u", "u"];
     for tried in [2, 3, 2, 3] {
-        while caution.ended(over(SUSPECT), Control::Free) != Verdict::Control {}
-        assert_eq!(choose(&caution, topics), Some((message(tried), true)));
-        caution.published(message(tried), Control::Free);
-        caution.ended(over(message(tried)), Control::Free);
+        while suspects.ended(over(SUSPECT), Control::Free) != Verdict::Control {}
+        assert_eq!(choose(&suspects, topics), Some((message(tried), true)));
+        suspects.published(message(tried), Control::Free);
+        suspects.ended(over(message(tried)), Control::Free);
     }
 }
 

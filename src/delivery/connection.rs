@@ -1,0 +1,407 @@
+//! When and where to connect: one connection after the other, with a back-off between those that do not hold. Pure.
+
+use super::action::{Action, GiveUp};
+use super::backoff::{Backoff, Next};
+use super::event::{Connected, Lost, WillFault};
+use super::members::{Members, Turn};
+use super::standing::{Proof, State, Stay};
+use crate::burst::Burst;
+use crate::config::{BrokerProfile, Config, Limits};
+use crate::message::Qos;
+use crate::payload::Outgoing;
+use crate::planted::{Planted, is_planted};
+use log::Level;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+/// On top of `connect_timeout`, which the library keeps by itself. It does not while a name server makes it wait, and
+/// then it would make us wait as well if we touched it.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// How many different reasons of failures are warned of in a row; a broker's own words may never end.
+const REASONS: usize = 16;
+
+/// How long the end of a connection may take, with nothing in flight, when another one is to follow.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// The connection to the broker, over all its losses.
+#[derive(Debug)]
+pub struct Connection {
+    state: State,
+    backoff: Backoff,
+    members: Members,
+    /// What kinds of brokers they are, in their order.
+    profiles: Vec<BrokerProfile>,
+    settings: Settings,
+    /// What the broker of the present connection takes.
+    limits: Limits,
+    will: Will,
+    /// The member of the last connection.
+    connected: Option<usize>,
+    /// Why there is no connection.
+    last_loss: Option<String>,
+    failures: Failures,
+}
+
+/// What the configuration says of connections.
+#[derive(Debug)]
+struct Settings {
+    window: u16,
+    keep_alive: Duration,
+    connect_timeout: Duration,
+    /// A connection that carries messages has to last this long, lest two clients with the same id push each other
+    /// out as fast as they can.
+    stable_after: Duration,
+}
+
+/// What was logged of failures, so that an outage does not fill the log.
+#[derive(Debug, Default)]
+struct Failures {
+    row: Burst,
+    /// Why the connection failed since it last held, without digits: what is new among them is news.
+    reasons: BTreeSet<String>,
+    /// Attempts that led to a connection which did not last.
+    unproved: Burst,
+}
+
+/// What of the will the broker takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Will {
+    retain: bool,
+    /// `None`: no will at all.
+    qos: Option<Qos>,
+}
+
+/// Whether there is a broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// No attempt to connect has ended yet.
+    Unknown,
+    Away,
+    /// The broker's place in the configuration.
+    Connected(usize),
+}
+
+impl Connection {
+    /// The first attempt is due at once, at the broker of this place in the configuration.
+    pub fn new(config: &Config, first: usize, now: Instant) -> Self {
+        let profile = |address| BrokerProfile::of(&config.broker, address);
+        Self {
+            profiles: config.broker.addresses.iter().map(profile).collect(),
+            state: State::Waiting { until: now },
+            backoff: Backoff::new(config.retry.clone()),
+            members: Members::new(config.broker.addresses.clone(), first),
+            settings: Settings {
+                window: config.delivery.window,
+                keep_alive: config.broker.keep_alive,
+                connect_timeout: config.broker.connect_timeout,
+                stable_after: config.retry.stable_after,
+            },
+            limits: Limits::NONE,
+            will: Will { retain: true, qos: Some(Qos::ExactlyOnce) },
+            connected: None,
+            last_loss: None,
+            failures: Failures::default(),
+        }
+    }
+
+    /// How many publishes may be in flight; `None`: not connected.
+    pub fn limit(&self) -> Option<usize> {
+        self.state.limit()
+    }
+
+    /// What the broker of the present connection takes.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// What kind of broker is tried or connected to.
+    pub fn profile(&self) -> &BrokerProfile {
+        &self.profiles[self.members.index()]
+    }
+
+    /// The place in the configuration of the broker that is tried or connected to.
+    pub fn member(&self) -> usize {
+        self.members.index()
+    }
+
+    /// Whether there is a broker.
+    pub fn reach(&self) -> Reach {
+        match (self.limit(), &self.last_loss) {
+            (Some(_), _) => Reach::Connected(self.members.index()),
+            (None, Some(_)) => Reach::Away,
+            (None, None) => Reach::Unknown,
+        }
+    }
+
+    /// The broker's address while we are connected, else why we are not.
+    pub fn detail(&self) -> String {
+        match self.reach() {
+            Reach::Connected(_) => self.members.present().to_string(),
+            Reach::Away | Reach::Unknown => self.last_loss.clone().unwrap_or_default(),
+        }
+    }
+
+    /// When [`Connection::turn`] has something to do.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.state.deadline()
+    }
+
+    /// Does what time asks for: the next attempt, or the end of one that takes too long. `will`: what the broker is to
+    /// publish when it loses us.
+    pub fn turn(&mut self, now: Instant, will: impl FnOnce() -> Option<Outgoing>, actions: &mut impl Extend<Action>) {
+        if self.deadline().is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        match &mut self.state {
+            State::Waiting { .. } => {
+                let address = self.members.present();
+                let attempt = format!("connecting to {address} (attempt {})", self.backoff.failures() + 1);
+                // Counted from here, where the credentials are made.
+                let renewal = self.profiles[self.members.index()].renewal;
+                let stay = renewal.map_or(Stay::Unbounded, |after| Stay::Until(now + after));
+                self.state = State::Connecting { deadline: now + self.settings.connect_timeout + GRACE, stay };
+                let will = will().and_then(|will| self.will.of(will));
+                let connect = Action::Connect { member: self.members.index(), will };
+                actions.extend([Action::Log(Level::Debug, attempt), connect]);
+            }
+            State::Connecting { .. } => {
+                let timeout = humantime::format_duration(self.settings.connect_timeout);
+                let lost = Lost::Passing(format!("no connection: no answer within {timeout}"));
+                actions.extend([Action::Close(lost)]);
+            }
+            State::Connected { proof, stay, .. } => {
+                if matches!(stay, Stay::Until(at) if now >= *at) {
+                    *stay = Stay::Over;
+                    let text = "renewing the SAS token; reconnecting".to_owned();
+                    actions.extend([Action::Log(Level::Info, text)]);
+                }
+                if matches!(proof, Proof::By(at) if now >= *at) {
+                    self.proved(actions);
+                }
+            }
+            State::Disconnecting { .. } => {
+                actions.extend([Action::Close(Lost::Passing("the connection did not end in time".to_owned()))]);
+            }
+            State::Closing { .. } | State::Over => {}
+        }
+    }
+
+    /// The shell is about to close the connection.
+    pub fn closing(&mut self) {
+        if !matches!(self.state, State::Disconnecting { .. } | State::Over) {
+            self.state = State::Closing { held: self.state.has_held() };
+        }
+    }
+
+    /// Notes that the broker accepted the connection; what to log.
+    pub fn connected(&mut self, connected: Connected, now: Instant, backlog: u64) -> Action {
+        let maximum = if connected.at_qos_2 { self.profile().exactly_once_at_a_time } else { u16::MAX };
+        let told =
+            if is_planted(Planted::ReceiveMaximumForgotten) { u16::MAX } else { connected.limits.receive_maximum };
+        let limit = self.settings.window.min(told).min(maximum);
+        self.limits = connected.limits;
+        // Where connections come and do not last, the first one to a broker says it all.
+        let elsewhere = self.connected.replace(self.members.index()) != Some(self.members.index());
+        let level =
+            if self.failures.unproved.failed() == Level::Warn || elsewhere { Level::Info } else { Level::Debug };
+        let text = format!(
+            "connected to {} session_present={} window={limit} backlog={backlog} attempts={}",
+            self.members.present(),
+            connected.session_present,
+            self.backoff.failures() + 1
+        );
+        let (lasting, proof) = (now + self.settings.stable_after, Proof::By(now + self.settings.keep_alive));
+        let stay = if let State::Connecting { stay, .. } = self.state { stay } else { Stay::Unbounded };
+        self.state = State::Connected { limit: usize::from(limit), lasting, proof, stay };
+        Action::Log(level, text)
+    }
+
+    /// From when on the present connection has lasted for a while.
+    pub fn lasting(&self) -> Option<Instant> {
+        self.state.lasting()
+    }
+
+    /// Notes that the broker has taken a message over the present connection.
+    pub fn carries(&mut self, now: Instant, actions: &mut impl Extend<Action>) {
+        if let State::Connected { lasting, proof: Proof::By(at), .. } = &mut self.state {
+            *at = (*at).min(*lasting);
+            if now >= *at {
+                self.proved(actions);
+            }
+        }
+    }
+
+    /// The present connection has proved itself: the next failure is the first one again.
+    fn proved(&mut self, actions: &mut impl Extend<Action>) {
+        let State::Connected { proof, .. } = &mut self.state else { return };
+        if *proof == Proof::Given {
+            return;
+        }
+        *proof = Proof::Given;
+        self.backoff.succeed();
+        self.failures.reasons.clear();
+        let failures = self.failures.row.ended().unwrap_or(0);
+        if self.failures.unproved.ended().is_some_and(|connections| connections > 1) {
+            let text = format!("connection to {} holds again after {failures} failures", self.members.present());
+            actions.extend([Action::Log(Level::Info, text)]);
+        }
+    }
+
+    /// Notes that there is no connection any more, or that none came about, and plans the next attempt, unless there will
+    /// be none. `first`: the member that a new round begins with; `random`, evenly from 0 to 1, places the delay.
+    pub fn lost(
+        &mut self,
+        lost: &Lost,
+        first: usize,
+        backlog: u64,
+        now: Instant,
+        random: f64,
+        actions: &mut impl Extend<Action>,
+    ) {
+        match self.state {
+            // It was to end, and nothing was in flight.
+            State::Disconnecting { .. } => return self.disconnected(now),
+            State::Over => return,
+            State::Waiting { .. } | State::Connecting { .. } | State::Connected { .. } | State::Closing { .. } => {}
+        }
+        let held = self.state.has_held();
+        self.state = State::Over;
+        self.last_loss = Some(lost.to_string());
+        let former = self.members.index();
+        if let Lost::Will(fault, reason) = lost
+            && self.will.without(*fault)
+        {
+            let text = format!("{reason}; connecting again with {}", self.will);
+            actions.extend([Action::Log(Level::Warn, text)]);
+            self.state = State::Waiting { until: now };
+            return;
+        }
+        let delay = match self.members.lost(lost, held, first) {
+            Turn::Refused => {
+                actions.extend([Action::GiveUp(GiveUp::Refused(lost.to_string()))]);
+                return;
+            }
+            Turn::Next => Duration::ZERO,
+            Turn::Round => match self.backoff.fail(random) {
+                Next::Wait(delay) => delay,
+                Next::GiveUp => {
+                    let text = format!("{lost}; giving up after {} attempts", self.backoff.failures());
+                    let give_up = GiveUp::Unreachable(lost.to_string());
+                    actions.extend([Action::Log(Level::Warn, text), Action::GiveUp(give_up)]);
+                    return;
+                }
+            },
+        };
+        let elsewhere =
+            if self.members.index() == former { String::new() } else { format!("{} ", self.members.present()) };
+        let text = format!(
+            "{lost}; retrying {elsewhere}in {:.1} s (attempt {}, backlog {backlog})",
+            delay.as_secs_f64(),
+            self.backoff.failures() + 1,
+        );
+        actions.extend([Action::Log(self.failures.level_of(&lost.to_string()), text)]);
+        let delay = if is_planted(Planted::BackOffForgotten) { Duration::ZERO } else { delay };
+        self.state = State::Waiting { until: now + delay };
+    }
+
+    /// The network can reach a broker that it could not: the back-off begins anew.
+    pub fn retry_now(&mut self, now: Instant) {
+        if let State::Waiting { until } = &mut self.state {
+            *until = now;
+            self.backoff.succeed();
+        }
+    }
+
+    /// Does not wait for the next attempt. The back-off goes on.
+    pub fn skip_delay(&mut self, now: Instant) {
+        if let State::Waiting { until } = &mut self.state {
+            *until = now;
+        }
+    }
+
+    /// Whether the connection is to be replaced as planned, once nothing is in flight over it.
+    pub fn is_leaving(&self) -> bool {
+        matches!(self.state, State::Connected { stay: Stay::Over, .. })
+    }
+
+    /// Whether the next attempt to connect is being waited for.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Waiting { .. })
+    }
+
+    /// Whether there will be no further attempts.
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
+    }
+
+    /// Whether there is neither a connection nor anything on the way to one or from one.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.state, State::Waiting { .. } | State::Over)
+    }
+
+    /// Plans to replace the connection, if there is one.
+    pub fn leave(&mut self) {
+        if let State::Connected { stay, .. } = &mut self.state {
+            *stay = Stay::Over;
+        }
+    }
+
+    /// Ends the connection in order. Nothing must be in flight. It counts as ended after a while, whatever the library
+    /// says.
+    pub fn disconnect(&mut self, now: Instant) {
+        self.state = State::Disconnecting { deadline: now + GOODBYE };
+        self.last_loss = Some("connecting anew as planned".to_owned());
+    }
+
+    /// The connection has ended as planned: the next attempt is due at once, and nothing has failed.
+    pub fn disconnected(&mut self, now: Instant) {
+        if let State::Disconnecting { .. } = self.state {
+            self.state = State::Waiting { until: now };
+        }
+    }
+
+    /// Whether the connection is being ended in order.
+    pub fn is_disconnecting(&self) -> bool {
+        matches!(self.state, State::Disconnecting { .. })
+    }
+}
+
+impl Failures {
+    /// How loud a failure is: a reason that was not there before may be another trouble behind the first one.
+    fn level_of(&mut self, reason: &str) -> Level {
+        let level = self.row.failed();
+        let words: String = reason.chars().filter(|character| !character.is_ascii_digit()).collect();
+        if self.reasons.len() < REASONS && self.reasons.insert(words) { Level::Warn } else { level }
+    }
+}
+
+impl Will {
+    /// The will as the broker takes it.
+    fn of(self, will: Outgoing) -> Option<Outgoing> {
+        let qos = self.qos?;
+        Some(Outgoing { retain: will.retain && self.retain, qos: will.qos.min(qos), ..will })
+    }
+
+    /// Gives up what the broker does not take; whether there was anything to give up.
+    fn without(&mut self, fault: WillFault) -> bool {
+        let former = *self;
+        match fault {
+            WillFault::Retain if self.retain => self.retain = false,
+            WillFault::Qos if self.qos > Some(Qos::AtMostOnce) => self.qos = Some(Qos::AtMostOnce),
+            WillFault::Retain | WillFault::Qos => self.qos = None,
+        }
+        *self != former
+    }
+}
+
+impl std::fmt::Display for Will {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.qos {
+            None => f.write_str("no last will"),
+            Some(Qos::AtMostOnce) if self.retain => f.write_str("a last will at QoS 0"),
+            Some(Qos::AtMostOnce) => f.write_str("a last will at QoS 0 that is not retained"),
+            Some(_) => f.write_str("a last will that is not retained"),
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! What becomes of what was sent: acknowledged, refused, or in flight when the connection ended.
+
+use super::action::{Action, How, Now, Remains};
+use super::event::{Lost, Publish, Refusal};
+use super::refusals::Judgement;
+use super::sending::as_control;
+use super::suspects::{Control, Flight, Kind, Verdict};
+use super::{Delivery, window::Window};
+use crate::message::{Message, Qos};
+use crate::planted::{Planted, is_planted};
+use log::Level;
+
+/// How often the broker may end the connection because of a message before it is set aside.
+const STRIKES: u32 = 3;
+/// How many messages more than the window's are read in search of a control.
+const AHEAD: usize = 100;
+
+impl Delivery {
+    /// The broker has taken what was published.
+    pub(super) fn acknowledged(&mut self, what: Publish, now: Now) {
+        let size = self.window.size_of(what);
+        let Some(message) = self.window.remove(what) else { return };
+        let Some(message) = message else {
+            self.presence.accepted();
+            self.suspects.accepted(what);
+            return;
+        };
+        let route = &message.sample.route;
+        let qos = if self.suspects.is_control(what) { as_control(route.qos) } else { route.qos };
+        // At QoS 0 an acknowledgement only says that the message was written.
+        if qos.min(self.connection.limits().qos) > Qos::AtMostOnce {
+            self.connection.carries(now.at, &mut self.actions);
+            self.suspects.accepted(what);
+            self.size_limit().accepted(size);
+            for opened in self.refusals.accepted(what, &route.topic) {
+                let what = opened.map_or_else(|| "messages".to_owned(), |topic| format!("messages of {topic}"));
+                self.log(Level::Info, format!("the broker accepts {what} again"));
+                self.presence.changed(now.at);
+            }
+        }
+        self.over(what, How::Acknowledged);
+    }
+
+    /// A message has left the window for good.
+    pub(super) fn over(&mut self, what: Publish, how: How) {
+        self.refusals.forget(what);
+        self.actions.push_back(Action::End(what, how));
+    }
+
+    /// The broker has refused what was published.
+    pub(super) fn refused(&mut self, what: Publish, refusal: Refusal, now: Now) {
+        if what == Publish::Status {
+            self.window.remove(what);
+            self.suspects.refused(what);
+            return self.status_refused(&refusal.to_string());
+        }
+        let (scope, reason) = match refusal {
+            // It is the broker that has to recover, not the message that is bad.
+            Refusal::ForNow(reason) => {
+                let lost = Lost::Passing(format!("the broker takes no messages for now: {reason}"));
+                return self.actions.push_back(Action::Close(lost));
+            }
+            // It is published again, and then the reason comes with the answer.
+            Refusal::Unsaid => {
+                self.window.refused(what);
+                return self.actions.push_back(Action::Abandon(what));
+            }
+            Refusal::Flatly(scope, reason) => (scope, reason),
+        };
+        self.suspects.refused(what);
+        let Some(message) = self.window.get(what) else { return };
+        let topic = message.sample.route.topic.clone();
+        self.window.refused(what);
+        self.actions.push_back(Action::Abandon(what));
+        match self.refusals.refused(what, &topic, scope, &reason) {
+            Judgement::SetAside => self.set_aside(what, reason),
+            Judgement::Again => {
+                let text = format!("message refused; publishing it again what={what:?} topic={topic} reason={reason}");
+                self.log(Level::Debug, text);
+                self.settle_refusals(now);
+            }
+        }
+    }
+
+    /// There is no connection, and nothing more is sent over the former one.
+    pub(super) fn lost(&mut self, why: &Lost, remains: &Remains, now: Now) {
+        let was_disconnecting = self.connection.is_disconnecting();
+        // What was asked for over the former connection means nothing now.
+        self.actions.retain(|action| !matches!(action, Action::Publish { .. } | Action::Close(_) | Action::Disconnect));
+        let flight = self.flight(remains);
+        self.presence.lost();
+        self.refusals.connection_lost();
+        let first = self.window.flying().next();
+        if let Some(what) = first.filter(|_| is_planted(Planted::LossTakenForDelivery)) {
+            self.window.take(what);
+            self.over(what, How::Acknowledged);
+        }
+        self.window.connection_lost(&remains.under_way);
+        if self.stop.is_some() {
+            self.log(Level::Info, format!("{why}; stopping"));
+            return self.complete_stop();
+        }
+        let verdict = if was_disconnecting { Verdict::Open } else { self.conclude(why, flight) };
+        let random = self.random.f64();
+        self.connection.lost(why, remains.first, remains.backlog, now.at, random, &mut self.actions);
+        if verdict == Verdict::Control {
+            self.plan_control(now);
+        }
+        // With another configuration it may do better.
+        if self.pending.is_some() {
+            self.actions.retain(|action| !matches!(action, Action::GiveUp(_)));
+        }
+    }
+
+    /// What was in flight over a connection that has ended.
+    fn flight(&self, remains: &Remains) -> Flight {
+        let is_confirmed = |what: Publish| remains.under_way.iter().any(|held| held.what == what && held.confirmed);
+        // What the broker has confirmed comes last: it has that already.
+        let unconfirmed = self.window.flying().find(|what| !is_confirmed(*what));
+        let first = unconfirmed.or_else(|| self.window.flying().next());
+        let with_status = self.window.status_in_flight();
+        let member = self.connection.member();
+        let kind = match first {
+            Some(_) if unconfirmed.is_none() => Kind::Confirmed,
+            Some(first) if self.sizes[member].is_suspicious(self.window.size_of(first)) => Kind::Oversize,
+            Some(_) | None => Kind::Unknown,
+        };
+        let alone = self.window.in_flight() - usize::from(with_status) == 1;
+        Flight { first, alone, kind, resuming: self.window.is_resuming(), with_status }
+    }
+
+    /// Finds out whether a connection has ended over a message; what that leads to.
+    fn conclude(&mut self, why: &Lost, flight: Flight) -> Verdict {
+        match why {
+            Lost::Blamed(reason) => {
+                self.blamed(flight, reason);
+                Verdict::Open
+            }
+            Lost::Ended(reason) => {
+                let control = self.suspects.suspect().map_or(Control::None, |suspect| self.control_for(suspect));
+                let verdict = self.suspects.ended(flight, control);
+                let text = format!("connection ended without a word, maybe over {:?}: {verdict:?}", flight.first);
+                self.log(Level::Debug, text);
+                if let Verdict::Guilty(suspect) = verdict {
+                    self.give_up(suspect, flight.kind, reason);
+                }
+                verdict
+            }
+            Lost::Passing(_) | Lost::Again(_) | Lost::Moved(_) | Lost::Will(..) | Lost::Refused(_) => {
+                self.suspects.interrupted();
+                Verdict::Open
+            }
+        }
+    }
+
+    /// The broker ended the connection because of a packet. It reads what is resumed in order.
+    fn blamed(&mut self, flight: Flight, reason: &str) {
+        if !self.suspects.blamed(flight) {
+            return;
+        }
+        let Some(first) = flight.first else { return };
+        if (!flight.alone || flight.with_status) && !flight.resuming {
+            return;
+        }
+        let strikes = self.window.blamed(first);
+        self.log(Level::Debug, format!("connection ended over a message, maybe {first:?} times={strikes:?}"));
+        if strikes.is_some_and(|strikes| strikes >= STRIKES) {
+            self.give_up(first, flight.kind, reason);
+        }
+    }
+
+    /// The broker will not take a message that may be on its way in the session. Its packet identifier must not be used
+    /// again while the broker may hold it: the session ends with it.
+    fn give_up(&mut self, what: Publish, kind: Kind, reason: &str) {
+        self.suspects.ended_message(what);
+        let is_under_way = self.window.held().any(|held| held == what);
+        if kind == Kind::Confirmed {
+            let seq = self.window.get(what).map_or(0, |message| message.seq.0);
+            let text = format!(
+                "the broker has confirmed a message and ends connections over the rest of the exchange; \
+                 it is complete seq={seq} reason={reason}"
+            );
+            self.log(Level::Warn, text);
+            self.window.take(what);
+            self.over(what, How::Completed);
+        } else {
+            let size = self.window.size_of(what);
+            if let Some(topic) = self.window.get(what).map(|message| message.sample.route.topic.clone()) {
+                self.size_limit().rejected(size, &topic);
+            }
+            self.set_aside(what, reason.to_owned());
+        }
+        if is_under_way {
+            self.actions.push_back(Action::ForgetSession);
+            let released = self.window.release();
+            let text = format!(
+                "beginning a new session without the message; others in flight are published again count={released}"
+            );
+            self.log(Level::Warn, text);
+        }
+    }
+
+    /// Keeps a message out of the way.
+    pub(super) fn set_aside(&mut self, what: Publish, reason: String) {
+        let Some(message) = self.window.take(what) else { return };
+        self.suspects.ended_message(what);
+        self.refusals.forget(what);
+        self.actions.push_back(Action::SetAside { what, message, reason });
+    }
+
+    /// The broker did not take the status message.
+    pub(super) fn status_refused(&mut self, reason: &str) {
+        let level = self.presence.refused();
+        let topic = &self.config.status.topic;
+        let text = format!("status message refused topic={topic:?} reason={reason}");
+        self.log(level, text);
+    }
+
+    /// What can be published to see whether the broker takes anything but the suspect.
+    fn control_for(&self, suspect: Publish) -> Control {
+        if self.has_status() {
+            return Control::Status;
+        }
+        self.choose(suspect, |window| window.grounded().collect()).map_or(Control::None, |(_, control)| control)
+    }
+
+    /// Whether the status message can show whether the broker takes anything.
+    fn has_status(&self) -> bool {
+        self.config.status.topic.is_some() && !self.presence.is_refused() && !self.suspects.is_without_status()
+    }
+
+    /// Gets ready for a connection over which a message is published before the suspect.
+    fn plan_control(&mut self, now: Now) {
+        if self.has_status() {
+            return;
+        }
+        let suspect = self.suspects.passed_over();
+        let chosen = suspect.and_then(|suspect| self.choose(suspect, |window| window.grounded().collect()));
+        let Some((what, control)) = chosen else { return };
+        if control == Control::SameTopic {
+            // The sooner it follows the suspect's last try, the less may a broker that takes messages again get it
+            // before the suspect.
+            self.connection.skip_delay(now.at);
+        }
+        // What the session has in flight is sent as soon as there is a connection.
+        if self.window.held().any(|held| held == what) {
+            self.suspects.published(what, control);
+        }
+    }
+
+    /// The message that is best published before the suspect, of those waiting.
+    pub(super) fn next_control(&self) -> Option<(Publish, Control)> {
+        self.choose(self.suspects.passed_over()?, |window| window.waiting().collect())
+    }
+
+    fn choose<'a>(
+        &'a self,
+        suspect: Publish,
+        among: impl Fn(&'a Window) -> Vec<(Publish, &'a Message)>,
+    ) -> Option<(Publish, Control)> {
+        let topic = &self.window.get(suspect)?.sample.route.topic;
+        let candidates = among(&self.window);
+        let candidates = candidates.into_iter().map(|(what, message)| (what, message.sample.route.topic.as_str()));
+        self.suspects.choose(suspect, topic, candidates)
+    }
+
+    /// Whether what the session has in flight was left out, and its turn has come.
+    pub(super) fn has_to_resume(&self) -> bool {
+        let mut held = self.window.held().filter(|what| *what != Publish::Status);
+        held.any(|what| self.suspects.resumes(what))
+    }
+
+    /// Does what a suspect needs beyond publishing what waits: reads on in search of a control, and connects anew to
+    /// resume what was left out.
+    pub(super) fn attend_to_suspect(&mut self, now: Now) {
+        let is_idle = self.window.in_flight() == 0 && self.connection.limit().is_some();
+        if is_idle && self.has_to_resume() {
+            if !self.connection.is_leaving() {
+                self.log(Level::Debug, "connecting anew to resume the session".to_owned());
+                self.connection.leave();
+            }
+            return;
+        }
+        let Some(suspect) = self.suspects.suspect() else { return };
+        let is_sought = !self.has_status() || self.suspects.passed_over().is_some();
+        let best = self.choose(suspect, |window| window.grounded().collect()).map(|(_, control)| control);
+        if is_sought && best != Some(Control::Free) && !self.is_exhausted && self.window.has_room(AHEAD) {
+            return self.actions.push_back(Action::Read);
+        }
+        if self.suspects.passed_over().is_some() && self.may_send(now) && self.next_control().is_none() {
+            // It was dropped, or came in time for the status message alone, which was refused.
+            self.suspects.interrupted();
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! What is sent next: the one path that every publish takes. It asks the window, the broker's limits, the suspects, the
+//! refusals and the rate.
+
+use super::action::{Action, How, Now};
+use super::event::Publish;
+use super::rate::Rate;
+use super::suspects::Control;
+use super::{Dated, Delivery, packet};
+use crate::message::{Message, Qos};
+use crate::payload::Outgoing;
+use crate::planted::{Planted, is_planted};
+use crate::status;
+use log::Level;
+use std::time::Duration;
+
+/// How many messages more than the window's are read while the broker refuses everything of a topic, so that others get
+/// past it.
+const AROUND_REFUSED: usize = 1000;
+
+/// The quality of service at which a message shows whether the broker takes anything: at QoS 0 nothing would.
+pub(super) fn as_control(qos: Qos) -> Qos {
+    qos.max(Qos::AtLeastOnce)
+}
+
+/// What holds for a publish beyond what it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Urgency {
+    /// It keeps to the rate.
+    Paced,
+    /// The last words over a connection do not wait for the rate.
+    LastWords,
+}
+
+impl Delivery {
+    /// Publishes the status message when it is due, else the next message.
+    pub(super) fn publish_next(&mut self, now: Now) {
+        self.pace.due = None;
+        if self.stop.is_some() {
+            return;
+        }
+        if self.presence.is_due(now.at) && !self.window.has_status() {
+            if self.connection.is_leaving() || self.suspects.is_without_status() {
+                self.presence.done(now.at, self.config.status.interval);
+            } else if self.has_room_at_broker() && self.is_paced(now) {
+                self.actions.push_back(Action::Compose);
+            }
+            if !self.actions.is_empty() {
+                return;
+            }
+        }
+        if self.refusals.is_holding() {
+            self.settle_refusals(now);
+        }
+        self.attend_to_suspect(now);
+        while self.actions.is_empty() && self.may_send(now) && self.publish_message(now) {}
+    }
+
+    /// Whether the broker takes one publish more.
+    pub(super) fn has_room_at_broker(&self) -> bool {
+        let in_flight = self.window.in_flight()
+            - usize::from(is_planted(Planted::StatusNotCounted) && self.window.status_in_flight());
+        self.connection.limit().is_some_and(|limit| in_flight < limit)
+    }
+
+    /// Whether the connection takes another message.
+    pub(super) fn may_send(&self, now: Now) -> bool {
+        self.has_room_at_broker()
+            && !self.window.is_resuming()
+            && !self.has_to_resume()
+            && self.suspects.allows(self.window.in_flight(), self.connection.lasting(), now.at)
+    }
+
+    /// Whether the rate lets a publish go now. If not, it is due later.
+    fn is_paced(&mut self, now: Now) -> bool {
+        self.pace.due = self.pace.rate.as_ref().and_then(Rate::next).filter(|next| now.at < *next);
+        self.pace.due.is_none() || is_planted(Planted::RateForgotten)
+    }
+
+    /// Sends, drops or sets aside the next message, or asks for it; whether there may be another one.
+    fn publish_message(&mut self, now: Now) -> bool {
+        let Some((what, control)) = self.next_message() else { return false };
+        let Some(message) = self.window.get(what) else { return false };
+        let waited = self.times.waited(message.sample.taken, now.clock);
+        if let Some(how) = self.outdated(message, waited) {
+            self.drop_outdated(what, how, waited);
+            return true;
+        }
+        if !self.is_paced(now) {
+            return false;
+        }
+        let Some(message) = self.window.get(what) else { return false };
+        let outgoing = self.times.render(message, Dated::IfKnown, now.clock);
+        let qos = if control.is_some() { as_control(outgoing.qos) } else { outgoing.qos };
+        if !self.send(what, Outgoing { qos, ..outgoing }, Urgency::Paced, now) {
+            return true;
+        }
+        if let Some(control) = control {
+            self.suspects.published(what, control);
+        }
+        if let Some(message) = self.window.get(what) {
+            self.refusals.sent(what, &message.sample.route.topic);
+        }
+        if let Some(dropped) = self.outdated.ended() {
+            self.log(Level::Info, format!("messages dropped, too old count={dropped}"));
+        }
+        true
+    }
+
+    /// The one way to the broker: sees to its limits, and notes what is in flight; whether it is sent.
+    fn send(&mut self, what: Publish, outgoing: Outgoing, urgency: Urgency, now: Now) -> bool {
+        let limits = self.connection.limits();
+        let mut outgoing = self.connection.profile().outgoing(outgoing);
+        outgoing.qos = outgoing.qos.min(limits.qos);
+        outgoing.retain &= limits.retain;
+        let size = packet::size(&outgoing, self.config.broker.protocol);
+        if size > limits.packet_size {
+            let maximum = limits.packet_size;
+            self.too_large(what, format!("{size} bytes, and the broker takes {maximum} at most"));
+            return false;
+        }
+        if let Some(limit) = self.size_limit().exceeded(size, &outgoing.topic) {
+            self.too_large(what, format!("{size} bytes, and connections end over packets of {limit} bytes"));
+            return false;
+        }
+        self.window.sent(what, size, now.at);
+        if let Some(rate) = self.pace.rate.as_mut().filter(|_| urgency == Urgency::Paced) {
+            rate.published(now.at);
+        }
+        self.actions.push_back(Action::Publish { what, outgoing });
+        true
+    }
+
+    fn too_large(&mut self, what: Publish, reason: String) {
+        match what {
+            Publish::Status => self.status_refused(&reason),
+            Publish::Message(_) | Publish::Bypass(_) => self.set_aside(what, reason),
+        }
+    }
+
+    /// Publishes the status message that the shell has composed.
+    pub(super) fn publish_status(&mut self, status: Option<Outgoing>, now: Now) {
+        self.presence.done(now.at, self.config.status.interval);
+        if let Some(status) = status {
+            self.send(Publish::Status, status, Urgency::Paced, now);
+        }
+    }
+
+    /// Says on the status topic, where there is one and the broker takes it, that nobody is here any more. Once a
+    /// connection; whether an answer will come.
+    pub(super) fn say_goodbye(&mut self, now: Now) -> bool {
+        let goodbye = status::offline(&self.config, self.started);
+        let is_wanted = self.presence.takes_leave() && !self.suspects.is_without_status() && !self.window.has_status();
+        match goodbye.filter(|_| is_wanted) {
+            Some(goodbye) => self.send(Publish::Status, goodbye, Urgency::LastWords, now),
+            None => false,
+        }
+    }
+
+    /// The message that is published next, if there is one; as what, where it is to show whether the broker takes
+    /// anything. Asks the store for one where it may have more.
+    fn next_message(&mut self) -> Option<(Publish, Option<Control>)> {
+        if self.suspects.passed_over().is_some() {
+            return self.next_control().map(|(what, control)| (what, Some(control)));
+        }
+        let refusals = &self.refusals;
+        let next = self.window.next_to_send(|what, message| refusals.allows(what, &message.sample.route.topic));
+        if let Some(next) = next {
+            return Some((next, None));
+        }
+        if self.may_read() {
+            self.actions.push_back(Action::Read);
+        }
+        None
+    }
+
+    /// Whether the store may have another message, and there is room for it.
+    fn may_read(&self) -> bool {
+        let more = if self.refusals.is_holding() { AROUND_REFUSED } else { 0 };
+        !self.is_exhausted && self.window.has_room(more)
+    }
+
+    /// Holds what the broker refuses altogether.
+    pub(super) fn settle_refusals(&mut self, now: Now) {
+        let may_read = self.may_read();
+        let (window, random) = (&self.window, &mut self.random);
+        let has = |topic: Option<&str>, is_new: &dyn Fn(Publish) -> bool| {
+            let mut waiting = window.waiting();
+            may_read
+                || waiting.any(|(what, message)| {
+                    is_new(what) && topic.is_none_or(|topic| message.sample.route.topic == topic)
+                })
+        };
+        for hold in self.refusals.settle(now.at, || random.f64(), has) {
+            let what = hold
+                .topic
+                .as_deref()
+                .map_or_else(|| "every message".to_owned(), |topic| format!("every message of {topic}"));
+            let delay = hold.until.saturating_duration_since(now.at).as_secs_f64();
+            let level = if hold.times == 1 { Level::Warn } else { Level::Debug };
+            let text = format!(
+                "the broker refuses {what}; they wait, and one is tried in {delay:.1} s reason={}",
+                hold.reason
+            );
+            self.log(level, text);
+            self.presence.changed(now.at);
+        }
+    }
+
+    fn drop_outdated(&mut self, what: Publish, how: How, waited: Duration) {
+        let level = self.outdated.failed();
+        let seq = self.window.get(what).map_or(0, |message| message.seq.0);
+        let waited = humantime::format_duration(waited);
+        self.log(level, format!("message dropped, too old seq={seq} waited={waited}"));
+        self.window.take(what);
+        self.over(what, how);
+    }
+
+    /// By which rule a message is too old; `None`: it is not.
+    fn outdated(&self, message: &Message, waited: Duration) -> Option<How> {
+        if message.sample.route.expiry.is_some_and(|expiry| waited >= expiry) {
+            return Some(How::Expired);
+        }
+        self.config.spool.max_age.is_some_and(|age| waited >= age).then_some(How::TooOld)
+    }
+}

@@ -1,0 +1,320 @@
+//! What was read from the store and is not over yet: in flight, or about to be. One window for all: messages of the spool,
+//! messages from memory, and the status message. Pure.
+
+use super::event::{Publish, UnderWay};
+use crate::message::{Message, Seq};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
+
+/// Some `capacity` messages in order of their ids, and what a former process had on its way.
+#[derive(Debug)]
+pub struct Window {
+    capacity: usize,
+    entries: BTreeMap<Publish, Entry>,
+    /// Nothing below this waits.
+    unsent: Publish,
+    /// What is in flight, in the order in which it was sent.
+    in_flight: BTreeSet<(Instant, Publish)>,
+    /// How many are held.
+    held: usize,
+    /// How many were resumed and are in flight.
+    resumed: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// `None`: the status message, which is composed anew each time.
+    message: Option<Message>,
+    state: State,
+    /// Bytes of the packet, once it was sent.
+    size: usize,
+    /// How many connections the broker has ended because of this message.
+    blamed: u32,
+}
+
+/// Where a publish stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// To be sent.
+    Waiting,
+    /// Sent over the present connection.
+    InFlight { sent: Instant, resumed: bool },
+    /// On its way in the session that the broker keeps: to be resumed with it, and not sent as a new one. `confirmed`:
+    /// by PUBREC.
+    Held { confirmed: bool },
+}
+
+impl Window {
+    /// A window for this many messages, at least one.
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            capacity: capacity.max(1),
+            entries: BTreeMap::new(),
+            unsent: Publish::FIRST,
+            in_flight: BTreeSet::new(),
+            held: 0,
+            resumed: 0,
+        }
+    }
+
+    /// Holds this many messages from now on, at least one. Those beyond stay until they are over.
+    pub fn set_capacity(&mut self, capacity: usize) {
+        self.capacity = capacity.max(1);
+    }
+
+    /// Whether another message may be read, where `more` than the capacity are allowed.
+    pub fn has_room(&self, more: usize) -> bool {
+        self.len() < self.capacity + more
+    }
+
+    /// How many messages there are.
+    pub fn len(&self) -> usize {
+        self.entries.len() - usize::from(self.entries.contains_key(&Publish::Status))
+    }
+
+    /// How many publishes are in flight.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// How many messages of the spool are in flight.
+    pub fn spooled_in_flight(&self) -> usize {
+        self.in_flight.iter().filter(|(_, what)| what.spooled().is_some()).count()
+    }
+
+    /// Whether the status message is in flight or held: another one must not be published meanwhile.
+    pub fn has_status(&self) -> bool {
+        self.entries.contains_key(&Publish::Status)
+    }
+
+    /// Whether the status message is in flight.
+    pub fn status_in_flight(&self) -> bool {
+        self.entries.get(&Publish::Status).is_some_and(|entry| matches!(entry.state, State::InFlight { .. }))
+    }
+
+    /// Whether publishes of a former connection are in flight. Others have to wait for them, for the library may still
+    /// be sending them, and first arrivals come in order.
+    pub fn is_resuming(&self) -> bool {
+        self.resumed > 0
+    }
+
+    /// Adds a message that waits.
+    pub fn push(&mut self, what: Publish, message: Message) {
+        self.entries.insert(what, Entry::waiting(Some(message)));
+        self.unsent = self.unsent.min(what);
+    }
+
+    /// The highest message of the spool.
+    pub fn last_spooled(&self) -> Option<Seq> {
+        self.entries.keys().rev().find_map(|what| what.spooled())
+    }
+
+    /// The lowest message that waits and may be sent.
+    pub fn next_to_send(&self, may: impl Fn(Publish, &Message) -> bool) -> Option<Publish> {
+        let waiting = self.entries.range(self.unsent..).filter(|(_, entry)| entry.state == State::Waiting);
+        let mut messages = waiting.filter_map(|(what, entry)| Some((*what, entry.message.as_ref()?)));
+        messages.find(|(what, message)| may(*what, message)).map(|(what, _)| what)
+    }
+
+    /// Notes that a message that waits, or the status message, was sent as a packet of `size` bytes.
+    pub fn sent(&mut self, what: Publish, size: usize, now: Instant) {
+        let was_next = self.next_to_send(|_, _| true) == Some(what);
+        if what == Publish::Status {
+            self.entries.entry(what).or_insert_with(|| Entry::waiting(None));
+        }
+        if let Some(entry) = self.entries.get_mut(&what).filter(|entry| entry.state == State::Waiting) {
+            entry.state = State::InFlight { sent: now, resumed: false };
+            entry.size = size;
+            self.in_flight.insert((now, what));
+            if was_next {
+                self.unsent = what.next();
+            }
+        }
+    }
+
+    /// Bytes of the packet that this was sent as; 0 before.
+    pub fn size_of(&self, what: Publish) -> usize {
+        self.entries.get(&what).map_or(0, |entry| entry.size)
+    }
+
+    /// Counts everything in flight as sent so much later, but not later than `now`.
+    pub fn postpone(&mut self, by: Duration, now: Instant) {
+        for entry in self.entries.values_mut() {
+            if let State::InFlight { sent, .. } = &mut entry.state {
+                *sent = (*sent + by).min(now);
+            }
+        }
+        self.in_flight =
+            std::mem::take(&mut self.in_flight).into_iter().map(|(sent, what)| ((sent + by).min(now), what)).collect();
+    }
+
+    /// Takes out what is in flight and has been acknowledged or refused. `None`: it is not in flight; `Some(None)`: it was the
+    /// status message.
+    pub fn remove(&mut self, what: Publish) -> Option<Option<Message>> {
+        let State::InFlight { .. } = self.entries.get(&what)?.state else { return None };
+        Some(self.take(what))
+    }
+
+    /// Takes out a message, whatever its state.
+    pub fn take(&mut self, what: Publish) -> Option<Message> {
+        let entry = self.entries.remove(&what)?;
+        match entry.state {
+            State::Waiting => {}
+            State::InFlight { sent, resumed } => {
+                self.in_flight.remove(&(sent, what));
+                self.resumed -= usize::from(resumed);
+            }
+            State::Held { .. } => self.held -= 1,
+        }
+        entry.message
+    }
+
+    /// A message in flight was refused, and waits to be sent again.
+    pub fn refused(&mut self, what: Publish) {
+        let Some(entry) = self.entries.get_mut(&what) else { return };
+        if let State::InFlight { sent, resumed } = std::mem::replace(&mut entry.state, State::Waiting) {
+            self.in_flight.remove(&(sent, what));
+            self.resumed -= usize::from(resumed);
+        }
+        self.unsent = self.unsent.min(what);
+    }
+
+    /// The messages in flight, in order of their ids.
+    pub fn flying(&self) -> impl Iterator<Item = Publish> + '_ {
+        let messages = self.entries.iter().filter(|(_, entry)| entry.message.is_some());
+        messages.filter(|(_, entry)| matches!(entry.state, State::InFlight { .. })).map(|(what, _)| *what)
+    }
+
+    /// The messages that wait, in order of their ids.
+    pub fn waiting(&self) -> impl Iterator<Item = (Publish, &Message)> {
+        self.messages(|state| state == State::Waiting)
+    }
+
+    /// The messages that wait or are held, in order of their ids; without those that the broker has confirmed.
+    pub fn grounded(&self) -> impl Iterator<Item = (Publish, &Message)> {
+        self.messages(|state| matches!(state, State::Waiting | State::Held { confirmed: false }))
+    }
+
+    fn messages(&self, is: impl Fn(State) -> bool) -> impl Iterator<Item = (Publish, &Message)> {
+        let chosen = self.entries.iter().filter(move |(_, entry)| is(entry.state));
+        chosen.filter_map(|(what, entry)| Some((*what, entry.message.as_ref()?)))
+    }
+
+    /// What is held, in order of ids.
+    pub fn held(&self) -> impl Iterator<Item = Publish> + '_ {
+        let none_held = self.held == 0;
+        let entries = self.entries.iter().take(if none_held { 0 } else { usize::MAX });
+        entries.filter(|(_, entry)| matches!(entry.state, State::Held { .. })).map(|(what, _)| *what)
+    }
+
+    /// Notes that the broker ended a connection because of this message; how often that was by now.
+    pub fn blamed(&mut self, what: Publish) -> Option<u32> {
+        let entry = self.entries.get_mut(&what)?;
+        entry.blamed += 1;
+        Some(entry.blamed)
+    }
+
+    /// Forgets for which messages the broker ended connections.
+    pub fn acquit(&mut self) {
+        self.entries.values_mut().for_each(|entry| entry.blamed = 0);
+    }
+
+    /// A message of this window.
+    pub fn get(&self, what: Publish) -> Option<&Message> {
+        self.entries.get(&what)?.message.as_ref()
+    }
+
+    /// The connection is gone: what was in flight waits again, at the head and in order. What is on its way in the
+    /// session is held. The status message that is not is forgotten.
+    pub fn connection_lost(&mut self, under_way: &[UnderWay]) {
+        let under_way: BTreeMap<Publish, bool> = under_way.iter().map(|held| (held.what, held.confirmed)).collect();
+        if under_way.contains_key(&Publish::Status) {
+            self.entries.entry(Publish::Status).or_insert_with(|| Entry::waiting(None));
+        } else {
+            self.entries.remove(&Publish::Status);
+        }
+        self.held = 0;
+        for (what, entry) in &mut self.entries {
+            entry.state = match under_way.get(what) {
+                Some(confirmed) => State::Held { confirmed: *confirmed },
+                None => State::Waiting,
+            };
+            self.held += usize::from(entry.state != State::Waiting);
+        }
+        self.unsent = Publish::FIRST;
+        self.in_flight.clear();
+        self.resumed = 0;
+    }
+
+    /// The broker resumes the session: what was held is in flight again, where it was not left out; how many.
+    pub fn resume(&mut self, now: Instant, resumes: impl Fn(Publish) -> bool) -> usize {
+        let mut resumed = 0;
+        for (what, entry) in &mut self.entries {
+            if matches!(entry.state, State::Held { .. }) && resumes(*what) {
+                entry.state = State::InFlight { sent: now, resumed: true };
+                self.in_flight.insert((now, *what));
+                resumed += 1;
+            }
+        }
+        self.held -= resumed;
+        self.resumed += resumed;
+        resumed
+    }
+
+    /// The broker has forgotten the session: what was held waits; how many. The status message is composed anew.
+    pub fn release(&mut self) -> usize {
+        let mut released = 0;
+        for entry in self.entries.values_mut().filter(|entry| matches!(entry.state, State::Held { .. })) {
+            entry.state = State::Waiting;
+            released += 1;
+        }
+        self.held = 0;
+        self.unsent = Publish::FIRST;
+        if self.entries.get(&Publish::Status).is_some_and(|entry| entry.state == State::Waiting) {
+            self.entries.remove(&Publish::Status);
+            released -= 1;
+        }
+        released
+    }
+
+    /// Takes out messages that wait and were dropped from the spool.
+    pub fn drop_waiting(&mut self, range: &RangeInclusive<Publish>) {
+        let in_range = self.entries.range(range.clone());
+        let waiting = in_range.filter(|(_, entry)| entry.state == State::Waiting);
+        let dropped: Vec<Publish> = waiting.map(|(what, _)| *what).collect();
+        for what in dropped {
+            self.entries.remove(&what);
+        }
+    }
+
+    /// Takes out the messages from memory that are not in flight, in order.
+    pub fn give_back(&mut self) -> Vec<Message> {
+        let from_memory = self.entries.iter().filter(|(what, entry)| {
+            matches!(what, Publish::Bypass(_)) && !matches!(entry.state, State::InFlight { .. })
+        });
+        let from_memory: Vec<Publish> = from_memory.map(|(what, _)| *what).collect();
+        from_memory.into_iter().filter_map(|what| self.take(what)).collect()
+    }
+
+    /// A range that has all messages of the spool in it that are in flight or held.
+    pub fn range_in_flight(&self) -> Option<RangeInclusive<Publish>> {
+        if self.in_flight.is_empty() && self.held == 0 {
+            return None;
+        }
+        let mut spooled = self.entries.keys().filter(|what| what.spooled().is_some());
+        let first = *spooled.next()?;
+        Some(first..=spooled.next_back().copied().unwrap_or(first))
+    }
+
+    /// When the oldest publish in flight was sent.
+    pub fn oldest_sent(&self) -> Option<Instant> {
+        self.in_flight.first().map(|(sent, _)| *sent)
+    }
+}
+
+impl Entry {
+    fn waiting(message: Option<Message>) -> Self {
+        Self { message, state: State::Waiting, size: 0, blamed: 0 }
+    }
+}

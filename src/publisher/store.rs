@@ -1,0 +1,262 @@
+//! Where messages are until the broker has them: the spool, and memory past a disk that fails.
+//!
+//! What the spool does not take is published from memory. Such messages were never accepted: they do not outlive the
+//! process. They are of a stream of their own, so that the spool's stream stays without gaps and repeats whatever becomes
+//! of them, and are published at QoS 1 at most, for nothing about them can be noted on the disk.
+
+use super::disk::Access;
+use super::intake::Intake;
+use crate::clock::instant;
+use crate::delivery::{Publish, Stalls};
+use crate::message::{Message, Qos, Route, Sample, Seq, StreamId};
+use crate::spool::{Backlog, Spool};
+use crate::status::Counters;
+use crossbeam_channel::Receiver;
+use log::{debug, info, warn};
+use std::collections::VecDeque;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Messages that are kept in memory while the disk does not take them into `rejected/`. Others stay in the spool, and are
+/// tried again by the next process.
+const ASIDE_LATER: usize = 100;
+
+/// The spool and what goes around it.
+#[derive(Debug)]
+pub struct Store {
+    pub spool: Spool,
+    pub intake: Intake,
+    memory: Memory,
+    reading: Access,
+    journal: Access,
+    flush: Access,
+    aside: Access,
+    /// What is to be set aside when the disk takes it.
+    aside_later: VecDeque<(Message, String)>,
+    /// When the journal waited for the disk.
+    stalls: Stalls,
+    /// Whether the journal has something to write.
+    is_journal_behind: bool,
+    counters: Arc<Counters>,
+}
+
+/// The way past a disk that fails.
+#[derive(Debug)]
+struct Memory {
+    stream: StreamId,
+    next: Seq,
+    /// Whether the log says that messages take this way.
+    is_reported: bool,
+}
+
+impl Store {
+    pub fn new(spool: Spool, samples: Receiver<Sample>, capacity: usize, counters: Arc<Counters>) -> Self {
+        Self {
+            spool,
+            intake: Intake::new(samples, capacity),
+            memory: Memory { stream: StreamId::random(), next: Seq::FIRST, is_reported: false },
+            reading: Access::new("read the spool"),
+            journal: Access::new("write the journal"),
+            flush: Access::new("flush the journal"),
+            aside: Access::new("set messages aside"),
+            aside_later: VecDeque::new(),
+            stalls: Stalls::default(),
+            is_journal_behind: false,
+            counters,
+        }
+    }
+
+    /// When something has to be done. `wants_more`: whether a message is wanted that could not be read.
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+        let flush = self.spool.repeats_due();
+        let deadlines = [
+            self.intake.deadline(&self.spool, now),
+            self.reading.retry_at(),
+            self.journal.retry_at(),
+            self.aside.retry_at().filter(|_| !self.aside_later.is_empty()),
+            flush.map(|due| self.flush.retry_at().map_or(due, |retry| due.max(retry))),
+        ];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// Messages that wait.
+    pub fn backlog(&self) -> Backlog {
+        self.spool.backlog()
+    }
+
+    /// Whether the disk fails.
+    pub fn is_failing(&self) -> bool {
+        self.intake.is_failing()
+    }
+
+    /// Takes samples from the channel into the spool, as many as are there: one flush serves them all. The messages that
+    /// were dropped to make room.
+    pub fn take_in(&mut self, in_flight: Option<RangeInclusive<Seq>>, now: Instant) -> Vec<RangeInclusive<Seq>> {
+        let dropped = self.intake.spool_waiting(&mut self.spool, in_flight, &self.counters, now);
+        if !self.is_failing() {
+            self.memory.ended();
+        }
+        dropped
+    }
+
+    /// The next message: of the spool, or from memory when the spool has no more and the disk fails.
+    pub fn read(&mut self, now: Instant) -> Option<(Publish, Message)> {
+        if let Some(message) = self.read_spool(now) {
+            return Some((Publish::Message(message.seq), message));
+        }
+        let sample = self.is_failing().then(|| self.intake.take_oldest()).flatten()?;
+        let message = self.memory.message(sample);
+        Some((Publish::Bypass(message.seq), message))
+    }
+
+    /// The next message of the spool.
+    pub fn read_spool(&mut self, now: Instant) -> Option<Message> {
+        if !self.reading.is_due(now) {
+            return None;
+        }
+        let counters = &self.counters;
+        match self.spool.next(now, |range| counters.damaged.add(range.end().0 - range.start().0 + 1)) {
+            Ok(message) => {
+                self.reading.worked();
+                message
+            }
+            Err(error) => {
+                self.reading.failed(now, &error);
+                None
+            }
+        }
+    }
+
+    /// Takes messages from memory back, in order, for the spool.
+    pub fn give_back(&mut self, messages: Vec<Message>) {
+        self.intake.give_back(messages.into_iter().map(|message| message.sample).collect());
+    }
+
+    /// A message of the spool has reached its end.
+    pub fn finish(&mut self, seq: Seq, now: Instant) {
+        self.spool.finish(seq, now);
+        self.is_journal_behind = true;
+    }
+
+    /// Writes the journal, so that a `kill -9` repeats no more than a window's worth; whether it was written. Comes before
+    /// anything more is published.
+    pub fn write_journal(&mut self, now: Instant) -> bool {
+        if !self.is_journal_behind || !self.journal.is_due(now) {
+            return false;
+        }
+        let trimmed = self.spool.trim();
+        let end = instant();
+        if end - now > Stalls::SHORTEST {
+            self.stalls.note(end - now, end);
+        }
+        match trimmed {
+            Ok(()) => {
+                self.journal.worked();
+                self.is_journal_behind = false;
+                true
+            }
+            Err(error) => {
+                self.journal.failed(now, &error);
+                false
+            }
+        }
+    }
+
+    /// How long the journal has waited for the disk since then; each wait is told once.
+    pub fn take_stalled(&mut self, since: Instant) -> Duration {
+        self.stalls.take_since(since)
+    }
+
+    /// Bounds what a power cut repeats.
+    pub fn bound_repeats(&mut self, now: Instant) {
+        if !self.flush.is_due(now) {
+            return;
+        }
+        match self.spool.bound_repeats(now) {
+            Ok(false) => {}
+            Ok(true) => self.flush.worked(),
+            Err(error) => self.flush.failed(now, &error),
+        }
+    }
+
+    /// Keeps a message that the broker will not take in `rejected/`; it is finished by that. While the disk does not take it,
+    /// it is passed over: it stays in the spool, and is set aside later or tried again by the next process.
+    pub fn set_aside(&mut self, what: Publish, message: Message, reason: String, now: Instant) {
+        self.counters.rejected.add(1);
+        let (seq, topic) = (message.seq, message.sample.route.topic.clone());
+        if what.spooled().is_none() {
+            warn!("message from memory refused; dropped seq={seq} topic={topic} reason={reason}");
+            return;
+        }
+        if self.aside.is_due(now) && self.try_to_set_aside(&message, &reason, now) {
+            return;
+        }
+        debug!("message refused, and not set aside seq={seq} topic={topic} reason={reason}");
+        if self.aside_later.len() < ASIDE_LATER {
+            self.aside_later.push_back((message, reason));
+        } else {
+            warn!("message refused, and passed over until the next start seq={seq} topic={topic} reason={reason}");
+        }
+    }
+
+    /// Sets aside what the disk did not take before.
+    pub fn set_aside_late(&mut self, now: Instant) {
+        while self.aside.is_due(now)
+            && let Some((message, reason)) = self.aside_later.pop_front()
+        {
+            if !self.try_to_set_aside(&message, &reason, now) {
+                self.aside_later.push_front((message, reason));
+            }
+        }
+    }
+
+    fn try_to_set_aside(&mut self, message: &Message, reason: &str, now: Instant) -> bool {
+        let (seq, topic) = (message.seq, &message.sample.route.topic);
+        match self.spool.set_aside(message, reason) {
+            Ok(file) => {
+                self.aside.worked();
+                warn!("message refused; set aside seq={seq} topic={topic} reason={reason} file={}", file.display());
+                self.finish(seq, now);
+                true
+            }
+            Err(error) => {
+                self.aside.failed(now, &error);
+                false
+            }
+        }
+    }
+
+    /// Puts everything on the medium.
+    ///
+    /// # Errors
+    /// What the disk says. Trying again is right.
+    pub fn save(&mut self, in_flight: Option<RangeInclusive<Seq>>, now: Instant) -> Result<(), String> {
+        self.set_aside_late(now);
+        self.intake.save_rest(&mut self.spool, in_flight, &self.counters, now)
+    }
+}
+
+impl Memory {
+    /// The message that a sample becomes which the spool did not take.
+    fn message(&mut self, sample: Sample) -> Message {
+        if !std::mem::replace(&mut self.is_reported, true) {
+            warn!("the disk fails; publishing from memory stream={} seq={}", self.stream, self.next);
+        }
+        let Sample { route, taken, data } = sample;
+        let route = match route.qos {
+            Qos::ExactlyOnce => Arc::new(Route { qos: Qos::AtLeastOnce, ..Route::clone(&route) }),
+            Qos::AtMostOnce | Qos::AtLeastOnce => route,
+        };
+        let seq = self.next;
+        self.next = self.next.next();
+        Message { stream: self.stream, seq, sample: Sample { route, taken, data } }
+    }
+
+    /// Notes that the spool takes samples again.
+    fn ended(&mut self) {
+        if std::mem::take(&mut self.is_reported) {
+            info!("the disk works again; published from memory stream={} up to seq={}", self.stream, self.next.0 - 1);
+        }
+    }
+}
