@@ -36,6 +36,7 @@ mod secrets;
 mod sessions;
 mod stalls;
 mod stop;
+mod structure;
 mod support;
 mod systemd;
 mod tls;

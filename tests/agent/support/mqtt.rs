@@ -150,6 +150,9 @@ pub struct Connect {
     pub username: Option<String>,
     pub password: Option<String>,
     pub has_will: bool,
+    /// The will's, where there is one.
+    pub will_retain: bool,
+    pub will_qos: u8,
 }
 
 impl Connect {
@@ -172,7 +175,9 @@ impl Connect {
         }
         let username = if flags & 0x80 != 0 { Some(reader.text()?) } else { None };
         let password = if flags & 0x40 != 0 { Some(reader.text()?) } else { None };
-        Some(Self { version, clean: flags & 2 != 0, client_id, username, password, has_will })
+        let (will_retain, will_qos) = (flags & 0x20 != 0, flags >> 3 & 3);
+        let clean = flags & 2 != 0;
+        Some(Self { version, clean, client_id, username, password, has_will, will_retain, will_qos })
     }
 }
 
