@@ -2,11 +2,12 @@
 //! published after the next one have their right times, too.
 
 use super::disk::Access;
-use crate::clock::{Clock, instant};
+use crate::clock::{Clock, Reading, instant};
 use crate::delivery::{Now, Times};
 use crate::message::Stamp;
 use crate::spool::Boots;
 use log::info;
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 /// How often the clock is asked whether it is right, until it is.
@@ -15,6 +16,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// A machine whose clock nothing ever sets is not woken more often than this for it.
 const UNHURRIED: Duration = Duration::from_secs(60);
 
+/// How long a look at wall clock and boot clock serves.
+const FRESH: Duration = Duration::from_millis(10);
+
 /// The clock, and what is known of this boot.
 #[derive(Debug)]
 pub struct ClockWatch {
@@ -22,11 +26,14 @@ pub struct ClockWatch {
     boots: Boots,
     next_look: Instant,
     disk: Access,
+    /// What wall clock and boot clock said of late, and when they were read.
+    read: Cell<(Instant, Reading)>,
 }
 
 impl ClockWatch {
     pub fn new(clock: Clock, boots: Boots) -> Self {
-        Self { clock, boots, next_look: instant(), disk: Access::new("note when this boot began") }
+        let read = Cell::new((instant(), clock.read()));
+        Self { clock, boots, next_look: instant(), disk: Access::new("note when this boot began"), read }
     }
 
     /// Names the present boot.
@@ -34,9 +41,13 @@ impl ClockWatch {
         self.clock.boot_id()
     }
 
-    /// The present moment.
+    /// The present moment. Wall clock and boot clock are for ages, and may be [`FRESH`] old.
     pub fn now(&self) -> Now {
-        Now { at: instant(), clock: self.clock.read() }
+        let at = instant();
+        if at.saturating_duration_since(self.read.get().0) > FRESH {
+            self.read.set((at, self.clock.read()));
+        }
+        Now { at, clock: self.read.get().1 }
     }
 
     /// The present moment, as a sample would have it.

@@ -59,12 +59,21 @@ pub struct History {
     rejected: u64,
     kills: u64,
     powers: u64,
+    life: Life,
     start: Instant,
     next_sample: Instant,
     next_fault: Instant,
     /// When the faults that last are over.
     recovery: Option<Instant>,
     samples: u64,
+}
+
+/// Where the life of the present process began.
+#[derive(Debug, Default)]
+struct Life {
+    arrivals: usize,
+    losses: u64,
+    after_power_cut: bool,
 }
 
 /// A process.
@@ -110,6 +119,7 @@ impl History {
             rejected: 0,
             kills: 0,
             powers: 0,
+            life: Life::default(),
             start: now,
             next_sample: now,
             next_fault: now + SECOND * 5,
@@ -331,8 +341,26 @@ impl History {
         self.terms.window = largest;
     }
 
+    /// What arrived again in the life of this process, at QoS 1: no more than a window for each loss, the one that ended
+    /// the former process among them, and after a power cut what the journal had not flushed.
+    fn judge_life(&mut self) {
+        let mut world = self.world.borrow_mut();
+        let mut seen: BTreeSet<Publish> =
+            world.arrivals[..self.life.arrivals].iter().map(|arrival| arrival.what).collect();
+        let of_life = world.arrivals[self.life.arrivals..].iter();
+        let repeats = of_life.filter(|arrival| arrival.what.spooled().is_some() && !seen.insert(arrival.what)).count();
+        let losses = world.losses - self.life.losses + 1;
+        let by_power = if self.life.after_power_cut { 2500 } else { 0 };
+        let allowed = losses * u64::from(self.terms.window) + by_power;
+        if self.terms.qos == Qos::AtLeastOnce && repeats as u64 > allowed {
+            world.violations.push(format!("{repeats} arrived again in the life of a process; allowed: {allowed}"));
+        }
+        self.life = Life { arrivals: world.arrivals.len(), losses: world.losses, after_power_cut: false };
+    }
+
     /// The process ends; what it counted is taken over.
     fn end(&mut self) {
+        self.judge_life();
         let gateway = self.gateway.take().expect("a gateway runs");
         self.dropped += gateway.counters.dropped_expired.get()
             + gateway.counters.dropped_max_age.get()
@@ -350,6 +378,7 @@ impl History {
 
     fn cut_power(&mut self) {
         self.end();
+        self.life.after_power_cut = true;
         self.powers += 1;
         simulation::cut(self.folder.path());
         self.world.borrow_mut().gateway_ended(true);
