@@ -173,6 +173,7 @@ impl Delivery {
     /// again while the broker may hold it: the session ends with it.
     fn give_up(&mut self, what: Publish, kind: Kind, reason: &str) {
         self.suspects.ended_message(what);
+        let is_at_qos_2 = self.window.get(what).is_some_and(|message| message.sample.route.qos == Qos::ExactlyOnce);
         let is_under_way = self.window.held().any(|held| held == what);
         if kind == Kind::Confirmed {
             let seq = self.window.get(what).map_or(0, |message| message.seq.0);
@@ -190,7 +191,10 @@ impl Delivery {
             }
             self.set_aside(what, reason.to_owned());
         }
-        if is_under_way {
+        if is_under_way && !is_at_qos_2 {
+            // Its packet identifier means nothing to the broker once it is not sent any more.
+            self.actions.push_back(Action::Abandon(what));
+        } else if is_under_way {
             self.actions.push_back(Action::ForgetSession);
             let released = self.window.release();
             let text = format!(

@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_secs(1);
 const UNHURRIED: Duration = Duration::from_secs(60);
 
 /// How long a look at wall clock and boot clock serves.
-const FRESH: Duration = Duration::from_millis(10);
+const FRESH: Duration = Duration::from_millis(1);
 
 /// The clock, and what is known of this boot.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl ClockWatch {
     /// The present moment. Wall clock and boot clock are for ages, and may be [`FRESH`] old.
     pub fn now(&self) -> Now {
         let at = instant();
-        if at.saturating_duration_since(self.read.get().0) > FRESH {
+        if at.saturating_duration_since(self.read.get().0) >= FRESH {
             self.read.set((at, self.clock.read()));
         }
         Now { at, clock: self.read.get().1 }

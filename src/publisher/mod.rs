@@ -213,7 +213,7 @@ impl<L: Link> Publisher<L> {
         let mut now = self.clock.now();
         while let Some(action) = self.delivery.next_action(now) {
             // What is not done in no time needs another look at the clock.
-            let is_quick = matches!(action, Action::End(..) | Action::Log(..) | Action::Read);
+            let is_quick = matches!(action, Action::End(..) | Action::Log(..));
             self.perform(action, now);
             if !is_quick {
                 now = self.clock.now();

@@ -67,14 +67,16 @@ impl Store {
         }
     }
 
-    /// When something has to be done. `wants_more`: whether a message is wanted that could not be read.
+    /// When something has to be done.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         let flush = self.spool.repeats_due();
+        // A retry whose moment has passed waits until somebody wants what failed.
+        let retry = |access: &Access| access.retry_at().filter(|at| *at > now);
         let deadlines = [
             self.intake.deadline(&self.spool, now),
-            self.reading.retry_at(),
-            self.journal.retry_at(),
-            self.aside.retry_at().filter(|_| !self.aside_later.is_empty()),
+            retry(&self.reading),
+            retry(&self.journal),
+            retry(&self.aside).filter(|_| !self.aside_later.is_empty()),
             flush.map(|due| self.flush.retry_at().map_or(due, |retry| due.max(retry))),
         ];
         deadlines.into_iter().flatten().min()
