@@ -118,6 +118,8 @@ impl Delivery {
         // What the broker has confirmed comes last: it has that already.
         let unconfirmed = self.window.flying().find(|what| !is_confirmed(*what));
         let first = unconfirmed.or_else(|| self.window.flying().next());
+        // A status message that was resumed with others is suspected before them: it can be left out, and they cannot.
+        let first = first.filter(|_| !self.window.is_status_resumed());
         let with_status = self.window.status_in_flight();
         let member = self.connection.member();
         let kind = match first {

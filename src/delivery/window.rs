@@ -93,6 +93,12 @@ impl Window {
         self.entries.get(&Publish::Status).is_some_and(|entry| matches!(entry.state, State::InFlight { .. }))
     }
 
+    /// Whether a status message that a former connection had begun to send is in flight.
+    pub fn is_status_resumed(&self) -> bool {
+        let status = self.entries.get(&Publish::Status);
+        status.is_some_and(|entry| matches!(entry.state, State::InFlight { resumed: true, .. }))
+    }
+
     /// Whether publishes of a former connection are in flight. Others have to wait for them, for the library may still
     /// be sending them, and first arrivals come in order.
     pub fn is_resuming(&self) -> bool {
