@@ -102,10 +102,10 @@ pub enum Action {
     Close(Lost),
     /// End the connection in order; [`Event::Disconnected`] follows.
     Disconnect,
-    /// Take over the pending configuration for everything but the connection.
-    Apply(Box<Config>),
-    /// Close the connection, and connect by this configuration from now on; answered by [`Event::Reconfigured`].
-    Reconnect(Box<Config>),
+    /// Another configuration holds now ([`super::Delivery::config`]), and the connection stays.
+    Apply,
+    /// Another configuration holds now: close the connection, and connect by that; answered by [`Event::Reconfigured`].
+    Reconnect,
     /// Something for the log.
     Log(Level, String),
     /// There will be no further attempts to connect.

@@ -1,8 +1,9 @@
 //! What another configuration needs while the agent runs. Pure.
 //!
-//! Every key is named here: one that is new and forgotten does not compile.
+//! A new key counts where the whole of its section is compared; where keys are named one by one, a new one that is forgotten
+//! does not compile.
 
-use crate::config::{Broker, Channel, Config, Delivery, Logging, Retry, Spool, Status, Telemetry};
+use crate::config::{Channel, Config, Delivery, Logging, Spool, Status, Telemetry};
 use crate::message::Qos;
 
 /// What follows from a change.
@@ -10,8 +11,6 @@ use crate::message::Qos;
 pub struct Effect {
     /// Whether the present connection serves the new configuration as well.
     pub keeps_connection: bool,
-    /// Whether subscribers of the former status topic are told that nobody is there any more.
-    pub leaves_status: bool,
     /// Whether messages may be published at QoS 2, for which there has to be a session.
     pub needs_session: bool,
 }
@@ -45,60 +44,16 @@ pub fn effect(old: &Config, new: &Config) -> Effect {
             },
         status,
     } = new;
-    let same_broker = is_same_broker(&old.broker, broker);
-    let Status { topic, interval: _ } = status;
-    let same_topic = old.status.topic == *topic;
     // The device's name is in the status message, and so in the will.
-    let same_will = same_topic && old.device == *device;
+    let Status { topic, interval: _ } = status;
+    let same_will = old.status.topic == *topic && old.device == *device;
     // The rate and the patience with the broker hold from now on.
     let Delivery { window, ack_timeout: _, max_rate: _ } = delivery;
     Effect {
-        keeps_connection: same_broker
-            && same_will
-            && is_same_retry(&old.retry, retry)
-            && old.delivery.window == *window,
-        leaves_status: !(same_broker && same_topic),
+        // The back-off is part of the connection: another one begins anew.
+        keeps_connection: old.broker == *broker && old.retry == *retry && old.delivery.window == *window && same_will,
         needs_session: publishes_at_qos_2(telemetry),
     }
-}
-
-/// Whether a connection to the one is a connection to the other.
-fn is_same_broker(old: &Broker, new: &Broker) -> bool {
-    let Broker {
-        addresses,
-        client_id,
-        protocol,
-        keep_alive,
-        connect_timeout,
-        session_expiry,
-        username,
-        password_file,
-        proxy,
-        tls,
-        azure_iot_hub,
-    } = new;
-    old.addresses == *addresses
-        && old.client_id == *client_id
-        && old.protocol == *protocol
-        && old.keep_alive == *keep_alive
-        && old.connect_timeout == *connect_timeout
-        && old.session_expiry == *session_expiry
-        && old.username == *username
-        && old.password_file == *password_file
-        && old.proxy == *proxy
-        && old.tls == *tls
-        && old.azure_iot_hub == *azure_iot_hub
-}
-
-/// The back-off is part of the connection: another one begins anew.
-fn is_same_retry(old: &Retry, new: &Retry) -> bool {
-    let Retry { initial_delay, factor, max_delay, at_max, jitter, stable_after } = new;
-    old.initial_delay == *initial_delay
-        && old.stable_after == *stable_after
-        && old.factor.to_bits() == factor.to_bits()
-        && old.max_delay == *max_delay
-        && old.at_max == *at_max
-        && old.jitter.to_bits() == jitter.to_bits()
 }
 
 fn publishes_at_qos_2(telemetry: &Telemetry) -> bool {

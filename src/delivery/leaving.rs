@@ -54,15 +54,14 @@ impl Delivery {
             return;
         };
         // An attempt that was the last one would stay it.
-        if pending.keeps_connection && !self.connection.is_over() {
-            self.take_over(pending.config.clone());
-            self.actions.push_back(Action::Apply(Box::new(pending.config)));
-            self.log(Level::Info, "configuration changed".to_owned());
+        let (action, text) = if pending.keeps_connection && !self.connection.is_over() {
+            (Action::Apply, "configuration changed")
         } else {
-            self.take_over(pending.config.clone());
-            self.actions.push_back(Action::Reconnect(Box::new(pending.config)));
-            self.log(Level::Info, "configuration changed; connecting anew".to_owned());
-        }
+            (Action::Reconnect, "configuration changed; connecting anew")
+        };
+        self.take_over(pending.config);
+        self.actions.push_back(action);
+        self.log(Level::Info, text.to_owned());
     }
 
     fn take_over(&mut self, config: Config) {

@@ -270,10 +270,10 @@ impl<L: Link> Publisher<L> {
             }
             Action::Close(why) => self.lost(why),
             Action::Disconnect => self.link.disconnect(),
-            Action::Apply(_) => self.applied(),
-            Action::Reconnect(config) => {
+            Action::Apply => self.applied(),
+            Action::Reconnect => {
                 self.link.close();
-                self.link.reconfigure(&config, &self.store.spool);
+                self.link.reconfigure(self.delivery.config(), &self.store.spool);
                 let remains = self.remains();
                 self.delivery.on(Event::Reconfigured(remains), now);
                 self.applied();
