@@ -1,14 +1,15 @@
 //! What becomes of what was sent: acknowledged, refused, or in flight when the connection ended.
 
+use super::Delivery;
 use super::action::{Action, How, Now, Remains};
 use super::event::{Lost, Publish, Refusal};
 use super::refusals::Judgement;
 use super::sending::as_control;
 use super::suspects::{Control, Flight, Kind, Verdict};
-use super::{Delivery, window::Window};
 use crate::message::{Message, Qos};
 use crate::planted::{Planted, is_planted};
 use log::Level;
+use std::sync::Arc;
 
 /// How often the broker may end the connection because of a message before it is set aside.
 const STRIKES: u32 = 3;
@@ -59,11 +60,6 @@ impl Delivery {
             Refusal::ForNow(reason) => {
                 let lost = Lost::Passing(format!("the broker takes no messages for now: {reason}"));
                 return self.actions.push_back(Action::Close(lost));
-            }
-            // It is published again, and then the reason comes with the answer.
-            Refusal::Unsaid => {
-                self.window.refused(what);
-                return self.actions.push_back(Action::Abandon(what));
             }
             Refusal::Flatly(scope, reason) => (scope, reason),
         };
@@ -174,26 +170,24 @@ impl Delivery {
     /// The broker will not take a message that may be on its way in the session. Its packet identifier must not be used
     /// again while the broker may hold it: the session ends with it.
     fn give_up(&mut self, what: Publish, kind: Kind, reason: &str) {
-        self.suspects.ended_message(what);
-        let is_at_qos_2 = self.window.get(what).is_some_and(|message| message.sample.route.qos == Qos::ExactlyOnce);
+        let Some(message) = self.window.get(what) else { return };
+        let (seq, route) = (message.seq, Arc::clone(&message.sample.route));
         let is_under_way = self.window.held().any(|held| held == what);
         if kind == Kind::Confirmed {
-            let seq = self.window.get(what).map_or(0, |message| message.seq.0);
             let text = format!(
                 "the broker has confirmed a message and ends connections over the rest of the exchange; \
                  it is complete seq={seq} reason={reason}"
             );
             self.log(Level::Warn, text);
             self.window.take(what);
+            self.suspects.ended_message(what);
             self.over(what, How::Completed);
         } else {
             let size = self.window.size_of(what);
-            if let Some(topic) = self.window.get(what).map(|message| message.sample.route.topic.clone()) {
-                self.size_limit().rejected(size, &topic);
-            }
+            self.size_limit().rejected(size, &route.topic);
             self.set_aside(what, reason.to_owned());
         }
-        if is_under_way && !is_at_qos_2 {
+        if is_under_way && route.qos != Qos::ExactlyOnce {
             // Its packet identifier means nothing to the broker once it is not sent any more.
             self.actions.push_back(Action::Abandon(what));
         } else if is_under_way {
@@ -227,7 +221,7 @@ impl Delivery {
         if self.has_status() {
             return Control::Status;
         }
-        self.choose(suspect, |window| window.grounded().collect()).map_or(Control::None, |(_, control)| control)
+        self.best_control(suspect).map_or(Control::None, |(_, control)| control)
     }
 
     /// Whether the status message can show whether the broker takes anything.
@@ -240,8 +234,7 @@ impl Delivery {
         if self.has_status() {
             return;
         }
-        let suspect = self.suspects.passed_over();
-        let chosen = suspect.and_then(|suspect| self.choose(suspect, |window| window.grounded().collect()));
+        let chosen = self.suspects.passed_over().and_then(|suspect| self.best_control(suspect));
         let Some((what, control)) = chosen else { return };
         if control == Control::SameTopic {
             // The sooner it follows the suspect's last try, the less may a broker that takes messages again get it
@@ -256,17 +249,21 @@ impl Delivery {
 
     /// The message that is best published before the suspect, of those waiting.
     pub(super) fn next_control(&self) -> Option<(Publish, Control)> {
-        self.choose(self.suspects.passed_over()?, |window| window.waiting().collect())
+        self.choose(self.suspects.passed_over()?, self.window.waiting())
+    }
+
+    /// The message that will best be published before the suspect, of those waiting and held.
+    fn best_control(&self, suspect: Publish) -> Option<(Publish, Control)> {
+        self.choose(suspect, self.window.grounded())
     }
 
     fn choose<'a>(
-        &'a self,
+        &self,
         suspect: Publish,
-        among: impl Fn(&'a Window) -> Vec<(Publish, &'a Message)>,
+        among: impl Iterator<Item = (Publish, &'a Message)>,
     ) -> Option<(Publish, Control)> {
         let topic = &self.window.get(suspect)?.sample.route.topic;
-        let candidates = among(&self.window);
-        let candidates = candidates.into_iter().map(|(what, message)| (what, message.sample.route.topic.as_str()));
+        let candidates = among.map(|(what, message)| (what, message.sample.route.topic.as_str()));
         self.suspects.choose(suspect, topic, candidates)
     }
 
@@ -289,7 +286,7 @@ impl Delivery {
         }
         let Some(suspect) = self.suspects.suspect() else { return };
         let is_sought = !self.has_status() || self.suspects.passed_over().is_some();
-        let best = self.choose(suspect, |window| window.grounded().collect()).map(|(_, control)| control);
+        let best = self.best_control(suspect).map(|(_, control)| control);
         if is_sought && best != Some(Control::Free) && !self.is_exhausted && self.window.has_room(AHEAD) {
             return self.actions.push_back(Action::Read);
         }

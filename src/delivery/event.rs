@@ -74,8 +74,6 @@ pub enum Refusal {
     ForNow(String),
     /// It refuses this message, or more than this one; its reason.
     Flatly(Scope, String),
-    /// The library keeps the reason to itself, for what a former connection had begun.
-    Unsaid,
 }
 
 /// What else a broker may refuse that refuses a message.
@@ -120,7 +118,6 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::ForNow(reason) | Refusal::Flatly(_, reason) => f.write_str(reason),
-            Refusal::Unsaid => f.write_str("no reason given"),
         }
     }
 }

@@ -89,6 +89,11 @@ pub struct Hold {
     pub times: u32,
 }
 
+/// Every message of a topic, or of any, in words.
+pub fn every_message(topic: Option<&str>) -> String {
+    topic.map_or_else(|| "every message".to_owned(), |topic| format!("every message of {topic}"))
+}
+
 impl Row {
     fn new(retry: &Retry) -> Self {
         let backoff = Backoff::new(Retry { at_max: AtMax::Hold, ..retry.clone() });
@@ -292,14 +297,15 @@ impl Refusals {
     /// What is refused altogether, and why: for the status. `None`: nothing is.
     pub fn summary(&self) -> Option<String> {
         let held = |row: &Row| row.is_holding() && row.backoff.failures() > 0;
+        let refuses = |topic, row: &Row| format!("the broker refuses {}: {}", every_message(topic), row.reason);
         if held(&self.broker) {
-            return Some(format!("the broker refuses every message: {}", self.broker.reason));
+            return Some(refuses(None, &self.broker));
         }
         let mut topics = self.topics.iter().filter(|(_, row)| held(row));
         let (topic, row) = topics.next()?;
         let more = topics.count();
         let more = if more == 0 { String::new() } else { format!(" (and {more} more topics)") };
-        Some(format!("the broker refuses every message of {topic}: {}{more}", row.reason))
+        Some(refuses(Some(topic.as_str()), row) + &more)
     }
 
     /// A message is over, by whatever way.

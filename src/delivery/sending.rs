@@ -4,6 +4,7 @@
 use super::action::{Action, How, Now};
 use super::event::Publish;
 use super::rate::Rate;
+use super::refusals::every_message;
 use super::suspects::Control;
 use super::{Dated, Delivery, packet};
 use crate::message::{Message, Qos};
@@ -35,9 +36,6 @@ impl Delivery {
     /// Publishes the status message when it is due, else the next message.
     pub(super) fn publish_next(&mut self, now: Now) {
         self.pace.due = None;
-        if self.stop.is_some() {
-            return;
-        }
         if self.presence.is_due(now.at) && !self.window.has_status() {
             if self.connection.is_leaving() || self.suspects.is_without_status() {
                 self.presence.done(now.at, self.config.status.interval);
@@ -191,10 +189,7 @@ impl Delivery {
                 })
         };
         for hold in self.refusals.settle(now.at, || random.f64(), has) {
-            let what = hold
-                .topic
-                .as_deref()
-                .map_or_else(|| "every message".to_owned(), |topic| format!("every message of {topic}"));
+            let what = every_message(hold.topic.as_deref());
             let delay = hold.until.saturating_duration_since(now.at).as_secs_f64();
             let level = if hold.times == 1 { Level::Warn } else { Level::Debug };
             let text = format!(

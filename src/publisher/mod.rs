@@ -21,8 +21,9 @@ mod store;
 use crate::clock::{Clock, instant, sleep};
 use crate::config::Config;
 use crate::delivery::{Action, Delivery, Event, GiveUp, How, Lost, Now, Publish, Remains, Report};
-use crate::message::{Message, Route, Sample, Seq, Stamp};
+use crate::message::{Message, Route, Sample, Stamp};
 use crate::network::{Network, targets};
+use crate::payload::Outgoing;
 use crate::planted::{Planted, is_planted};
 use crate::pulse::Pulse;
 use crate::spool::Spool;
@@ -200,9 +201,7 @@ impl<L: Link> Publisher<L> {
         }
         self.watch_network(now);
         self.store.set_aside_late(now.at);
-        if !is_planted(Planted::JournalLate) {
-            self.write_journal(now);
-        }
+        self.write_journal(now);
         self.store.bound_repeats(now.at);
         self.delivery.on(Event::Turn, now);
         self.act();
@@ -244,9 +243,7 @@ impl<L: Link> Publisher<L> {
             }
             Action::Connect { member, will } => self.connect(member, will, now),
             Action::Publish { what, outgoing } => {
-                if !is_planted(Planted::JournalLate) {
-                    self.write_journal(now);
-                }
+                self.write_journal(now);
                 match self.link.publish(what, outgoing) {
                     Ok(()) => self.count_published(what),
                     Err(lost) => self.last_words(lost),
@@ -291,7 +288,7 @@ impl<L: Link> Publisher<L> {
         }
     }
 
-    fn connect(&mut self, member: usize, will: Option<crate::payload::Outgoing>, now: Now) {
+    fn connect(&mut self, member: usize, will: Option<Outgoing>, now: Now) {
         self.network = None;
         if self.link.find_session(self.delivery.config(), &self.store.spool) {
             self.read_back(now);
@@ -407,11 +404,9 @@ impl<L: Link> Publisher<L> {
             How::Expired => self.counters.dropped_expired.add(1),
             How::TooOld => self.counters.dropped_max_age.add(1),
         }
-        self.finish(what, now);
-    }
-
-    fn finish(&mut self, what: Publish, now: Instant) {
-        what.spooled().into_iter().for_each(|seq: Seq| self.store.finish(seq, now));
+        if let Some(seq) = what.spooled() {
+            self.store.finish(seq, now);
+        }
         self.link.end(what);
     }
 
@@ -422,7 +417,7 @@ impl<L: Link> Publisher<L> {
 
     /// Comes before anything more is published, so that a `kill -9` repeats no more than a window's worth.
     fn write_journal(&mut self, now: Now) {
-        if self.store.write_journal(now.at) {
+        if !is_planted(Planted::JournalLate) && self.store.write_journal(now.at) {
             self.link.journal_written();
         }
     }

@@ -27,10 +27,7 @@ mod folder;
 mod forged;
 mod impostors;
 mod journal;
-#[cfg(test)]
-pub mod medium;
-#[cfg(not(test))]
-mod medium;
+pub(crate) mod medium;
 #[cfg(test)]
 pub mod power_cut;
 mod reader;

@@ -29,10 +29,6 @@ impl AtQos1 {
         self.packets.contains_key(&id)
     }
 
-    pub fn contains(&self, what: Publish) -> bool {
-        self.ids.contains_key(&what)
-    }
-
     /// Takes out what is under way under a packet identifier.
     pub fn remove_id(&mut self, id: u16) -> Option<Publish> {
         let what = self.packets.remove(&id)?.what;

@@ -165,13 +165,6 @@ impl Session {
         shared.exchanges.under_way().next().map(|_| shared.exchanges.session())
     }
 
-    /// Whether something is on its way.
-    pub fn contains(&self, what: Publish) -> bool {
-        let shared = self.lock();
-        let at_qos_2 = matches!(what, Publish::Message(seq) if shared.exchanges.contains(seq));
-        at_qos_2 || shared.at_qos_1.contains(what)
-    }
-
     /// Everything that is on its way, at QoS 2 and at QoS 1, each in order of packet identifiers.
     pub fn under_way(&self) -> Vec<UnderWay> {
         let shared = self.lock();
@@ -181,22 +174,6 @@ impl Session {
         });
         let at_qos_1 = shared.at_qos_1.iter().map(|(_, what, _)| UnderWay { what, confirmed: false });
         at_qos_2.chain(at_qos_1).collect()
-    }
-
-    /// The messages that are noted on the disk as on their way, which are those at QoS 2.
-    pub fn noted(&self) -> Vec<Seq> {
-        self.lock().exchanges.under_way().map(|(_, exchange)| exchange.seq).collect()
-    }
-
-    /// Whether a message is noted on the disk as on its way at QoS 2: its packet identifier must not be used again while the
-    /// broker keeps the session.
-    pub fn has_noted(&self, seq: Seq) -> bool {
-        self.lock().exchanges.contains(seq)
-    }
-
-    /// Whether something is on its way and the broker has confirmed by PUBREC that it has it.
-    pub fn is_confirmed(&self, what: Publish) -> bool {
-        matches!(what, Publish::Message(seq) if self.lock().exchanges.stage_of(seq) == Some(Stage::Received))
     }
 
     /// Notes that an exchange is over for good. To finish one that the broker never completes, [`Session::forget`] follows:

@@ -1,6 +1,6 @@
 //! One history: a gateway with the real core, shell and spool, in a simulated world, from one seed.
 
-use super::world::{Arrival, Mood, Poison, Wire, World, is_poison};
+use super::world::{Arrival, Mood, Wire, World, is_poison};
 use crate::clock::{Clock, Reading, instant, virtual_time};
 use crate::config::{self, Config};
 use crate::delivery::Publish;
@@ -60,6 +60,9 @@ pub struct History {
     kills: u64,
     powers: u64,
     life: Life,
+    /// When it turned last, and how often at that moment.
+    last_turn: Option<Instant>,
+    turns: u32,
     start: Instant,
     next_sample: Instant,
     next_fault: Instant,
@@ -96,7 +99,7 @@ impl History {
         medium::failing::set(false);
         let mut world = World::new(random.u64(..));
         world.receive_maximum = *random.choice(&[1, 3, 20, u16::MAX]).unwrap_or(&1);
-        world.poison = if random.u8(..4) == 0 { Poison::Refused } else { Poison::None };
+        world.has_poison = random.u8(..4) == 0;
         let terms = Terms {
             qos: random.choice([Qos::AtLeastOnce, Qos::ExactlyOnce]).unwrap_or(Qos::AtLeastOnce),
             window: *random.choice(&[1, 4, 20, 100]).unwrap_or(&1),
@@ -120,6 +123,8 @@ impl History {
             kills: 0,
             powers: 0,
             life: Life::default(),
+            last_turn: None,
+            turns: 0,
             start: now,
             next_sample: now,
             next_fault: now + SECOND * 5,
@@ -242,18 +247,14 @@ impl History {
 
     /// Counts turns in which no time passes.
     fn busy(&mut self, now: Instant) -> Result<(), Broken> {
-        thread_local!(static TURNS: RefCell<(Option<Instant>, u32)> = const { RefCell::new((None, 0)) });
-        let turns = TURNS.with_borrow_mut(|(at, turns)| {
-            *turns = if *at == Some(now) { *turns + 1 } else { 0 };
-            *at = Some(now);
-            *turns
-        });
-        if turns > BUSY { Err("it turns and turns, and no time passes".to_owned()) } else { Ok(()) }
+        self.turns = if self.last_turn == Some(now) { self.turns + 1 } else { 0 };
+        self.last_turn = Some(now);
+        if self.turns > BUSY { Err("it turns and turns, and no time passes".to_owned()) } else { Ok(()) }
     }
 
     /// A sample now and then, without which the last message has none to be compared with.
     fn sample_slowly(&mut self) {
-        if self.world.borrow().poison == Poison::Refused && self.next_sample + SECOND * 60 <= instant() {
+        if self.world.borrow().has_poison && self.next_sample + SECOND * 60 <= instant() {
             self.next_sample = instant();
             self.sample();
             self.gateway().publisher.turn();
@@ -455,13 +456,11 @@ impl History {
             return Err(format!("{} messages are missing, as {some:?}; {} were counted", missing.len(), self.dropped));
         }
         for seq in &aside {
-            if world.poison == Poison::None || !is_poison(Publish::Message(*seq)) {
+            if !world.has_poison || !is_poison(Publish::Message(*seq)) {
                 return Err(format!("message {seq} was set aside, and the broker takes it"));
             }
         }
-        if world.poison == Poison::Refused
-            && (1..end.0).any(|seq| arrived.contains(&Seq(seq)) && aside.contains(&Seq(seq)))
-        {
+        if world.has_poison && (1..end.0).any(|seq| arrived.contains(&Seq(seq)) && aside.contains(&Seq(seq))) {
             return Err("a message arrived and was set aside".to_owned());
         }
         self.judge_repeats(&world.arrivals, world.losses)?;
@@ -494,14 +493,10 @@ impl History {
                 highest = highest.max(seq);
             }
         }
-        let poison = self.world.borrow().poison;
-        let is_exempt = poison == Poison::Refused || self.figures.faults > 0 && self.overtakes();
+        let world = self.world.borrow();
+        // Controls were sent where the broker refused something, or ended connections over it.
+        let is_exempt = world.has_poison || world.overtakes;
         if overtaken > 0 && !is_exempt { Err(format!("{overtaken} arrived out of order")) } else { Ok(()) }
-    }
-
-    /// Whether the broker refused or ended something on its own, so that controls were sent.
-    fn overtakes(&self) -> bool {
-        self.world.borrow().overtakes
     }
 }
 

@@ -26,14 +26,6 @@ pub enum Mood {
     Silent,
 }
 
-/// What the broker never takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Poison {
-    None,
-    /// It refuses every such message with a reason.
-    Refused,
-}
-
 /// A message that reached the broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Arrival {
@@ -67,11 +59,11 @@ enum Stage {
 pub struct World {
     pub random: fastrand::Rng,
     pub mood: Mood,
-    pub poison: Poison,
+    /// Whether it refuses some messages for ever, with a reason ([`is_poison`]).
+    pub has_poison: bool,
     pub is_up: bool,
     pub latency: Duration,
     pub receive_maximum: u16,
-    pub protocol_311: bool,
     happenings: BTreeMap<(Instant, u64), (u64, Happening)>,
     next_id: u64,
     rings: Vec<Report>,
@@ -103,11 +95,10 @@ impl World {
         Self {
             random: fastrand::Rng::with_seed(seed),
             mood: Mood::Good,
-            poison: Poison::None,
+            has_poison: false,
             is_up: true,
             latency: Duration::from_millis(20),
             receive_maximum: u16::MAX,
-            protocol_311: false,
             happenings: BTreeMap::new(),
             next_id: 0,
             rings: Vec::new(),
@@ -193,8 +184,7 @@ impl World {
             (self.notes, self.over) = (BTreeMap::new(), BTreeSet::new());
             (self.broker_keeps, self.is_established) = (true, true);
         }
-        let limits =
-            Limits { receive_maximum: if self.protocol_311 { u16::MAX } else { self.receive_maximum }, ..Limits::NONE };
+        let limits = Limits { receive_maximum: self.receive_maximum, ..Limits::NONE };
         self.rings.push(Report::Connected(Connected { session_present, at_qos_2: true, limits }));
         let resumed = self.notes.iter().filter(|(seq, _)| !self.over.contains(seq));
         let resumed: Vec<(Seq, Stage)> = resumed.map(|(seq, stage)| (*seq, *stage)).collect();
@@ -208,7 +198,7 @@ impl World {
     }
 
     fn arrives(&mut self, what: Publish, qos: Qos) {
-        let is_poison = self.poison == Poison::Refused && is_poison(what);
+        let is_poison = self.has_poison && is_poison(what);
         match self.mood {
             Mood::Silent => {}
             Mood::HangsUp => {

@@ -237,11 +237,6 @@ impl Exchanges {
         self.ids.contains_key(&seq)
     }
 
-    /// How far the broker has come with a message that is on its way.
-    pub fn stage_of(&self, seq: Seq) -> Option<Stage> {
-        self.get(*self.ids.get(&seq)?).map(|exchange| exchange.stage)
-    }
-
     /// Forgets everything: the next session is a new one.
     ///
     /// # Errors
