@@ -3,11 +3,9 @@
 //!
 //! A small file of text, written once in a boot; `docs/spool-format.md` has the layout.
 
+use super::folder;
 use super::medium;
-use super::segment::sync_directory;
-use crate::own;
-use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// How many boots are remembered; a spool that is older than that many boots is not read in order any more.
@@ -66,12 +64,7 @@ impl Boots {
             format!("{entry} {:08x}\n", crc32c::crc32c(entry.as_bytes()))
         };
         let text: String = beginnings.iter().map(line).collect();
-        let new = self.directory.join("boots.new");
-        let mut file = own::begin(&new)?;
-        file.write_all(text.as_bytes())?;
-        medium::sync_all(&file)?;
-        fs::rename(new, self.directory.join("boots"))?;
-        sync_directory(&self.directory)?;
+        folder::replace(&self.directory, "boots", &text)?;
         self.beginnings = beginnings;
         Ok(())
     }
@@ -80,6 +73,7 @@ impl Boots {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn what_was_noted_is_known_to_the_next_process() {

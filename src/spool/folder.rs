@@ -4,13 +4,15 @@
 //! read as the file that its name promises, gets another name, under which people find it and the spool never looks.
 
 use super::believed::Believed;
+use super::medium;
 use super::segment::{self, LARGEST};
 use crate::message::Seq;
+use crate::own;
 use log::warn;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// Names that what is set aside may get.
@@ -105,6 +107,20 @@ pub fn set_aside(path: &Path) -> io::Result<()> {
     fs::rename(path, &name)?;
     warn!("set aside what this spool cannot use file={} name={}", path.display(), name.display());
     Ok(())
+}
+
+/// Writes a small file anew: its name stands for the former content until the new one is on the medium. What an interruption
+/// leaves is called `NAME.new`.
+///
+/// # Errors
+/// The medium's.
+pub fn replace(directory: &Path, name: &str, text: &str) -> io::Result<()> {
+    let new = directory.join(format!("{name}.new"));
+    let mut file = own::begin(&new)?;
+    file.write_all(text.as_bytes())?;
+    medium::sync_all(&file)?;
+    fs::rename(new, directory.join(name))?;
+    segment::sync_directory(directory)
 }
 
 /// Removes the oldest of the files that belong together beside the newest, which stays, until `kept` are left with it.

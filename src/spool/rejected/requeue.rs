@@ -9,6 +9,7 @@ use super::form::{self, Unusable};
 use crate::message::{Sample, Seq, StreamId};
 use crate::own;
 use crate::spool::finished::Finished;
+use crate::spool::folder;
 use crate::spool::reader::{Reader, Step};
 use crate::spool::segment::sync_directory;
 use crate::spool::{Spool, medium};
@@ -16,7 +17,7 @@ use log::{info, warn};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -236,12 +237,8 @@ impl Intent {
     /// Makes it durable.
     fn write(&self, spool: &Path) -> io::Result<()> {
         let text = json!({"stream": self.stream.0, "first": self.first.0, "files": self.names}).to_string();
-        let new = spool.join("requeue.new");
-        let mut file = own::begin(&new)?;
-        let written =
-            write!(file, "{text}\n{:08x}\n", crc32c::crc32c(text.as_bytes())).and_then(|()| medium::sync_all(&file));
-        written.and_then(|()| fs::rename(&new, Self::path(spool))).inspect_err(|_| drop(fs::remove_file(&new)))?;
-        sync_directory(spool)
+        let text = format!("{text}\n{:08x}\n", crc32c::crc32c(text.as_bytes()));
+        folder::replace(spool, "requeue", &text).inspect_err(|_| drop(fs::remove_file(spool.join("requeue.new"))))
     }
 
     /// `None`: there is none, or nothing that was written by us.
