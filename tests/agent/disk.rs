@@ -32,10 +32,7 @@ enum Way {
 /// A device whose spool is on a small disk, cut into the smallest segments.
 fn gateway_on(disk: &SmallDisk, url: &str, qos: u8) -> Gateway {
     let gateway = Gateway::new(url, &Settings { qos, interval: "1ms", ..Settings::default() });
-    gateway.edit(
-        &format!("spool: {{directory: {}}}", gateway.spool().display()),
-        &format!("spool: {{directory: {}/spool, max_size: 1MiB}}", disk.path().display()),
-    );
+    gateway.put_spool_on(disk, "1MiB");
     gateway
 }
 

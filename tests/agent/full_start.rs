@@ -31,10 +31,7 @@ impl Scene {
         let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
         let gateway = Gateway::new(&broker.url(), &Settings { protocol, qos, interval: "2ms", ..Settings::default() });
         broker.stop();
-        gateway.edit(
-            &format!("spool: {{directory: {}}}", gateway.spool().display()),
-            &format!("spool: {{directory: {}/spool, max_size: 1MiB}}", disk.path().display()),
-        );
+        gateway.put_spool_on(&disk, "1MiB");
         Some(Self { disk, broker, subscriber, gateway })
     }
 

@@ -1,7 +1,7 @@
 //! Brokers that die, refuse, limit and forget, scripted: judged by what they wrote down when they became responsible.
 
 use crate::support::{
-    ALWAYS, Agent, Arrival, Death, Delivery, Gateway, Judgement, PacketKind, Point, Response, Script, Scripted,
+    ALWAYS, Agent, Arrival, Death, Delivery, Gateway, Judgement, PacketKind, Point, Response, STATUS, Script, Scripted,
     Settings, log_files, scale, wait_until,
 };
 use std::fs;
@@ -9,16 +9,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 const WINDOW: u16 = 20;
-const STATUS: &str = "status/gateway-7";
 
 fn gateway(broker: &Scripted, protocol: &'static str, qos: u8) -> Gateway {
     let settings = Settings { protocol, qos, window: WINDOW, interval: "1ms", ..Settings::default() };
     Gateway::new(&broker.url(), &settings)
-}
-
-fn wait_for_more(broker: &Scripted, count: usize) {
-    let before = broker.deliveries().len();
-    wait_until(&format!("{count} more messages arrive"), || broker.deliveries().len() >= before + count);
 }
 
 /// What the broker took, but for the status messages.
@@ -54,7 +48,7 @@ fn deaths(protocol: &'static str, qos: u8) {
 
             let agent = gateway.start();
             wait_until("the broker has died often enough", || broker.deaths() >= times as usize);
-            wait_for_more(&broker, 50);
+            broker.wait_for_more(50);
 
             let judgement = judge(agent, &gateway, &broker);
             println!("{times} deaths at {packet:?} {point:?}, MQTT {protocol}, QoS {qos}");
@@ -81,7 +75,7 @@ fn a_broker_that_forgets_its_sessions_loses_nothing() {
     let broker = Scripted::start(Script::default());
     let gateway = gateway(&broker, "5", 2);
     let agent = gateway.start();
-    wait_for_more(&broker, 100);
+    broker.wait_for_more(100);
 
     // Counted from before, for the window may be full as soon as nothing is acknowledged.
     let before = broker.deliveries().len();
@@ -91,7 +85,7 @@ fn a_broker_that_forgets_its_sessions_loses_nothing() {
     broker.die(Duration::from_millis(50));
     broker.change(|script| script.acknowledge_after = Some(Duration::ZERO));
     agent.wait_for_output("the broker has forgotten our session");
-    wait_for_more(&broker, 100);
+    broker.wait_for_more(100);
 
     let judgement = judge(agent, &gateway, &broker);
     assert!((1..=usize::from(WINDOW)).contains(&judgement.duplicates), "{} duplicates", judgement.duplicates);
@@ -107,7 +101,7 @@ fn a_broker_that_never_acknowledges_gets_a_window_and_no_more() {
 
         assert_eq!(broker.peak_in_flight(), usize::from(WINDOW));
         broker.change(|script| script.acknowledge_after = Some(Duration::ZERO));
-        wait_for_more(&broker, 100);
+        broker.wait_for_more(100);
 
         let judgement = judge(agent, &gateway, &broker);
         let allowed = if qos == 2 { 0 } else { 2 * usize::from(WINDOW) };
@@ -126,7 +120,7 @@ fn the_window_obeys_the_broker_s_receive_maximum() {
 
             let agent = gateway.start();
             wait_until("the window is full", || broker.peak_in_flight() >= usize::from(receive_maximum));
-            wait_for_more(&broker, 3 * usize::from(receive_maximum));
+            broker.wait_for_more(3 * usize::from(receive_maximum));
 
             assert_eq!(broker.peak_in_flight(), usize::from(receive_maximum));
             agent.stop();
@@ -138,18 +132,9 @@ fn the_window_obeys_the_broker_s_receive_maximum() {
 /// A device with a second source, `poison`, whose messages the broker will not take, twice a second.
 fn with_poison(broker: &Scripted, protocol: &'static str, qos: u8, text: &str) -> Gateway {
     let gateway = gateway(broker, protocol, qos);
-    let file = gateway.logs().with_extension("txt");
-    fs::write(&file, text).unwrap();
-    let poison = format!("seed: 7}}, {{name: poison, type: file, path: {}, interval: 500ms}}", file.display());
-    gateway.edit("seed: 7}", &poison);
+    gateway.add_text_source("poison", text, "500ms");
     gateway.edit("max_delay: 1s", "max_delay: 100ms");
     gateway
-}
-
-fn rejected(gateway: &Gateway) -> Vec<PathBuf> {
-    fs::read_dir(gateway.spool().join("rejected"))
-        .map(|files| files.map(|file| file.unwrap().path()).collect())
-        .unwrap_or_default()
 }
 
 /// The poison is set aside, and everything else arrives.
@@ -158,11 +143,11 @@ fn poison_does_not_block(script: Script, protocol: &'static str, qos: u8, text: 
     let gateway = with_poison(&broker, protocol, qos, text);
 
     let agent = gateway.start();
-    wait_until("two messages are set aside", || rejected(&gateway).len() >= 2);
-    wait_for_more(&broker, 50);
+    wait_until("two messages are set aside", || gateway.rejected().len() >= 2);
+    broker.wait_for_more(50);
     agent.kill();
 
-    let aside: Vec<String> = rejected(&gateway).iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    let aside: Vec<String> = gateway.rejected().iter().map(|file| fs::read_to_string(file).unwrap()).collect();
     assert!(aside.iter().all(|text| text.contains("telemetry/gateway-7/poison")), "{aside:?}");
     let aside: Vec<u64> = aside
         .iter()
@@ -203,12 +188,12 @@ fn a_topic_that_is_not_authorized_waits_until_it_is_and_holds_nothing_else_up() 
 
         let agent = gateway.start();
         agent.wait_for_output("the broker refuses every message of telemetry/gateway-7/poison; they wait");
-        wait_for_more(&broker, 300);
+        broker.wait_for_more(300);
         broker.change(|script| script.reactions.clear());
-        wait_for_more(&broker, 100);
+        broker.wait_for_more(100);
 
         judge(agent, &gateway, &broker);
-        assert_eq!(rejected(&gateway), Vec::<PathBuf>::new());
+        assert_eq!(gateway.rejected(), Vec::<PathBuf>::new());
     }
 }
 
@@ -218,7 +203,7 @@ fn a_broker_that_refuses_everything_has_nothing_set_aside_and_says_so_in_the_sta
         let is_telemetry = |publish: &Delivery| publish.topic != STATUS;
         let broker = Scripted::start(Script::default().react(is_telemetry, Response::Answer(reason), ALWAYS));
         let gateway = gateway(&broker, "5", 1);
-        gateway.edit("status: {topic: ~}", &format!("status: {{topic: {STATUS}}}"));
+        gateway.turn_status_on();
 
         let agent = gateway.start();
         agent.wait_for_output("the broker refuses every message");
@@ -228,10 +213,10 @@ fn a_broker_that_refuses_everything_has_nothing_set_aside_and_says_so_in_the_sta
         });
         broker.change(|script| script.reactions.clear());
         agent.wait_for_output("the broker accepts messages");
-        wait_for_more(&broker, 100);
+        broker.wait_for_more(100);
 
         judge(agent, &gateway, &broker);
-        assert_eq!(rejected(&gateway), Vec::<PathBuf>::new());
+        assert_eq!(gateway.rejected(), Vec::<PathBuf>::new());
     }
 }
 
@@ -253,7 +238,7 @@ fn a_limit_that_no_message_fits_into_is_waited_out() {
         agent.wait_for_output("the broker takes packets of 100 bytes at most, which no message fits into");
         wait_until("it was asked again", || broker.connects().len() > 3);
         broker.change(|script| script.maximum_packet_size = None);
-        wait_for_more(&broker, 20);
+        broker.wait_for_more(20);
 
         judge(agent, &gateway, &broker);
         assert!(!gateway.spool().join("rejected").exists());
@@ -285,33 +270,33 @@ fn an_election(protocol: &'static str, qos: u8, status: bool) {
     let gateway = gateway(&broker, protocol, qos);
     gateway.edit("max_delay: 1s", "max_delay: 100ms");
     if status {
-        gateway.edit("status: {topic: ~}", &format!("status: {{topic: {STATUS}}}"));
+        gateway.turn_status_on();
     }
 
     let agent = gateway.start();
     wait_until("the election is over", || broker.connects().len() > ELECTION as usize);
-    wait_for_more(&broker, 100);
+    broker.wait_for_more(100);
 
     println!("MQTT {protocol}, QoS {qos}, status topic {status}");
-    assert_eq!(rejected(&gateway), Vec::<PathBuf>::new());
+    assert_eq!(gateway.rejected(), Vec::<PathBuf>::new());
     let judgement = judge(agent, &gateway, &broker);
     assert!(qos == 1 || judgement.duplicates == 0, "{} duplicates", judgement.duplicates);
-    assert_eq!(rejected(&gateway), Vec::<PathBuf>::new());
+    assert_eq!(gateway.rejected(), Vec::<PathBuf>::new());
 }
 
 /// A broker whose rules forbid the status topic ends the connection over each status message.
 fn a_status_that_is_not_taken(protocol: &'static str, qos: u8, response: Response) {
     let broker = Scripted::start(Script::default().react(|publish| publish.topic == STATUS, response, ALWAYS));
     let gateway = gateway(&broker, protocol, qos);
-    gateway.edit("status: {topic: ~}", &format!("status: {{topic: {STATUS}}}"));
+    gateway.turn_status_on();
 
     let agent = gateway.start();
     agent.wait_for_output("connections end over the status message; going without it");
-    wait_for_more(&broker, 100);
+    broker.wait_for_more(100);
 
     let judgement = judge(agent, &gateway, &broker);
     assert!(qos == 1 || judgement.duplicates == 0, "{} duplicates", judgement.duplicates);
-    assert_eq!(rejected(&gateway), Vec::<PathBuf>::new());
+    assert_eq!(gateway.rejected(), Vec::<PathBuf>::new());
 }
 
 #[test]
@@ -355,12 +340,12 @@ fn poison_among_its_like(protocol: &'static str, qos: u8, status: bool) {
     let gateway = gateway(&broker, protocol, qos);
     gateway.edit("max_delay: 1s", "max_delay: 100ms");
     if status {
-        gateway.edit("status: {topic: ~}", &format!("status: {{topic: {STATUS}}}"));
+        gateway.turn_status_on();
     }
 
     let agent = gateway.start();
-    wait_until("two messages are set aside", || rejected(&gateway).len() >= 2);
-    wait_for_more(&broker, 100);
+    wait_until("two messages are set aside", || gateway.rejected().len() >= 2);
+    broker.wait_for_more(100);
     agent.kill();
 
     println!("MQTT {protocol}, QoS {qos}, status topic {status}");
@@ -391,9 +376,9 @@ fn the_only_message_is_set_aside_when_the_next_one_is_taken() {
         let agent = gateway.start();
         wait_until("many connections end over it", || broker.connects().len() > 15);
         if gateway.accepted_count() == 1 {
-            assert_eq!((rejected(&gateway).len(), broker.deliveries().len()), (0, 0));
+            assert_eq!((gateway.rejected().len(), broker.deliveries().len()), (0, 0));
         }
-        wait_until("it is set aside", || rejected(&gateway).len() == 1);
+        wait_until("it is set aside", || gateway.rejected().len() == 1);
 
         let arrived: Vec<u64> = broker.deliveries().iter().map(seq).collect();
         assert!(!arrived.contains(&1) && arrived.is_sorted(), "{arrived:?}");
@@ -410,7 +395,7 @@ fn a_quota_that_is_exceeded_is_waited_out() {
 
         let agent = gateway.start();
         agent.wait_for_output("takes no messages for now");
-        wait_for_more(&broker, 100);
+        broker.wait_for_more(100);
 
         // The broker took later messages meanwhile, so the order is its own.
         assert_eq!(agent.stop().code(), Some(0));
@@ -418,7 +403,7 @@ fn a_quota_that_is_exceeded_is_waited_out() {
         let agent = gateway.start();
         wait_until("everything arrives", || Judgement::of(&broker.arrivals()).seqs.len() >= accepted);
         agent.kill();
-        assert_eq!(rejected(&gateway), Vec::<PathBuf>::new());
+        assert_eq!(gateway.rejected(), Vec::<PathBuf>::new());
     }
 }
 
@@ -429,8 +414,8 @@ fn messages_at_qos_0_do_not_hide_the_one_that_the_broker_ends_the_connection_ove
     gateway.edit("interval: 500ms}", "interval: 500ms, qos: 1}");
 
     let agent = gateway.start();
-    wait_until("two messages are set aside", || rejected(&gateway).len() >= 2);
-    wait_for_more(&broker, 50);
+    wait_until("two messages are set aside", || gateway.rejected().len() >= 2);
+    broker.wait_for_more(50);
 
     agent.kill();
 }

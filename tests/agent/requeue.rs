@@ -22,8 +22,7 @@ fn said(output: &Output) -> String {
 
 /// What is in `rejected/`, in the order of seq.
 fn set_aside(gateway: &Gateway) -> Vec<PathBuf> {
-    let entries = fs::read_dir(gateway.spool().join("rejected"));
-    let mut paths: Vec<_> = entries.into_iter().flatten().map(|entry| entry.unwrap().path()).collect();
+    let mut paths = gateway.rejected();
     paths.sort();
     paths
 }

@@ -1,30 +1,12 @@
 //! What the division into a core that decides and a shell that acts has put right, on the built binary.
 
 use crate::support::{
-    ALWAYS, Agent, Death, Delivery, Exchanges, Gateway, Judgement, PacketKind, Point, Response, Script, Scripted,
-    Settings, SmallDisk, wait_until,
+    ALWAYS, Agent, Death, Delivery, Exchanges, Gateway, Judgement, PacketKind, Point, Response, STATUS, Script,
+    Scripted, Settings, SmallDisk, wait_until,
 };
 use rustix::process::Signal;
-use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-
-const STATUS: &str = "status/gateway-7";
-
-fn with_status(gateway: &Gateway) {
-    gateway.edit("status: {topic: ~}", &format!("status: {{topic: {STATUS}}}"));
-}
-
-fn rejected(gateway: &Gateway) -> Vec<PathBuf> {
-    fs::read_dir(gateway.spool().join("rejected"))
-        .map(|files| files.map(|file| file.unwrap().path()).collect())
-        .unwrap_or_default()
-}
-
-fn wait_for_more(broker: &Scripted, count: usize) {
-    let before = broker.deliveries().len();
-    wait_until(&format!("{count} more messages arrive"), || broker.deliveries().len() >= before + count);
-}
 
 fn stop(agent: Agent) {
     assert_eq!(agent.stop().code(), Some(0));
@@ -38,18 +20,18 @@ fn an_exchange_that_the_broker_confirmed_and_cannot_complete_blocks_nothing() {
         let settings = Settings { protocol, qos: 2, window: 1, interval: "20ms", ..Settings::default() };
         let gateway = Gateway::new(&broker.url(), &settings);
         if status {
-            with_status(&gateway);
+            gateway.turn_status_on();
         }
         gateway.edit("max_delay: 1s", "max_delay: 100ms");
 
         let agent = gateway.start();
         agent.wait_for_output("ends connections over the rest of the exchange; it is complete");
-        wait_for_more(&broker, 20);
+        broker.wait_for_more(20);
         stop(agent);
 
         Judgement::of(&broker.arrivals().into_iter().filter(|arrival| arrival.topic != STATUS).collect::<Vec<_>>())
             .assert_no_duplicates();
-        assert_eq!(rejected(&gateway), Vec::<PathBuf>::new());
+        assert_eq!(gateway.rejected(), Vec::<PathBuf>::new());
     }
 }
 
@@ -64,11 +46,11 @@ fn a_broker_that_takes_no_retained_will_gets_one_that_it_takes() {
             });
         });
         let gateway = Gateway::new(&broker.url(), &Settings { interval: "20ms", ..Settings::default() });
-        with_status(&gateway);
+        gateway.turn_status_on();
 
         let agent = gateway.start();
         agent.wait_for_output(&format!("connecting again with {takes}"));
-        wait_for_more(&broker, 10);
+        broker.wait_for_more(10);
         stop(agent);
     }
 }
@@ -79,20 +61,17 @@ fn messages_too_large_for_a_broker_that_cannot_say_so_are_set_aside_at_once_afte
     let broker = Scripted::start(Script::default().react(is_large, Response::Close, ALWAYS));
     let settings = Settings { protocol: "3.1.1", qos: 1, interval: "10ms", ..Settings::default() };
     let gateway = Gateway::new(&broker.url(), &settings);
-    with_status(&gateway);
-    let file = gateway.logs().with_extension("txt");
-    fs::write(&file, "x".repeat(1500)).unwrap();
-    let large = format!("seed: 7}}, {{name: large, type: file, path: {}, interval: 100ms}}", file.display());
-    gateway.edit("seed: 7}", &large);
+    gateway.turn_status_on();
+    gateway.add_text_source("large", &"x".repeat(1500), "100ms");
     gateway.edit("max_delay: 1s", "max_delay: 100ms");
 
     let agent = gateway.start();
     agent.wait_for_output("connections end over packets of");
     let connects = broker.connects().len();
     let begin = Instant::now();
-    let aside = rejected(&gateway).len();
-    wait_until("twenty more are set aside", || rejected(&gateway).len() >= aside + 20);
-    wait_for_more(&broker, 100);
+    let aside = gateway.rejected().len();
+    wait_until("twenty more are set aside", || gateway.rejected().len() >= aside + 20);
+    broker.wait_for_more(100);
 
     assert!(begin.elapsed() < Duration::from_secs(20));
     assert_eq!(broker.connects().len(), connects, "no connection ends over them any more");
@@ -120,18 +99,11 @@ fn a_full_disk_holds_no_refused_message_up_and_it_is_set_aside_when_there_is_roo
     let is_poison = |publish: &Delivery| publish.topic.ends_with("poison");
     let broker = Scripted::start(Script::default().react(is_poison, Response::Answer(0x99), ALWAYS));
     let gateway = Gateway::new(&broker.url(), &Settings { interval: "5ms", ..Settings::default() });
-    let spool = disk.path().join("spool");
-    gateway.edit(
-        &format!("spool: {{directory: {}}}", gateway.spool().display()),
-        &format!("spool: {{directory: {}, max_size: 4MiB}}", spool.display()),
-    );
-    let file = gateway.logs().with_extension("txt");
-    fs::write(&file, "poison").unwrap();
-    let poison = format!("seed: 7}}, {{name: poison, type: file, path: {}, interval: 50ms}}", file.display());
-    gateway.edit("seed: 7}", &poison);
+    gateway.put_spool_on(&disk, "4MiB");
+    gateway.add_text_source("poison", "poison", "50ms");
 
     let agent = gateway.start();
-    wait_for_more(&broker, 50);
+    broker.wait_for_more(50);
     disk.fill();
     agent.wait_for_output("cannot set messages aside");
     let before = broker.deliveries().iter().filter(|publish| !publish.topic.ends_with("poison")).count();

@@ -1,6 +1,6 @@
 //! A device with a configuration, a spool and a log folder, and the agent that runs on it.
 
-use super::{ControlGroup, PATIENCE, count, wait_for};
+use super::{ControlGroup, PATIENCE, SmallDisk, count, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 use tempfile::TempDir;
+
+/// The status topic that is the default.
+pub const STATUS: &str = "status/gateway-7";
 
 /// What a test sets of the configuration.
 pub struct Settings {
@@ -76,6 +79,13 @@ impl Gateway {
         self.folder.path().join("spool")
     }
 
+    /// What is in the spool's `rejected/`, in no order.
+    pub fn rejected(&self) -> Vec<PathBuf> {
+        fs::read_dir(self.spool().join("rejected"))
+            .map(|files| files.map(|file| file.unwrap().path()).collect())
+            .unwrap_or_default()
+    }
+
     pub fn config(&self) -> PathBuf {
         self.folder.path().join("config.yaml")
     }
@@ -90,6 +100,27 @@ impl Gateway {
         let text = fs::read_to_string(&file).unwrap();
         assert!(text.contains(from), "{from:?} in {text}");
         fs::write(file, text.replace(from, to)).unwrap();
+    }
+
+    /// Turns the status message on, which is off by default, on [`STATUS`].
+    pub fn turn_status_on(&self) {
+        self.edit("status: {topic: ~}", &format!("status: {{topic: {STATUS}}}"));
+    }
+
+    /// Adds a second source, which reads this text from a file.
+    pub fn add_text_source(&self, name: &str, text: &str, interval: &str) {
+        let file = self.logs().with_extension("txt");
+        fs::write(&file, text).unwrap();
+        let path = file.display();
+        self.edit("seed: 7}", &format!("seed: 7}}, {{name: {name}, type: file, path: {path}, interval: {interval}}}"));
+    }
+
+    /// Puts the spool on a disk of its own. [`Gateway::spool`] does not lead there.
+    pub fn put_spool_on(&self, disk: &SmallDisk, max_size: &str) {
+        self.edit(
+            &format!("spool: {{directory: {}}}", self.spool().display()),
+            &format!("spool: {{directory: {}/spool, max_size: {max_size}}}", disk.path().display()),
+        );
     }
 
     /// Starts an agent; it has opened its spool when this returns.

@@ -43,7 +43,7 @@ pub use connect_proxy::{ConnectProxy, Reply};
 pub use control_group::ControlGroup;
 pub use forge::{number, packet_of};
 pub use front::{Conduct, Front};
-pub use gateway::{Agent, Gateway, Settings, log_files};
+pub use gateway::{Agent, Gateway, STATUS, Settings, log_files};
 pub use jetstream::{Reader, keep_telemetry};
 pub use judge::{Judgement, count};
 pub use line::Transport;

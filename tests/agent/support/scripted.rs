@@ -6,6 +6,7 @@ use super::loopback::{Listener, Port, finish, is_at_end, reset};
 use super::mqtt::{Connect, Packet, PacketKind, Publish, answer, connack, packet};
 use super::script::{Exchanges, Point, Response, Script};
 use super::subscriber::Arrival;
+use super::wait_until;
 use rustix::event::{PollFd, PollFlags};
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{ErrorKind, Read, Write};
@@ -65,6 +66,12 @@ impl Scripted {
     /// QoS 0 and 1 each PUBLISH, at QoS 2 each PUBLISH whose packet id was not pending.
     pub fn deliveries(&self) -> Vec<Publish> {
         self.server.ask(|server| server.ledger.deliveries.clone())
+    }
+
+    /// Waits until so many messages more have arrived than now.
+    pub fn wait_for_more(&self, count: usize) {
+        let before = self.deliveries().len();
+        wait_until(&format!("{count} more messages arrive"), || self.deliveries().len() >= before + count);
     }
 
     /// The deliveries, whose payloads must be JSON, as a subscriber would have them.
