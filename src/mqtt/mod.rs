@@ -315,7 +315,7 @@ impl Link {
             .client_id(&self.client_id)
             .mqtt_version(version(self.broker.protocol))
             .persistence(store.unwrap_or(PersistenceType::None))
-            // The library counts what its sending thread has not taken yet; the status message comes on top.
+            // The library counts what its sending thread has not taken yet: the window has everything, and one more does no harm.
             .max_buffered_messages(i32::from(self.window) + 1)
             .create_client()?;
         let bell = self.bell();

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 #[derive(Debug, Default)]
 pub struct AtQos1 {
     packets: BTreeMap<u16, Kept>,
-    /// Where something was published twice, as a status message can be, the later one.
+    /// Where something was published twice, the later one.
     ids: HashMap<Publish, u16>,
 }
 

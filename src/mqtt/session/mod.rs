@@ -176,8 +176,8 @@ impl Session {
         at_qos_2.chain(at_qos_1).collect()
     }
 
-    /// Notes that an exchange is over for good. To finish one that the broker never completes, [`Session::forget`] follows:
-    /// its packet identifier must not be used again in this session.
+    /// Notes that an exchange is over for good. To finish one at QoS 2 that the broker never completes, [`Session::forget`]
+    /// follows: its packet identifier must not be used again in this session.
     pub fn end(&self, what: Publish) {
         self.lock().end(what);
     }
