@@ -72,6 +72,8 @@ pub struct File {
 pub struct News<'a> {
     pub file: &'a File,
     pub backlog: Backlog,
+    /// Messages in the spool that the broker refused, and that the disk does not take into `rejected/` yet.
+    pub rejected_later: u64,
     /// What the broker refuses altogether, and why.
     pub refused: Option<&'a str>,
     pub counters: &'a Counters,
@@ -153,10 +155,12 @@ impl From<&Counters> for CountersNow {
 /// The retained message that says the agent is here and how it fares; `None` where `status.topic` is off.
 #[must_use]
 pub fn online(config: &Config, started: Stamp, news: &News<'_>) -> Option<Outgoing> {
-    let News { file, backlog, refused, counters } = *news;
+    let News { file, backlog, rejected_later, refused, counters } = *news;
     let configuration = ConfigurationNow { since: rfc3339(file.applied.wall), problem: file.problem.as_deref() };
     let backlog = BacklogNow { messages: backlog.messages, bytes: backlog.bytes };
-    outgoing(config, "online", started, Some(NewsNow { configuration, refused, backlog, counters: counters.into() }))
+    let mut counters = CountersNow::from(counters);
+    counters.rejected += rejected_later;
+    outgoing(config, "online", started, Some(NewsNow { configuration, refused, backlog, counters }))
 }
 
 /// The retained message that says the agent is gone: its last will, and its goodbye. `None` where `status.topic` is

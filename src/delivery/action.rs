@@ -47,6 +47,8 @@ pub enum Event {
     },
     Acknowledged(Publish),
     Refused(Publish, Refusal),
+    /// The library did not take what was to be published, for there is no connection any more. [`Event::Lost`] follows.
+    NotSent(Publish),
     /// There is no connection, nor anything of it left.
     Lost {
         why: Lost,
@@ -84,7 +86,7 @@ pub enum Action {
     Read,
     /// Connect to the broker of this place in the configuration, with this will. A failure is an [`Event::Lost`].
     Connect { member: usize, will: Option<Outgoing> },
-    /// Publish over the present connection. A failure is an [`Event::Lost`].
+    /// Publish over the present connection. A failure is an [`Event::NotSent`] and an [`Event::Lost`].
     Publish { what: Publish, outgoing: Outgoing },
     /// Compose the status message; answered by [`Event::Status`].
     Compose,

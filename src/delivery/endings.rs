@@ -42,10 +42,25 @@ impl Delivery {
         self.over(what, How::Acknowledged);
     }
 
-    /// A message has left the window for good.
+    /// A message has reached its end.
     pub(super) fn over(&mut self, what: Publish, how: How) {
-        self.refusals.forget(what);
+        self.gone(what);
         self.actions.push_back(Action::End(what, how));
+    }
+
+    /// A message has left the window for good: nothing waits for it any more.
+    pub(super) fn gone(&mut self, what: Publish) {
+        self.suspects.over(what);
+        self.refusals.forget(what);
+    }
+
+    /// The library did not take what was to be published: no connection can have ended over it.
+    pub(super) fn not_sent(&mut self, what: Publish) {
+        match what {
+            Publish::Status => drop(self.window.take(what)),
+            Publish::Message(_) | Publish::Bypass(_) => self.window.recalled(what),
+        }
+        self.suspects.not_sent(what);
     }
 
     /// The broker has refused what was published.
@@ -66,7 +81,7 @@ impl Delivery {
         self.suspects.refused(what);
         let Some(message) = self.window.get(what) else { return };
         let topic = message.sample.route.topic.clone();
-        self.window.refused(what);
+        self.window.recalled(what);
         self.actions.push_back(Action::Abandon(what));
         match self.refusals.refused(what, &topic, scope, &reason) {
             Judgement::SetAside => self.set_aside(what, reason),
@@ -180,7 +195,7 @@ impl Delivery {
             );
             self.log(Level::Warn, text);
             self.window.take(what);
-            self.suspects.ended_message(what);
+            self.suspects.convicted(what);
             self.over(what, How::Completed);
         } else {
             let size = self.window.size_of(what);
@@ -203,7 +218,7 @@ impl Delivery {
     /// Keeps a message out of the way.
     pub(super) fn set_aside(&mut self, what: Publish, reason: String) {
         let Some(message) = self.window.take(what) else { return };
-        self.suspects.ended_message(what);
+        self.suspects.convicted(what);
         self.refusals.forget(what);
         self.actions.push_back(Action::SetAside { what, message, reason });
     }

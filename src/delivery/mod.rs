@@ -27,6 +27,8 @@ mod standing;
 mod suspects;
 #[cfg(test)]
 mod suspects_tests;
+#[cfg(test)]
+mod tests;
 mod times;
 mod window;
 #[cfg(test)]
@@ -126,6 +128,7 @@ impl Delivery {
             Event::Held(under_way) => self.window.connection_lost(&under_way),
             Event::Connected { connected, backlog } => self.connected(connected, backlog, now),
             Event::Acknowledged(what) => self.acknowledged(what, now),
+            Event::NotSent(what) => self.not_sent(what),
             Event::Refused(what, refusal) => self.refused(what, refusal, now),
             Event::Lost { why, remains } => self.lost(&why, &remains, now),
             Event::Disconnected(remains) => self.disconnected(&remains, now),
@@ -153,21 +156,21 @@ impl Delivery {
         Some(action)
     }
 
-    /// When time asks for something; `None`: never. Must be asked after [`Delivery::next_action`] gave nothing: what is due by
-    /// then waits for something else.
+    /// When time asks for something; `None`: never. Must be asked after [`Delivery::next_action`] gave nothing at `asked` or
+    /// later: what was due at `asked` waits for something else.
     #[must_use]
-    pub fn deadline(&self, now: Now) -> Option<Instant> {
+    pub fn deadline(&self, asked: Now) -> Option<Instant> {
         let deadlines = [
             self.connection.deadline(),
             self.presence.deadline(),
             self.pace.due,
             self.ack_deadline(),
-            self.suspects.until(self.connection.lasting(), now.at),
+            self.suspects.until(self.connection.lasting(), asked.at),
             self.refusals.deadline(),
             self.stop.as_ref().map(Stop::until),
         ];
         let deadlines = deadlines.into_iter().flatten();
-        deadlines.filter(|at| *at > now.at || is_planted(Planted::DeadlineInThePast)).min()
+        deadlines.filter(|at| *at > asked.at || is_planted(Planted::DeadlineInThePast)).min()
     }
 
     /// Decides one thing after the other, until there is an action.
@@ -228,6 +231,11 @@ impl Delivery {
             let suspects = &self.suspects;
             let resumed = self.window.resume(now.at, |what| suspects.resumes(what));
             self.log(Level::Debug, format!("session resumed in_flight={resumed}"));
+            // A later connection resumes what this one leaves out, but a status message is old by then.
+            if self.window.has_status() && !self.window.status_in_flight() {
+                self.window.take(Publish::Status);
+                self.actions.push_back(Action::Abandon(Publish::Status));
+            }
         } else {
             let released = self.window.release();
             if released > 0 {
@@ -257,8 +265,7 @@ impl Delivery {
 
     fn dropped(&mut self, range: &RangeInclusive<Seq>) {
         let range = Publish::Message(*range.start())..=Publish::Message(*range.end());
-        self.window.drop_waiting(&range);
-        self.refusals.forget_range(&range);
+        self.window.drop_waiting(&range).into_iter().for_each(|what| self.gone(what));
     }
 
     fn log(&mut self, level: Level, text: String) {
@@ -349,8 +356,10 @@ impl Delivery {
         self.window.last_spooled()
     }
 
-    /// Takes out the messages from memory that are not in flight, in order: the disk takes them now.
+    /// Takes out the messages from memory, in order: the disk takes them now. Between two connections, or at the end: none
+    /// must be in flight that is still waited for.
     pub fn give_back(&mut self) -> Vec<Message> {
-        self.window.give_back()
+        let messages = self.window.take_bypass();
+        messages.into_iter().map(|(what, message)| (self.gone(what), message).1).collect()
     }
 }

@@ -12,7 +12,6 @@ use super::event::{Publish, Scope};
 use crate::config::{AtMax, Retry};
 use crate::planted::{Planted, is_planted};
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 use std::time::Instant;
 
 /// How often the broker refuses a message before it is set aside, and how many refusals in a row make one ask whether
@@ -258,6 +257,9 @@ impl Refusals {
             return Judgement::SetAside;
         }
         row.refuse(what, reason);
+        // It may have been another scope's try as well, which is not answered by this: another message is tried there.
+        self.broker.forget(what);
+        self.topics.values_mut().for_each(|row| row.forget(what));
         Judgement::Again
     }
 
@@ -317,12 +319,6 @@ impl Refusals {
         self.broker.forget(what);
         self.topics.values_mut().for_each(|row| row.forget(what));
         self.tidy();
-    }
-
-    /// As [`Refusals::forget`], of all of these.
-    pub fn forget_range(&mut self, range: &RangeInclusive<Publish>) {
-        let over: Vec<Publish> = self.messages.range(range.clone()).map(|(what, _)| *what).collect();
-        over.into_iter().for_each(|what| self.forget(what));
     }
 
     /// What is in flight was not answered.

@@ -92,3 +92,33 @@ fn a_topic_that_is_not_authorized_holds_no_other_up() {
     assert!(!refusals.allows(POISON, TOPIC) && refusals.allows(OTHER, "other"));
     assert_eq!(refusals.accepted(POISON, TOPIC), [Some(TOPIC.to_owned())]);
 }
+
+#[test]
+fn a_probe_that_another_scope_refuses_is_no_more_waited_for() {
+    let (mut refusals, now) = (refusals(), Instant::now());
+    // A topic is not authorized, and the broker refuses everything else: both wait.
+    for _ in 0..3 {
+        refusals.sent(POISON, TOPIC);
+        refusals.refused(POISON, TOPIC, Scope::Topic, "no");
+    }
+    for _ in 0..3 {
+        refusals.sent(OTHER, "other");
+        refusals.refused(OTHER, "other", Scope::Broker, "no");
+    }
+    assert_eq!(settle(&mut refusals, now, false).len(), 2);
+
+    // One message is the try of both, and each time only one of them has its answer.
+    let mut now = now;
+    for round in 0..20 {
+        now += Duration::from_secs(60);
+        settle(&mut refusals, now, false);
+        let scope = if round % 2 == 0 { Scope::Topic } else { Scope::Broker };
+        if refusals.allows(POISON, TOPIC) {
+            refusals.sent(POISON, TOPIC);
+            refusals.refused(POISON, TOPIC, scope, "no");
+        }
+        settle(&mut refusals, now, false);
+        let is_open = refusals.allows(POISON, TOPIC) || refusals.allows(OTHER, "other");
+        assert!(is_open || refusals.deadline().is_some(), "round {round}: nothing is tried any more");
+    }
+}

@@ -309,10 +309,27 @@ impl Suspects {
         *self = Self::default();
     }
 
-    /// A message is out of the way: nothing is held against it any more.
-    pub fn ended_message(&mut self, what: Publish) {
-        if self.suspect() == Some(what) || self.stage == Stage::Blamed {
+    /// A message was found guilty, and is out of the way.
+    pub fn convicted(&mut self, what: Publish) {
+        self.over(what);
+        if self.stage == Stage::Blamed {
             self.stage = Stage::Free;
+        }
+    }
+
+    /// A message is not published any more: nothing is held against it.
+    pub fn over(&mut self, what: Publish) {
+        if self.suspect() == Some(what) {
+            self.stage = Stage::Free;
+        }
+    }
+
+    /// A message did not leave, for there was no connection any more: no connection has ended over it.
+    pub fn not_sent(&mut self, what: Publish) {
+        if let Stage::Control { published, .. } = &mut self.stage
+            && published.is_some_and(|(control, _)| control == what)
+        {
+            *published = None;
         }
     }
 

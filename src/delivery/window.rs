@@ -176,8 +176,8 @@ impl Window {
         entry.message
     }
 
-    /// A message in flight was refused, and waits to be sent again.
-    pub fn refused(&mut self, what: Publish) {
+    /// A message in flight was refused or did not leave, and waits to be sent again.
+    pub fn recalled(&mut self, what: Publish) {
         let Some(entry) = self.entries.get_mut(&what) else { return };
         if let State::InFlight { sent, resumed } = std::mem::replace(&mut entry.state, State::Waiting) {
             self.in_flight.remove(&(sent, what));
@@ -284,23 +284,22 @@ impl Window {
         released
     }
 
-    /// Takes out messages that wait and were dropped from the spool.
-    pub fn drop_waiting(&mut self, range: &RangeInclusive<Publish>) {
+    /// Takes out messages that wait and were dropped from the spool; which.
+    pub fn drop_waiting(&mut self, range: &RangeInclusive<Publish>) -> Vec<Publish> {
         let in_range = self.entries.range(range.clone());
         let waiting = in_range.filter(|(_, entry)| entry.state == State::Waiting);
         let dropped: Vec<Publish> = waiting.map(|(what, _)| *what).collect();
-        for what in dropped {
-            self.entries.remove(&what);
+        for what in &dropped {
+            self.entries.remove(what);
         }
+        dropped
     }
 
-    /// Takes out the messages from memory that are not in flight, in order.
-    pub fn give_back(&mut self) -> Vec<Message> {
-        let from_memory = self.entries.iter().filter(|(what, entry)| {
-            matches!(what, Publish::Bypass(_)) && !matches!(entry.state, State::InFlight { .. })
-        });
-        let from_memory: Vec<Publish> = from_memory.map(|(what, _)| *what).collect();
-        from_memory.into_iter().filter_map(|what| self.take(what)).collect()
+    /// Takes out the messages from memory, in order.
+    pub fn take_bypass(&mut self) -> Vec<(Publish, Message)> {
+        let from_memory = self.entries.keys().filter(|what| matches!(what, Publish::Bypass(_)));
+        let from_memory: Vec<Publish> = from_memory.copied().collect();
+        from_memory.into_iter().filter_map(|what| Some((what, self.take(what)?))).collect()
     }
 
     /// A range that has all messages of the spool in it that are in flight or held.

@@ -85,7 +85,7 @@ impl ClockWatch {
                 Some(beginning)
             }
             Err(error) => {
-                self.disk.failed(now, &error);
+                self.disk.failed(&error);
                 None
             }
         }

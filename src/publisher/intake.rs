@@ -63,9 +63,9 @@ impl Intake {
         self.waiting.push_back(sample);
     }
 
-    /// When the spool or the disk has to be looked after.
-    pub fn deadline(&self, spool: &Spool, now: Instant) -> Option<Instant> {
-        let due = if self.waiting.is_empty() { spool.commit_due(now) } else { Some(now) };
+    /// When the spool or the disk has to be looked after. `turned`: when that was done last.
+    pub fn deadline(&self, spool: &Spool, turned: Instant) -> Option<Instant> {
+        let due = if self.waiting.is_empty() { spool.commit_due(turned) } else { Some(turned) };
         match (due, self.disk.retry_at()) {
             (Some(due), Some(retry)) => Some(due.max(retry)),
             (due, _) => due,
@@ -84,7 +84,7 @@ impl Intake {
         if !self.disk.is_due(now) {
             return Vec::new();
         }
-        if self.disk.is_failing() && spool.commit_due(now).is_some() && self.commit(spool, counters, now).is_err() {
+        if self.disk.is_failing() && spool.commit_due(now).is_some() && self.commit(spool, counters).is_err() {
             // What the spool holds already is enough to try with; the rest can still take another way.
             return Vec::new();
         }
@@ -93,7 +93,7 @@ impl Intake {
         let dropped = self.append(spool, in_flight, counters, now);
         if spool.commit_due(now).is_some_and(|due| due <= now) {
             // The failure is in the log, and the next call tries again.
-            let _ = self.commit(spool, counters, now);
+            let _ = self.commit(spool, counters);
         }
         dropped
     }
@@ -128,7 +128,7 @@ impl Intake {
         self.waiting.extend(self.samples.try_iter().chain(self.next.iter().flat_map(Receiver::try_iter)));
         // What is dropped to make room is not sent any more: nothing is sent but what is in flight.
         self.append(spool, in_flight, counters, now);
-        let committed = self.commit(spool, counters, now);
+        let committed = self.commit(spool, counters);
         let synced = spool.sync_journal().map_err(|error| error.to_string());
         if !self.waiting.is_empty() {
             return Err(format!("{} samples not taken", self.waiting.len()));
@@ -154,7 +154,7 @@ impl Intake {
         self.waiting.drain(..appended.taken);
         self.count_dropped(&appended, counters);
         if let Some(error) = appended.error {
-            self.disk.failed(now, &error);
+            self.disk.failed(&error);
         }
         appended.dropped_oldest
     }
@@ -169,7 +169,7 @@ impl Intake {
         }
     }
 
-    fn commit(&mut self, spool: &mut Spool, counters: &Counters, now: Instant) -> Result<(), String> {
+    fn commit(&mut self, spool: &mut Spool, counters: &Counters) -> Result<(), String> {
         match spool.commit() {
             Ok(Some(accepted)) => {
                 let (first, last) = (accepted.start(), accepted.end());
@@ -182,7 +182,7 @@ impl Intake {
             }
             Ok(None) => Ok(()),
             Err(error) => {
-                self.disk.failed(now, &error);
+                self.disk.failed(&error);
                 Err(error.to_string())
             }
         }

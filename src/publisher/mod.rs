@@ -159,10 +159,11 @@ impl<L: Link> Publisher<L> {
     /// Runs until a channel is closed and what was in flight is acknowledged or `shutdown_timeout` has passed.
     fn run(mut self) -> End {
         self.read_back(self.clock.now());
+        let mut turned = self.turn();
         loop {
             let now = self.clock.now();
             self.tell_news(now);
-            let deadline = self.deadline(now).unwrap_or(now.at + IDLE);
+            let deadline = self.deadline(turned).unwrap_or(now.at + IDLE);
             self.channels.pulse.rests_until(deadline);
             select! {
                 recv(self.channels.orders) -> order => match order {
@@ -177,17 +178,17 @@ impl<L: Link> Publisher<L> {
                 recv(self.link.rings()) -> ring => if let Ok(ring) = ring {
                     self.hear(ring);
                 },
-                default(deadline.saturating_duration_since(now.at)) => {}
+                default(deadline.saturating_duration_since(instant())) => {}
             }
             self.channels.pulse.works(instant());
-            self.turn();
+            turned = self.turn();
         }
         self.stop();
         self.end
     }
 
-    /// Takes in what has come, then does what the core says.
-    fn turn(&mut self) {
+    /// Takes in what has come, then does what the core says; the moment to ask [`Publisher::deadline`] with.
+    fn turn(&mut self) -> Now {
         self.hear_all();
         let now = self.clock.now();
         for range in self.store.take_in(self.delivery.range_in_flight(), now.at) {
@@ -199,34 +200,38 @@ impl<L: Link> Publisher<L> {
         if let Some(beginning) = self.clock.look(now.at) {
             self.delivery.on(Event::BootBegan(beginning), now);
         }
-        self.watch_network(now);
+        self.look_for_route(now);
         self.store.set_aside_late(now.at);
-        self.write_journal(now);
         self.store.bound_repeats(now.at);
         self.delivery.on(Event::Turn, now);
         self.act();
+        // An attempt may have failed by now.
+        self.watch_network();
+        now
     }
 
-    /// Does what the core says until there is nothing to do.
+    /// Does what the core says until there is nothing to do. What is finished by then is in the journal.
     fn act(&mut self) {
         let mut now = self.clock.now();
         while let Some(action) = self.delivery.next_action(now) {
             // What is not done in no time needs another look at the clock.
-            let is_quick = matches!(action, Action::End(..) | Action::Log(..));
+            let is_quick = matches!(action, Action::Log(..));
             self.perform(action, now);
             if !is_quick {
                 now = self.clock.now();
                 self.channels.pulse.works(now.at);
             }
         }
+        self.write_journal(now);
     }
 
-    /// The earliest moment at which something has to be done.
-    fn deadline(&self, now: Now) -> Option<Instant> {
+    /// The earliest moment at which something has to be done. `turned`: when the last turn began, for what was due by then
+    /// is done or waits for something else, and what was due later has not been looked at.
+    fn deadline(&self, turned: Now) -> Option<Instant> {
         let network = self.network.as_ref().map(Network::next_look);
         let deadlines = [
-            self.store.deadline(now.at),
-            self.delivery.deadline(now),
+            self.store.deadline(turned.at),
+            self.delivery.deadline(turned),
             self.clock.deadline(),
             self.announcer.due(),
             network,
@@ -246,13 +251,17 @@ impl<L: Link> Publisher<L> {
                 self.write_journal(now);
                 match self.link.publish(what, outgoing) {
                     Ok(()) => self.count_published(what),
-                    Err(lost) => self.last_words(lost),
+                    Err(lost) => {
+                        self.delivery.on(Event::NotSent(what), now);
+                        self.last_words(lost);
+                    }
                 }
             }
             Action::Compose => {
                 let (backlog, refused) = (self.store.backlog(), self.delivery.refused_altogether());
                 let StatusNow { started, file } = &self.status;
-                let news = status::News { file, backlog, refused: refused.as_deref(), counters: &self.counters };
+                let (rejected_later, counters) = (self.store.rejected_later(), &*self.counters);
+                let news = status::News { file, backlog, rejected_later, refused: refused.as_deref(), counters };
                 let status = status::online(self.delivery.config(), *started, &news);
                 self.delivery.on(Event::Status(status), now);
             }
@@ -269,6 +278,7 @@ impl<L: Link> Publisher<L> {
             Action::Disconnect => self.link.disconnect(),
             Action::Apply => self.applied(),
             Action::Reconnect => {
+                self.network = None;
                 self.link.close();
                 self.link.reconfigure(self.delivery.config(), &self.store.spool);
                 let remains = self.remains();
@@ -289,7 +299,6 @@ impl<L: Link> Publisher<L> {
     }
 
     fn connect(&mut self, member: usize, will: Option<Outgoing>, now: Now) {
-        self.network = None;
         if self.link.find_session(self.delivery.config(), &self.store.spool) {
             self.read_back(now);
         }
@@ -422,16 +431,17 @@ impl<L: Link> Publisher<L> {
         }
     }
 
-    /// Looks for a route to the broker while the next attempt is waited for.
-    fn watch_network(&mut self, now: Now) {
+    /// Watches for a route to the broker while the next attempt is waited for: one that comes from now on is news.
+    fn watch_network(&mut self) {
         if !self.delivery.is_waiting() {
             self.network = None;
-            return;
+        } else if self.network.is_none() {
+            self.network = Some(Network::new(Path::new("/"), instant(), targets(&self.delivery.config().broker)));
         }
-        let network = self
-            .network
-            .get_or_insert_with(|| Network::new(Path::new("/"), now.at, targets(&self.delivery.config().broker)));
-        if let Some(how) = network.look(now.at) {
+    }
+
+    fn look_for_route(&mut self, now: Now) {
+        if let Some(how) = self.network.as_mut().and_then(|network| network.look(now.at)) {
             self.delivery.on(Event::NetworkBack(how), now);
         }
     }
@@ -497,6 +507,8 @@ impl<L: Link> Publisher<L> {
         info!("stopping in_flight={} backlog={backlog}", self.delivery.in_flight());
         // The broker's time begins when the disk has taken its own.
         let deadline = self.clock.now().at + self.delivery.config().shutdown_timeout;
+        // What is acknowledged needs no wait.
+        self.hear_all();
         self.delivery.on(Event::Stop(deadline), self.clock.now());
         self.wait_for_the_broker(deadline);
         let messages = self.delivery.give_back();
@@ -516,6 +528,7 @@ impl<L: Link> Publisher<L> {
     /// Does what the core says until the stop is complete.
     fn wait_for_the_broker(&mut self, deadline: Instant) {
         loop {
+            self.hear_all();
             let now = self.clock.now();
             self.channels.pulse.works(now.at);
             match self.delivery.next_action(now) {

@@ -67,13 +67,13 @@ impl Store {
         }
     }
 
-    /// When something has to be done.
-    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+    /// When something has to be done. `turned`: when the last turn began.
+    pub fn deadline(&self, turned: Instant) -> Option<Instant> {
         let flush = self.spool.repeats_due();
-        // A retry whose moment has passed waits until somebody wants what failed.
-        let retry = |access: &Access| access.retry_at().filter(|at| *at > now);
+        // A retry that the last turn could make waits until somebody wants what failed.
+        let retry = |access: &Access| access.retry_at().filter(|at| *at > turned);
         let deadlines = [
-            self.intake.deadline(&self.spool, now),
+            self.intake.deadline(&self.spool, turned),
             retry(&self.reading),
             retry(&self.journal),
             retry(&self.aside).filter(|_| !self.aside_later.is_empty()),
@@ -87,6 +87,11 @@ impl Store {
         self.spool.backlog()
     }
 
+    /// Messages of the spool that wait for the disk to be set aside.
+    pub fn rejected_later(&self) -> u64 {
+        self.aside_later.len() as u64
+    }
+
     /// Whether the disk fails.
     pub fn is_failing(&self) -> bool {
         self.intake.is_failing()
@@ -96,6 +101,8 @@ impl Store {
     /// were dropped to make room.
     pub fn take_in(&mut self, in_flight: Option<RangeInclusive<Seq>>, now: Instant) -> Vec<RangeInclusive<Seq>> {
         let dropped = self.intake.spool_waiting(&mut self.spool, in_flight, &self.counters, now);
+        // What was dropped to make room is counted as that.
+        self.aside_later.retain(|(message, _)| !dropped.iter().any(|range| range.contains(&message.seq)));
         if !self.is_failing() {
             self.memory.ended();
         }
@@ -124,7 +131,7 @@ impl Store {
                 message
             }
             Err(error) => {
-                self.reading.failed(now, &error);
+                self.reading.failed(&error);
                 None
             }
         }
@@ -147,10 +154,11 @@ impl Store {
         if !self.is_journal_behind || !self.journal.is_due(now) {
             return false;
         }
+        let begin = instant();
         let trimmed = self.spool.trim();
         let end = instant();
-        if end - now > Stalls::SHORTEST {
-            self.stalls.note(end - now, end);
+        if end - begin > Stalls::SHORTEST {
+            self.stalls.note(end - begin, end);
         }
         match trimmed {
             Ok(()) => {
@@ -159,7 +167,7 @@ impl Store {
                 true
             }
             Err(error) => {
-                self.journal.failed(now, &error);
+                self.journal.failed(&error);
                 false
             }
         }
@@ -178,16 +186,16 @@ impl Store {
         match self.spool.bound_repeats(now) {
             Ok(false) => {}
             Ok(true) => self.flush.worked(),
-            Err(error) => self.flush.failed(now, &error),
+            Err(error) => self.flush.failed(&error),
         }
     }
 
     /// Keeps a message that the broker will not take in `rejected/`; it is finished by that. While the disk does not take it,
     /// it is passed over: it stays in the spool, and is set aside later or tried again by the next process.
     pub fn set_aside(&mut self, what: Publish, message: Message, reason: String, now: Instant) {
-        self.counters.rejected.add(1);
         let (seq, topic) = (message.seq, message.sample.route.topic.clone());
         if what.spooled().is_none() {
+            self.counters.rejected.add(1);
             warn!("message from memory refused; dropped seq={seq} topic={topic} reason={reason}");
             return;
         }
@@ -218,12 +226,13 @@ impl Store {
         match self.spool.set_aside(message, reason) {
             Ok(file) => {
                 self.aside.worked();
+                self.counters.rejected.add(1);
                 warn!("message refused; set aside seq={seq} topic={topic} reason={reason} file={}", file.display());
                 self.finish(seq, now);
                 true
             }
             Err(error) => {
-                self.aside.failed(now, &error);
+                self.aside.failed(&error);
                 false
             }
         }

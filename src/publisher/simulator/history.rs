@@ -3,7 +3,7 @@
 use super::world::{Arrival, Mood, Wire, World, is_poison};
 use crate::clock::{Clock, Reading, instant, virtual_time};
 use crate::config::{self, Config};
-use crate::delivery::Publish;
+use crate::delivery::{Now, Publish};
 use crate::message::{Format, Qos, Route, Sample, Seq};
 use crate::publisher::clock::ClockWatch;
 use crate::publisher::{Change, Channels, Order, Publisher};
@@ -82,6 +82,8 @@ struct Life {
 /// A process.
 struct Gateway {
     publisher: Publisher<Wire>,
+    /// When its last turn began.
+    turned: Now,
     samples: Sender<Sample>,
     /// Held open: closed, it is the order to stop.
     _orders: Sender<Order>,
@@ -195,7 +197,8 @@ impl History {
         let seed = self.random.u64(..);
         let mut publisher = Publisher::new(config, spool, wire, channels, Arc::clone(&counters), clock, seed);
         publisher.read_back(publisher.clock.now());
-        self.gateway = Some(Gateway { publisher, samples, _orders: orders, counters });
+        let turned = publisher.turn();
+        self.gateway = Some(Gateway { publisher, turned, samples, _orders: orders, counters });
     }
 
     fn config(&self) -> Config {
@@ -226,9 +229,9 @@ impl History {
     /// Lets time pass until something happens, and has the gateway do what follows.
     fn step(&mut self, with_faults: bool) -> Result<(), Broken> {
         self.figures.steps += 1;
-        let publisher = &self.gateway().publisher;
-        let now = publisher.clock.now();
-        let due = publisher.deadline(now).unwrap_or(now.at + SECOND * 3600);
+        let Gateway { publisher, turned, .. } = self.gateway();
+        let (now, turned) = (publisher.clock.now(), *turned);
+        let due = publisher.deadline(turned).unwrap_or(now.at + SECOND * 3600);
         let world = self.world.borrow().next().unwrap_or(due);
         let faults = self.recovery.unwrap_or(self.next_fault).min(self.next_fault);
         let faults = if with_faults { faults.min(self.next_sample) } else { due };
@@ -241,7 +244,7 @@ impl History {
             self.sample();
             self.faults();
         }
-        self.gateway().publisher.turn();
+        self.turn();
         self.check()
     }
 
@@ -257,8 +260,13 @@ impl History {
         if self.world.borrow().has_poison && self.next_sample + SECOND * 60 <= instant() {
             self.next_sample = instant();
             self.sample();
-            self.gateway().publisher.turn();
+            self.turn();
         }
+    }
+
+    fn turn(&mut self) {
+        let gateway = self.gateway();
+        gateway.turned = gateway.publisher.turn();
     }
 
     fn sample(&mut self) {
