@@ -28,6 +28,10 @@ pub struct Refusals {
     topics: BTreeMap<String, Row>,
     /// The messages that were refused and are not over, with their topics.
     messages: BTreeMap<Publish, Refused>,
+    /// Whether so many messages of refused topics wait that others wait behind them.
+    is_blocking: bool,
+    /// Whether other messages may be published than when that was asked last.
+    has_changed: bool,
 }
 
 /// A message that was refused.
@@ -145,10 +149,14 @@ impl Row {
         }
     }
 
-    fn sent(&mut self, what: Publish) {
+    /// Notes that a message was published; whether it is the one that was to be tried.
+    fn sent(&mut self, what: Publish) -> bool {
         match &mut self.stage {
-            Stage::Control(sent @ None) | Stage::Probe(sent @ None) => *sent = Some(what),
-            Stage::Open | Stage::Control(Some(_)) | Stage::Exhausted | Stage::Probe(Some(_)) | Stage::Held(_) => {}
+            Stage::Control(sent @ None) | Stage::Probe(sent @ None) => {
+                *sent = Some(what);
+                true
+            }
+            Stage::Open | Stage::Control(Some(_)) | Stage::Exhausted | Stage::Probe(Some(_)) | Stage::Held(_) => false,
         }
     }
 
@@ -160,24 +168,35 @@ impl Row {
         }
     }
 
-    fn forget(&mut self, what: Publish) {
+    /// A message is not in flight any more; whether it was the one that is tried.
+    fn forget(&mut self, what: Publish) -> bool {
         match &mut self.stage {
-            Stage::Control(sent) | Stage::Probe(sent) if *sent == Some(what) => *sent = None,
-            Stage::Control(_) | Stage::Probe(_) | Stage::Open | Stage::Exhausted | Stage::Held(_) => {}
+            Stage::Control(sent) | Stage::Probe(sent) if *sent == Some(what) => sent.take().is_some(),
+            Stage::Control(_) | Stage::Probe(_) | Stage::Open | Stage::Exhausted | Stage::Held(_) => false,
         }
     }
 
-    fn turn(&mut self, now: Instant) {
-        if matches!(self.stage, Stage::Held(until) if now >= until) {
+    /// Lets a message be tried when that is due; whether it is.
+    fn turn(&mut self, now: Instant) -> bool {
+        let is_due = matches!(self.stage, Stage::Held(until) if now >= until);
+        if is_due {
             self.stage = Stage::Probe(None);
         }
+        is_due
     }
 }
 
 impl Refusals {
     /// Nothing is refused. `retry` gives the delays between tries; they never end.
     pub fn new(retry: &Retry) -> Self {
-        Self { broker: Row::new(retry), topics: BTreeMap::new(), messages: BTreeMap::new(), retry: retry.clone() }
+        Self {
+            broker: Row::new(retry),
+            topics: BTreeMap::new(),
+            messages: BTreeMap::new(),
+            is_blocking: false,
+            has_changed: true,
+            retry: retry.clone(),
+        }
     }
 
     /// Whether this message may be published now.
@@ -200,14 +219,29 @@ impl Refusals {
         self.broker.is_holding() || self.topics.values().any(Row::is_holding)
     }
 
+    /// Whether [`Refusals::allows`] may give other answers than when this was asked last.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.has_changed)
+    }
+
+    /// Whether messages that are not refused may be behind those that are, and may be published.
+    pub fn reads_on(&self) -> bool {
+        self.is_holding() && !matches!(self.broker.stage, Stage::Exhausted | Stage::Held(_))
+    }
+
+    /// Notes that there is no room to read on; whether that is news.
+    pub fn blocks(&mut self) -> bool {
+        self.reads_on() && !std::mem::replace(&mut self.is_blocking, true)
+    }
+
     /// A message was published.
     pub fn sent(&mut self, what: Publish, topic: &str) {
         if !self.is_holding() {
             return;
         }
-        self.broker.sent(what);
+        self.has_changed |= self.broker.sent(what);
         if let Some(row) = self.topics.get_mut(topic) {
-            row.sent(what);
+            self.has_changed |= row.sent(what);
         }
     }
 
@@ -216,15 +250,18 @@ impl Refusals {
         if self.is_idle() {
             return Vec::new();
         }
-        self.messages.remove(&what);
+        self.has_changed |= self.messages.remove(&what).is_some() || self.broker.is_holding();
         let mut opened = Vec::new();
         if self.broker.accept() {
             opened.push(None);
         }
-        if let Some(row) = self.topics.get_mut(topic)
+        let row = self.topics.get_mut(topic);
+        self.has_changed |= row.is_some();
+        if let Some(row) = row
             && row.accept()
         {
             opened.push(Some(topic.to_owned()));
+            self.is_blocking = false;
         }
         self.tidy();
         opened
@@ -232,6 +269,7 @@ impl Refusals {
 
     /// The broker has refused a message; what follows for it.
     pub fn refused(&mut self, what: Publish, topic: &str, scope: Scope, reason: &str) -> Judgement {
+        self.has_changed = true;
         let scope = match scope {
             Scope::Topic if self.topics.contains_key(topic) || self.topics.len() < TOPICS => Scope::Topic,
             Scope::Topic | Scope::Broker => Scope::Broker,
@@ -258,8 +296,7 @@ impl Refusals {
         }
         row.refuse(what, reason);
         // It may have been another scope's try as well, which is not answered by this: another message is tried there.
-        self.broker.forget(what);
-        self.topics.values_mut().for_each(|row| row.forget(what));
+        self.forget_try(what);
         Judgement::Again
     }
 
@@ -279,9 +316,10 @@ impl Refusals {
         let is_new = |what: Publish| !messages.contains_key(&what);
         let rows = self.topics.iter_mut().map(|(topic, row)| (Some(topic.as_str()), row));
         for (topic, row) in rows.chain([(None, &mut self.broker)]) {
-            row.turn(now);
+            self.has_changed |= row.turn(now);
             let is_without = row.stage == Stage::Control(None) && !has(topic, &is_new);
             if is_without || row.stage == Stage::Exhausted {
+                self.has_changed = true;
                 let until = row.hold(now, random());
                 let times = row.backoff.failures() - 1;
                 holds.push(Hold { topic: topic.map(str::to_owned), reason: row.reason.clone(), until, times });
@@ -315,14 +353,20 @@ impl Refusals {
         if self.is_idle() {
             return;
         }
-        self.messages.remove(&what);
-        self.broker.forget(what);
-        self.topics.values_mut().for_each(|row| row.forget(what));
+        self.has_changed |= self.messages.remove(&what).is_some();
+        self.forget_try(what);
         self.tidy();
+    }
+
+    fn forget_try(&mut self, what: Publish) {
+        for row in self.topics.values_mut().chain([&mut self.broker]) {
+            self.has_changed |= row.forget(what);
+        }
     }
 
     /// What is in flight was not answered.
     pub fn connection_lost(&mut self) {
+        self.has_changed = true;
         self.broker.connection_lost();
         self.topics.values_mut().for_each(Row::connection_lost);
     }

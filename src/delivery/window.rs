@@ -7,13 +7,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
+/// Bytes of messages that may be held where more than the window's are read: 4,000 of the usual size, and what a gateway
+/// with little memory has to spare.
+const MORE_BYTES: usize = 4 * 1024 * 1024;
+
 /// Some `capacity` messages in order of their ids, and what a former process had on its way.
 #[derive(Debug)]
 pub struct Window {
     capacity: usize,
     entries: BTreeMap<Publish, Entry>,
+    /// Bytes of the messages' data.
+    bytes: usize,
     /// Nothing below this waits.
     unsent: Publish,
+    /// Nothing below this waits and may be sent, by the rule of [`Window::next_to_send`] as it was last.
+    passed: Publish,
     /// What is in flight, in the order in which it was sent.
     in_flight: BTreeSet<(Instant, Publish)>,
     /// How many are held.
@@ -51,7 +59,9 @@ impl Window {
         Self {
             capacity: capacity.max(1),
             entries: BTreeMap::new(),
+            bytes: 0,
             unsent: Publish::FIRST,
+            passed: Publish::FIRST,
             in_flight: BTreeSet::new(),
             held: 0,
             resumed: 0,
@@ -63,9 +73,9 @@ impl Window {
         self.capacity = capacity.max(1);
     }
 
-    /// Whether another message may be read, where `more` than the capacity are allowed.
+    /// Whether another message may be read, where `more` than the capacity are allowed, of some size together.
     pub fn has_room(&self, more: usize) -> bool {
-        self.len() < self.capacity + more
+        self.len() < self.capacity || (self.len() < self.capacity + more && self.bytes < MORE_BYTES)
     }
 
     /// How many messages there are.
@@ -107,8 +117,15 @@ impl Window {
 
     /// Adds a message that waits.
     pub fn push(&mut self, what: Publish, message: Message) {
+        self.bytes += message.sample.data.len();
         self.entries.insert(what, Entry::waiting(Some(message)));
+        self.may_be_next(what);
+    }
+
+    /// This waits, and may be the next to be sent.
+    fn may_be_next(&mut self, what: Publish) {
         self.unsent = self.unsent.min(what);
+        self.passed = self.passed.min(what);
     }
 
     /// The highest message of the spool.
@@ -116,16 +133,32 @@ impl Window {
         self.entries.keys().rev().find_map(|what| what.spooled())
     }
 
-    /// The lowest message that waits and may be sent.
-    pub fn next_to_send(&self, may: impl Fn(Publish, &Message) -> bool) -> Option<Publish> {
-        let waiting = self.entries.range(self.unsent..).filter(|(_, entry)| entry.state == State::Waiting);
+    /// The lowest message that waits and may be sent. Where the rule changes, [`Window::reconsider`] comes before: what may
+    /// not be sent is not looked at again.
+    pub fn next_to_send(&mut self, may: impl Fn(Publish, &Message) -> bool) -> Option<Publish> {
+        let waiting = self.entries.range(self.passed.max(self.unsent)..);
+        let waiting = waiting.filter(|(_, entry)| entry.state == State::Waiting);
         let mut messages = waiting.filter_map(|(what, entry)| Some((*what, entry.message.as_ref()?)));
-        messages.find(|(what, message)| may(*what, message)).map(|(what, _)| what)
+        let next = messages.find(|(what, message)| may(*what, message)).map(|(what, _)| what);
+        let end = next.or_else(|| self.entries.last_key_value().map(|(what, _)| what.next()));
+        self.passed = end.unwrap_or(Publish::FIRST);
+        next
+    }
+
+    /// The lowest message that waits.
+    fn first_waiting(&self) -> Option<Publish> {
+        let waiting = self.entries.range(self.unsent..).filter(|(_, entry)| entry.state == State::Waiting);
+        waiting.filter(|(_, entry)| entry.message.is_some()).map(|(what, _)| *what).next()
+    }
+
+    /// Other messages may be sent than before.
+    pub fn reconsider(&mut self) {
+        self.passed = Publish::FIRST;
     }
 
     /// Notes that a message that waits, or the status message, was sent as a packet of `size` bytes.
     pub fn sent(&mut self, what: Publish, size: usize, now: Instant) {
-        let was_next = self.next_to_send(|_, _| true) == Some(what);
+        let was_next = self.first_waiting() == Some(what);
         if what == Publish::Status {
             self.entries.entry(what).or_insert_with(|| Entry::waiting(None));
         }
@@ -165,6 +198,7 @@ impl Window {
     /// Takes out a message, whatever its state.
     pub fn take(&mut self, what: Publish) -> Option<Message> {
         let entry = self.entries.remove(&what)?;
+        self.bytes -= entry.message.as_ref().map_or(0, |message| message.sample.data.len());
         match entry.state {
             State::Waiting => {}
             State::InFlight { sent, resumed } => {
@@ -183,7 +217,7 @@ impl Window {
             self.in_flight.remove(&(sent, what));
             self.resumed -= usize::from(resumed);
         }
-        self.unsent = self.unsent.min(what);
+        self.may_be_next(what);
     }
 
     /// The messages in flight, in order of their ids.
@@ -248,7 +282,7 @@ impl Window {
             };
             self.held += usize::from(entry.state != State::Waiting);
         }
-        self.unsent = Publish::FIRST;
+        (self.unsent, self.passed) = (Publish::FIRST, Publish::FIRST);
         self.in_flight.clear();
         self.resumed = 0;
     }
@@ -276,7 +310,7 @@ impl Window {
             released += 1;
         }
         self.held = 0;
-        self.unsent = Publish::FIRST;
+        (self.unsent, self.passed) = (Publish::FIRST, Publish::FIRST);
         if self.entries.get(&Publish::Status).is_some_and(|entry| entry.state == State::Waiting) {
             self.entries.remove(&Publish::Status);
             released -= 1;
@@ -290,7 +324,7 @@ impl Window {
         let waiting = in_range.filter(|(_, entry)| entry.state == State::Waiting);
         let dropped: Vec<Publish> = waiting.map(|(what, _)| *what).collect();
         for what in &dropped {
-            self.entries.remove(what);
+            self.take(*what);
         }
         dropped
     }
@@ -307,9 +341,10 @@ impl Window {
         if self.in_flight.is_empty() && self.held == 0 {
             return None;
         }
-        let mut spooled = self.entries.keys().filter(|what| what.spooled().is_some());
-        let first = *spooled.next()?;
-        Some(first..=spooled.next_back().copied().unwrap_or(first))
+        let spooled = self.entries.iter().filter(|(what, _)| what.spooled().is_some());
+        let mut busy = spooled.filter(|(_, entry)| entry.state != State::Waiting).map(|(what, _)| *what);
+        let first = busy.next()?;
+        Some(first..=busy.next_back().unwrap_or(first))
     }
 
     /// When the oldest publish in flight was sent.

@@ -117,3 +117,20 @@ fn a_full_disk_holds_no_refused_message_up_and_it_is_set_aside_when_there_is_roo
     assert_eq!(connects, 1, "no connection was given up for it");
     stop(agent);
 }
+
+#[test]
+fn a_topic_that_is_not_authorized_holds_no_other_up_however_many_of_its_messages_wait() {
+    let is_refused = |publish: &Delivery| publish.topic.ends_with("refused");
+    let broker = Scripted::start(Script::default().react(is_refused, Response::Answer(0x87), ALWAYS));
+    let gateway = Gateway::new(&broker.url(), &Settings { interval: "5ms", ..Settings::default() });
+    gateway.add_text_source("refused", "x", "2ms");
+
+    let agent = gateway.start();
+    let others = || broker.deliveries().iter().filter(|publish| !publish.topic.ends_with("refused")).count();
+    // By then twice as many messages and more wait as the window and the memory would hold.
+    wait_until("others arrive", || others() >= 1200);
+    agent.wait_for_output("the broker refuses every message of");
+
+    stop(agent);
+    assert_eq!(gateway.rejected(), Vec::<PathBuf>::new());
+}

@@ -1,0 +1,274 @@
+//! The core as a whole: what it has the shell do, for what happened.
+
+use super::*;
+use crate::clock::Reading;
+use crate::config::{self, Limits};
+use crate::message::{Format, Qos, Route, Sample, StreamId};
+use std::path::Path;
+use std::sync::Arc;
+
+const STATUS: Publish = Publish::Status;
+
+fn message(seq: u64) -> Publish {
+    Publish::Message(Seq(seq))
+}
+
+/// A core, and a shell that does nothing but write down what it is told.
+struct Bench {
+    delivery: Delivery,
+    now: Now,
+    /// What the store has.
+    store: VecDeque<(Publish, Message)>,
+    log: Vec<String>,
+}
+
+impl Bench {
+    fn new(more: &str) -> Self {
+        let text = format!("device: d\nbroker: {{url: \"mqtt://b\"}}\n{more}");
+        let config = config::parse(&text, Path::new("test.yaml")).expect("a configuration");
+        let now = Now { at: Instant::now(), clock: Reading { wall: 1_700_000_000_000, boot: 100_000 } };
+        let started = Stamp { wall: now.clock.wall, boot: now.clock.boot, boot_id: 1, synchronised: true };
+        let delivery = Delivery::new(config, started, Times::new(1, Vec::new()), 0, 7, now.at);
+        Self { delivery, now, store: VecDeque::new(), log: Vec::new() }
+    }
+
+    /// The store has this, of a topic, with an expiry.
+    fn put(&mut self, what: Publish, topic: &str, expiry: Option<Duration>) {
+        let route = Route {
+            device: "d".to_owned(),
+            source: "s".to_owned(),
+            topic: topic.to_owned(),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            format: Format::Json,
+            expiry,
+        };
+        let Reading { wall, boot } = self.now.clock;
+        let taken = Stamp { wall, boot, boot_id: 1, synchronised: true };
+        let sample = Sample { route: Arc::new(route), taken, data: b"{}".to_vec() };
+        let (Publish::Message(seq) | Publish::Bypass(seq)) = what else { panic!("no message") };
+        self.store.push_back((what, Message { stream: StreamId(1), seq, sample }));
+    }
+
+    fn on(&mut self, event: Event) {
+        self.delivery.on(event, self.now);
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let passed = u64::try_from(time.as_millis()).unwrap();
+        self.now.at += time;
+        self.now.clock = Reading { wall: self.now.clock.wall + passed as i64, boot: self.now.clock.boot + passed };
+    }
+
+    /// Does what the core says, and answers what it asks; the actions that remain.
+    fn turn(&mut self) -> Vec<Action> {
+        self.on(Event::Turn);
+        let mut actions = Vec::new();
+        while let Some(action) = self.delivery.next_action(self.now) {
+            match action {
+                Action::Read => {
+                    let read = self.store.pop_front();
+                    self.on(read.map_or(Event::NothingToRead, |(what, message)| Event::Read(what, message)));
+                }
+                Action::Compose => {
+                    let status = status::offline(self.delivery.config(), self.delivery.started);
+                    self.on(Event::Status(status));
+                }
+                Action::Log(_, text) => self.log.push(text),
+                action => actions.push(action),
+            }
+        }
+        actions
+    }
+
+    /// There is a connection; what is published over it at once.
+    fn connect(&mut self, session_present: bool) -> Vec<Publish> {
+        self.turn();
+        let connected = Connected { session_present, at_qos_2: true, limits: Limits::NONE };
+        self.on(Event::Connected { connected, backlog: 0 });
+        published(&self.turn())
+    }
+
+    /// The connection ends without a word; what the session has on its way.
+    fn lose(&mut self, under_way: &[Publish]) {
+        let under_way = under_way.iter().map(|what| UnderWay { what: *what, confirmed: false }).collect();
+        let remains = Remains { under_way, first: 0, backlog: 0 };
+        self.on(Event::Lost { why: Lost::Ended("connection lost".to_owned()), remains });
+    }
+}
+
+fn published(actions: &[Action]) -> Vec<Publish> {
+    let what = actions.iter().map(|action| if let Action::Publish { what, .. } = action { Some(*what) } else { None });
+    what.flatten().collect()
+}
+
+const NO_STATUS: &str = "status: {topic: ~}\n";
+
+#[test]
+fn what_is_in_flight_from_memory_at_the_end_of_a_stop_is_given_back() {
+    let mut bench = Bench::new(NO_STATUS);
+    bench.put(Publish::Bypass(Seq(1)), "t", None);
+    assert_eq!(bench.connect(false), [Publish::Bypass(Seq(1))]);
+    bench.on(Event::Stop(bench.now.at + Duration::from_secs(1)));
+    assert!(bench.turn().is_empty(), "its acknowledgement is waited for");
+
+    bench.pass(Duration::from_secs(2));
+    let end = bench.turn();
+
+    assert!(matches!(end[..], [Action::Disconnect, Action::Stopped]), "{end:?}");
+    assert_eq!(bench.delivery.give_back().len(), 1);
+}
+
+#[test]
+fn a_held_status_message_that_a_connection_leaves_out_is_abandoned() {
+    let mut bench = Bench::new("status: {topic: here}\n");
+    bench.connect(false);
+    for _ in 0..2 {
+        bench.lose(&[STATUS]);
+        bench.pass(Duration::from_secs(600));
+        bench.connect(true);
+    }
+    bench.lose(&[STATUS]);
+    bench.pass(Duration::from_secs(600));
+    bench.turn();
+    let connected = Connected { session_present: true, at_qos_2: true, limits: Limits::NONE };
+    bench.on(Event::Connected { connected, backlog: 0 });
+
+    let actions = bench.turn();
+
+    assert!(matches!(actions[..], [Action::Abandon(STATUS)]), "{actions:?}");
+    assert!(!bench.delivery.window.has_status());
+}
+
+#[test]
+fn no_connection_ends_over_a_message_that_did_not_leave() {
+    let mut bench = Bench::new(NO_STATUS);
+    bench.put(message(1), "t", None);
+    assert_eq!(bench.connect(false), [message(1)]);
+
+    bench.on(Event::NotSent(message(1)));
+    assert_eq!(bench.delivery.in_flight(), 0);
+    bench.lose(&[]);
+
+    assert_eq!(bench.delivery.suspects.suspect(), None);
+    bench.pass(Duration::from_secs(600));
+    assert_eq!(bench.connect(false), [message(1)]);
+}
+
+#[test]
+fn a_suspect_that_expires_holds_nothing_up() {
+    let mut bench = Bench::new(NO_STATUS);
+    bench.put(message(1), "t", Some(Duration::from_secs(60)));
+    bench.put(message(2), "t", None);
+    bench.put(message(3), "t", None);
+    bench.connect(false);
+    bench.lose(&[]);
+    assert_eq!(bench.delivery.suspects.suspect(), Some(message(1)));
+
+    bench.pass(Duration::from_secs(90));
+    bench.connect(false);
+    bench.pass(Duration::from_secs(90));
+    bench.turn();
+
+    assert_eq!(bench.delivery.suspects.suspect(), None);
+    assert_eq!(bench.delivery.in_flight(), 2);
+}
+
+#[test]
+fn a_suspect_that_is_dropped_to_make_room_holds_nothing_up() {
+    let mut bench = Bench::new(NO_STATUS);
+    bench.put(message(1), "t", None);
+    bench.put(message(2), "t", None);
+    bench.connect(false);
+    bench.lose(&[]);
+
+    bench.on(Event::Dropped(Seq(1)..=Seq(1)));
+
+    assert_eq!(bench.delivery.suspects.suspect(), None);
+}
+
+#[test]
+fn what_was_refused_and_is_given_back_is_forgotten() {
+    let mut bench = Bench::new(NO_STATUS);
+    bench.put(Publish::Bypass(Seq(1)), "t", None);
+    bench.connect(false);
+    bench.on(Event::Refused(Publish::Bypass(Seq(1)), Refusal::Flatly(Scope::Topic, "no".to_owned())));
+    bench.lose(&[]);
+
+    assert_eq!(bench.delivery.give_back().len(), 1);
+
+    let what = format!("{:?}", bench.delivery.refusals);
+    assert!(!what.contains("Bypass"), "{what}");
+}
+
+/// A broker that takes what is not of the topic, and refuses that; how many it took.
+fn deliver_all_but(bench: &mut Bench, refused: &str) -> usize {
+    let (mut taken, mut flying) = (0, bench.connect(false));
+    while !flying.is_empty() {
+        for what in flying {
+            let topic = &bench.delivery.window.get(what).expect("it is in flight").sample.route.topic;
+            if topic == refused {
+                bench.on(Event::Refused(what, Refusal::Flatly(Scope::Topic, "no (0x87)".to_owned())));
+            } else {
+                bench.on(Event::Acknowledged(what));
+                taken += 1;
+            }
+        }
+        flying = published(&bench.turn());
+    }
+    taken
+}
+
+#[test]
+fn thousands_of_messages_of_a_refused_topic_hold_no_others_up() {
+    let mut bench = Bench::new(NO_STATUS);
+    for seq in 1..=7000 {
+        bench.put(message(seq), if seq % 2 == 0 { "t" } else { "refused" }, None);
+    }
+
+    assert_eq!(deliver_all_but(&mut bench, "refused"), 3500);
+}
+
+#[test]
+fn where_more_are_refused_than_can_be_kept_track_of_the_others_wait_and_the_log_says_so_once() {
+    let mut bench = Bench::new(NO_STATUS);
+    for seq in 1..=12_000 {
+        bench.put(message(seq), if seq % 2 == 0 { "t" } else { "refused" }, None);
+    }
+
+    let taken = deliver_all_but(&mut bench, "refused");
+
+    assert!((3900..=4100).contains(&taken), "{taken}");
+    (0..3).for_each(|_| drop(bench.turn()));
+    assert_eq!(bench.log.iter().filter(|line| line.contains("those behind wait as well")).count(), 1);
+    // What the spool drops makes room.
+    bench.on(Event::Dropped(Seq(1)..=Seq(4000)));
+    assert!(!published(&bench.turn()).is_empty());
+}
+
+#[test]
+fn large_messages_of_a_refused_topic_do_not_fill_the_memory() {
+    let mut bench = Bench::new(NO_STATUS);
+    for seq in 1..=2000 {
+        bench.put(message(seq), "refused", None);
+        let (_, message) = bench.store.back_mut().expect("it was put there");
+        message.sample.data = vec![b'1'; 100_000];
+    }
+
+    deliver_all_but(&mut bench, "refused");
+
+    assert!((100..=150).contains(&bench.delivery.held_in_memory()), "{}", bench.delivery.held_in_memory());
+}
+
+#[test]
+fn messages_that_wait_before_those_in_flight_may_be_dropped() {
+    let mut bench = Bench::new(NO_STATUS);
+    (1..=10).for_each(|seq| bench.put(message(seq), if seq <= 5 { "refused" } else { "t" }, None));
+    bench.connect(false);
+    for seq in 1..=5 {
+        bench.on(Event::Refused(message(seq), Refusal::Flatly(Scope::Topic, "no (0x87)".to_owned())));
+    }
+    bench.turn();
+
+    assert_eq!(bench.delivery.range_in_flight(), Some(Seq(6)..=Seq(10)));
+}
