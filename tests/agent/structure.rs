@@ -134,3 +134,28 @@ fn a_topic_that_is_not_authorized_holds_no_other_up_however_many_of_its_messages
     stop(agent);
     assert_eq!(gateway.rejected(), Vec::<PathBuf>::new());
 }
+
+#[test]
+fn what_goes_past_a_full_disk_keeps_to_the_rate_and_the_expiry() {
+    let Some(disk) = SmallDisk::mount(16) else { return };
+    let broker = Scripted::start(Script::default());
+    let gateway = Gateway::new(&broker.url(), &Settings { interval: "5ms", ..Settings::default() });
+    gateway.put_spool_on(&disk, "4MiB");
+    gateway.edit("window: 100", "window: 100, max_rate: 10");
+    gateway.edit("seed: 7}", "seed: 7, expiry: 1s}");
+
+    let agent = gateway.start();
+    broker.wait_for_more(5);
+    disk.fill();
+    agent.wait_for_output("publishing from memory");
+    agent.wait_for_output("message dropped, too old");
+    let (begin, before) = (Instant::now(), broker.deliveries().len());
+    broker.wait_for_more(30);
+    let (took, after) = (begin.elapsed(), broker.deliveries().len());
+
+    // A rate allows a burst of one second's worth.
+    let allowed = took.as_secs_f64() * 10.0 + 10.0;
+    assert!(((after - before) as f64) <= allowed, "{} in {took:?}", after - before);
+    disk.free();
+    stop(agent);
+}
