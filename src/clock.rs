@@ -30,35 +30,71 @@ pub fn sleep(time: Duration) {
 #[cfg(test)]
 pub mod virtual_time {
     use super::Reading;
-    use std::cell::Cell;
-    use std::time::Instant;
+    use std::cell::{Cell, RefCell};
+    use std::time::{Duration, Instant};
 
     thread_local! {
-        static NOW: Cell<Option<(Instant, Reading)>> = const { Cell::new(None) };
+        static NOW: Cell<Option<Now>> = const { Cell::new(None) };
+        static COSTS: RefCell<Option<fastrand::Rng>> = const { RefCell::new(None) };
+    }
+
+    /// When the clocks were set, what they said then, and the present moment.
+    #[derive(Clone, Copy)]
+    struct Now {
+        set: Instant,
+        reading: Reading,
+        at: Instant,
+    }
+
+    /// What takes time.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Cost {
+        /// A system call that does not wait for the medium.
+        Call,
+        /// Waiting for the medium, which may be a card that stalls.
+        Flush,
     }
 
     /// The present moment of this thread's simulation; `None`: there is none.
     pub fn now() -> Option<(Instant, Reading)> {
-        NOW.get()
+        let Now { set, reading: Reading { wall, boot }, at } = NOW.get()?;
+        let passed = u64::try_from((at - set).as_millis()).unwrap();
+        Some((at, Reading { wall: wall + i64::try_from(passed).unwrap(), boot: boot + passed }))
     }
 
-    /// Begins a simulation, or sets its wall clock.
+    /// Begins a simulation, or sets its clocks.
     pub fn set(at: Instant, reading: Reading) {
-        NOW.set(Some((at, reading)));
+        NOW.set(Some(Now { set: at, reading, at }));
     }
 
     /// Time passes until then.
     pub fn advance_to(at: Instant) {
-        if let Some((before, Reading { wall, boot })) = NOW.get() {
-            let passed = u64::try_from(at.saturating_duration_since(before).as_millis()).unwrap();
-            let reading = Reading { wall: wall + i64::try_from(passed).unwrap(), boot: boot + passed };
-            NOW.set(Some((before.max(at), reading)));
+        NOW.set(NOW.get().map(|now| Now { at: now.at.max(at), ..now }));
+    }
+
+    /// Whether what is done takes time from now on, and how much by which random numbers.
+    pub fn charge(random: Option<fastrand::Rng>) {
+        COSTS.set(random);
+    }
+
+    /// Time passes for something that is done.
+    pub fn spend(cost: Cost) {
+        let took = COSTS.with_borrow_mut(|random| random.as_mut().map(|random| cost.draw(random)));
+        if let (Some(took), Some(now)) = (took, NOW.get()) {
+            advance_to(now.at + took);
         }
     }
 
-    /// Ends the simulation.
-    pub fn end() {
-        NOW.set(None);
+    impl Cost {
+        fn draw(self, random: &mut fastrand::Rng) -> Duration {
+            let most = match (self, random.u16(..1000)) {
+                (Cost::Call, _) => 200,
+                (Cost::Flush, 0) => 8_000_000,
+                (Cost::Flush, 1..20) => 300_000,
+                (Cost::Flush, _) => 10_000,
+            };
+            Duration::from_micros(random.u64(1..=most))
+        }
     }
 }
 

@@ -25,6 +25,12 @@ pub enum Planted {
     DropNotCounted,
     /// A deadline stays in the past.
     DeadlineInThePast,
+    /// A deadline that passes soon after it was asked for is not waited for.
+    WakeUpForgotten,
+    /// A message that was tried for the broker and for its topic, and is refused, counts as answered for one of them only.
+    TryForgotten,
+    /// A message that connections end over is set aside, whatever the broker did with others.
+    ConvictedWithoutControl,
 }
 
 /// Whether this fault is planted.

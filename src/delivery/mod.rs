@@ -170,6 +170,8 @@ impl Delivery {
             self.stop.as_ref().map(Stop::until),
         ];
         let deadlines = deadlines.into_iter().flatten();
+        let missed = if is_planted(Planted::WakeUpForgotten) { Duration::from_secs(1) } else { Duration::ZERO };
+        let deadlines = deadlines.filter(|at| missed.is_zero() || *at > asked.at + missed);
         deadlines.filter(|at| *at > asked.at || is_planted(Planted::DeadlineInThePast)).min()
     }
 

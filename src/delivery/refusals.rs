@@ -296,7 +296,9 @@ impl Refusals {
         }
         row.refuse(what, reason);
         // It may have been another scope's try as well, which is not answered by this: another message is tried there.
-        self.forget_try(what);
+        if !is_planted(Planted::TryForgotten) {
+            self.forget_try(what);
+        }
         Judgement::Again
     }
 

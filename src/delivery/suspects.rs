@@ -11,6 +11,7 @@
 //! better control, where there is one.
 
 use super::event::Publish;
+use crate::planted::{Planted, is_planted};
 use std::time::Instant;
 
 /// How often connections must end over a suspect that is published alone before a control is tried.
@@ -369,6 +370,8 @@ impl Suspects {
                 let case = Case { kind: flight.kind, ..case };
                 if tries < case.enough_tries(control, flight.resuming) {
                     (Stage::Suspect { case, tries }, Verdict::Open)
+                } else if is_planted(Planted::ConvictedWithoutControl) {
+                    (Stage::Free, Verdict::Guilty(case.suspect))
                 } else {
                     (Stage::Control { case, planned: control, published: None }, Verdict::Control)
                 }

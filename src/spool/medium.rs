@@ -4,6 +4,8 @@
 //! it is found. And it holds what was flushed, no more: every flush of the spool goes through here, where the tests
 //! see it.
 
+#[cfg(test)]
+use crate::clock::virtual_time::{self, Cost};
 use crate::own;
 use log::warn;
 use std::fs::File;
@@ -19,6 +21,7 @@ const EIO: i32 = 5;
 /// A medium that fails, for tests: one for each thread.
 #[cfg(test)]
 pub mod failing {
+    use crate::clock::virtual_time::{self, Cost};
     use std::cell::Cell;
     use std::io;
 
@@ -31,7 +34,9 @@ pub mod failing {
         FAILS.set(fails);
     }
 
-    pub(super) fn check() -> io::Result<()> {
+    /// Waits for the medium, and tells whether it took what was flushed.
+    pub(super) fn flush() -> io::Result<()> {
+        virtual_time::spend(Cost::Flush);
         if FAILS.get() { Err(io::Error::other("the medium fails")) } else { Ok(()) }
     }
 }
@@ -42,7 +47,7 @@ pub mod failing {
 /// The medium's.
 pub fn sync_data(file: &File) -> io::Result<()> {
     #[cfg(test)]
-    failing::check()?;
+    failing::flush()?;
     #[cfg(test)]
     super::power_cut::flushing(file);
     file.sync_data()
@@ -54,7 +59,7 @@ pub fn sync_data(file: &File) -> io::Result<()> {
 /// The medium's.
 pub fn sync_all(file: &File) -> io::Result<()> {
     #[cfg(test)]
-    failing::check()?;
+    failing::flush()?;
     #[cfg(test)]
     super::power_cut::flushing(file);
     file.sync_all()
@@ -65,6 +70,8 @@ pub fn sync_all(file: &File) -> io::Result<()> {
 /// # Errors
 /// The medium's, but for bad places.
 pub fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    #[cfg(test)]
+    virtual_time::spend(Cost::Call);
     read_whole(|buffer, offset| file.read_at(buffer, offset), buffer, offset).map(|(read, _)| read)
 }
 

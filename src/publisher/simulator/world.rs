@@ -1,123 +1,85 @@
-//! The simulated world beyond the gateway: a link that delays and breaks, and a broker with a session that refuses, forgets,
-//! and hangs up. In virtual time, and by one source of randomness.
+//! The simulated world beyond the gateway: links that delay and break, and the brokers behind them. In virtual time, and by
+//! one source of randomness.
 
-use crate::clock::{Reading, instant, virtual_time};
-use crate::config::{Config, Limits};
-use crate::delivery::{Connected, Delivery, Lost, Publish, Refusal, Report, Scope, UnderWay};
+use super::broker::{Answer, Broker, Code, Kept, Packet, Poison};
+use super::notes::{Exchange, Notes, Stage};
+use super::seen::{Arrival, Seen};
+use crate::clock::instant;
+use crate::config::Limits;
+use crate::delivery::{Connected, Lost, Publish, Report};
 use crate::message::{Qos, Seq};
-use crate::payload::Outgoing;
-use crate::publisher::link::Link;
-use crate::spool::Spool;
-use crossbeam_channel::{Receiver, never};
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
 use std::time::{Duration, Instant};
-
-/// How the broker answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mood {
-    Good,
-    /// It refuses every message with a reason.
-    RefusesAll,
-    /// It accepts connections and ends them at the first publish, as in an election.
-    HangsUp,
-    /// It answers nothing.
-    Silent,
-}
-
-/// A message that reached the broker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Arrival {
-    pub what: Publish,
-    /// Which life of the broker's session it belongs to.
-    pub session: u32,
-}
 
 /// What happens at a moment to come, over the connection of that number.
 #[derive(Debug, Clone)]
 enum Happening {
     Connected,
-    Arrives(Publish, Qos),
+    Arrives(Packet),
     /// The broker's answer to a publish at QoS 1, or its last one at QoS 2.
     Acknowledged(Publish),
     Received(Seq),
     Released(Seq),
-    Refused(Publish, Refusal),
+    Refused(Publish, Code),
     Disconnected,
-}
-
-/// The stage of an exchange at QoS 2, as the gateway noted it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Published,
-    Received,
+    /// The broker ends the connection.
+    Ended(Lost),
 }
 
 /// The world. One for each history.
 #[derive(Debug)]
 pub struct World {
     pub random: fastrand::Rng,
-    pub mood: Mood,
-    /// Whether it refuses some messages for ever, with a reason ([`is_poison`]).
-    pub has_poison: bool,
-    pub is_up: bool,
+    pub brokers: Vec<Broker>,
+    /// The sessions that brokers keep for us.
+    kept: Vec<Kept>,
+    pub poison: Option<Poison>,
     pub latency: Duration,
     pub receive_maximum: u16,
+    /// Whether messages at QoS 2 have a session.
+    pub has_session: bool,
+    pub notes: Notes,
+    pub seen: Seen,
+    rings: Vec<Report>,
     happenings: BTreeMap<(Instant, u64), (u64, Happening)>,
     next_id: u64,
-    rings: Vec<Report>,
+    /// The moment that is lived through.
+    now: Instant,
     connection: u64,
+    /// The broker that is tried or connected to.
+    member: usize,
     is_connected: bool,
+    /// Whether the broker takes nothing more over the present connection.
+    is_deaf: bool,
+    /// What the present connection resumes.
+    resumed: Vec<Exchange>,
     in_flight: BTreeSet<Publish>,
-    /// What the gateway noted, which outlives the process and, when it was flushed, the power.
-    notes: BTreeMap<Seq, Stage>,
-    /// The process knows that these exchanges are over; their notes stay until the journal has it.
-    over: BTreeSet<Seq>,
-    is_established: bool,
-    /// The broker's end of the session.
-    broker_keeps: bool,
-    broker_received: BTreeSet<Seq>,
-    pub session: u32,
-    pub arrivals: Vec<Arrival>,
-    pub losses: u64,
-    pub attempts: Vec<Instant>,
-    pub published: Vec<Instant>,
-    pub peak_in_flight: usize,
-    /// Whether it refused, or ended connections over, what it takes otherwise.
-    pub overtakes: bool,
-    /// What was found wrong.
-    pub violations: Vec<String>,
+    lives: u32,
 }
 
 impl World {
     pub fn new(seed: u64) -> Self {
         Self {
             random: fastrand::Rng::with_seed(seed),
-            mood: Mood::Good,
-            has_poison: false,
-            is_up: true,
+            brokers: vec![Broker::new(0)],
+            kept: vec![Kept::default()],
+            poison: None,
             latency: Duration::from_millis(20),
             receive_maximum: u16::MAX,
+            has_session: true,
+            notes: Notes::default(),
+            seen: Seen::default(),
+            rings: Vec::new(),
             happenings: BTreeMap::new(),
             next_id: 0,
-            rings: Vec::new(),
+            now: instant(),
             connection: 0,
+            member: 0,
             is_connected: false,
+            is_deaf: false,
+            resumed: Vec::new(),
             in_flight: BTreeSet::new(),
-            notes: BTreeMap::new(),
-            over: BTreeSet::new(),
-            is_established: false,
-            broker_keeps: false,
-            broker_received: BTreeSet::new(),
-            session: 0,
-            arrivals: Vec::new(),
-            losses: 0,
-            attempts: Vec::new(),
-            published: Vec::new(),
-            peak_in_flight: 0,
-            overtakes: false,
-            violations: Vec::new(),
+            lives: 0,
         }
     }
 
@@ -131,7 +93,7 @@ impl World {
         self.next_id += 1;
         // In order over one connection, as over TCP.
         let newest = self.happenings.keys().next_back().map(|(at, _)| *at);
-        let at = (instant() + self.latency + jitter).max(newest.unwrap_or_else(instant));
+        let at = (self.now + self.latency + jitter).max(newest.unwrap_or(self.now));
         self.happenings.insert((at, self.next_id), (self.connection, happening));
     }
 
@@ -139,99 +101,175 @@ impl World {
     pub fn advance(&mut self) {
         while let Some(((at, _), _)) = self.happenings.first_key_value()
             && *at <= instant()
-            && let Some((_, (connection, happening))) = self.happenings.pop_first()
+            && let Some(((at, _), (connection, happening))) = self.happenings.pop_first()
         {
+            self.now = at;
             if connection == self.connection {
                 self.happen(happening);
             }
         }
+        self.now = instant();
+    }
+
+    /// What has happened, in order.
+    pub fn take_report(&mut self) -> Option<Report> {
+        (!self.rings.is_empty()).then(|| self.rings.remove(0))
+    }
+
+    pub fn has_report(&self) -> bool {
+        !self.rings.is_empty()
     }
 
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Connected => self.accept(),
-            Happening::Arrives(what, qos) => self.arrives(what, qos),
+            Happening::Arrives(packet) => self.arrives(packet),
             Happening::Acknowledged(what) => {
                 self.in_flight.remove(&what);
+                self.notes.answered(what);
                 self.rings.push(Report::Acknowledged(what));
             }
             Happening::Received(seq) => {
-                self.notes.insert(seq, Stage::Received);
+                self.notes.received(seq);
                 self.later(Happening::Released(seq));
             }
+            Happening::Released(_) if self.is_deaf => {}
             Happening::Released(seq) => {
-                self.broker_received.remove(&seq);
+                self.kept().received.remove(&seq);
                 self.later(Happening::Acknowledged(Publish::Message(seq)));
             }
-            Happening::Refused(what, refusal) => {
+            Happening::Refused(what, code) => {
                 self.in_flight.remove(&what);
-                self.rings.push(Report::Refused(what, refusal));
+                self.notes.answered(what);
+                self.rings.push(Report::Refused(what, code.refusal()));
             }
             Happening::Disconnected => self.rings.push(Report::Disconnected),
+            Happening::Ended(lost) => self.report_loss(lost),
         }
+    }
+
+    /// The session as the present broker keeps it.
+    fn kept(&mut self) -> &mut Kept {
+        &mut self.kept[self.brokers[self.member].store]
+    }
+
+    /// The gateway begins to connect to a broker. `resumes`: what of the session is resumed.
+    pub fn connect(&mut self, member: usize, resumes: impl Fn(Publish) -> bool) {
+        self.now = instant();
+        self.drop_connection();
+        self.member = member;
+        self.seen.connecting(self.now);
+        let is_resumed = self.notes.resumes_at(member);
+        self.resumed = self.notes.on_their_way();
+        self.resumed.retain(|exchange| is_resumed && resumes(exchange.packet.what));
+        self.later(Happening::Connected);
     }
 
     /// The broker accepts the connection.
     fn accept(&mut self) {
-        if !self.is_up {
+        if !self.brokers[self.member].is_up {
             return self.report_loss(Lost::Passing("no connection: refused".to_owned()));
         }
         self.is_connected = true;
-        let session_present = self.broker_keeps && self.is_established;
+        let (member, has_session) = (self.member, self.has_session);
+        let session_present = has_session && self.kept().is_present && self.notes.resumes_at(member);
         if !session_present {
-            self.session += 1;
-            self.broker_received.clear();
-            (self.notes, self.over) = (BTreeMap::new(), BTreeSet::new());
-            (self.broker_keeps, self.is_established) = (true, true);
+            self.lives += 1;
+            *self.kept() = Kept { is_present: has_session, received: BTreeSet::new(), life: self.lives };
+            self.notes.establish(member);
+            self.resumed.clear();
         }
         let limits = Limits { receive_maximum: self.receive_maximum, ..Limits::NONE };
-        self.rings.push(Report::Connected(Connected { session_present, at_qos_2: true, limits }));
-        let resumed = self.notes.iter().filter(|(seq, _)| !self.over.contains(seq));
-        let resumed: Vec<(Seq, Stage)> = resumed.map(|(seq, stage)| (*seq, *stage)).collect();
-        for (seq, stage) in resumed {
-            self.in_flight.insert(Publish::Message(seq));
-            self.later(match stage {
-                Stage::Published => Happening::Arrives(Publish::Message(seq), Qos::ExactlyOnce),
-                Stage::Received => Happening::Released(seq),
+        self.rings.push(Report::Connected(Connected { session_present, at_qos_2: has_session, limits }));
+        for Exchange { packet, stage, .. } in std::mem::take(&mut self.resumed) {
+            self.in_flight.insert(packet.what);
+            self.later(match (stage, packet.what.spooled()) {
+                (Stage::Received, Some(seq)) => Happening::Released(seq),
+                (Stage::Published | Stage::Received, _) => Happening::Arrives(packet),
             });
         }
     }
 
-    fn arrives(&mut self, what: Publish, qos: Qos) {
-        let is_poison = self.has_poison && is_poison(what);
-        match self.mood {
-            Mood::Silent => {}
-            Mood::HangsUp => {
-                self.overtakes = true;
-                self.cut();
+    fn arrives(&mut self, packet: Packet) {
+        if self.is_deaf {
+            return;
+        }
+        let answer = self.brokers[self.member].answer(&packet, self.poison, &mut self.random);
+        match answer {
+            Answer::Takes => self.take(&packet),
+            // At QoS 0 nobody is told.
+            Answer::Refuses(_) if packet.qos == Qos::AtMostOnce => {}
+            Answer::Refuses(code) => {
+                self.seen.refused(&packet, code);
+                self.later(Happening::Refused(packet.what, code));
             }
-            Mood::RefusesAll if what != Publish::Status => self.refuse(what),
-            Mood::RefusesAll | Mood::Good if is_poison => self.refuse(what),
-            Mood::RefusesAll | Mood::Good => self.take(what, qos),
+            Answer::HangsUp => self.hang_up(Lost::Ended("connection lost".to_owned())),
+            Answer::Blames => self.hang_up(Lost::Blamed("malformed packet (0x81)".to_owned())),
+            // Nor does it answer later: it takes messages in order.
+            Answer::Nothing => self.is_deaf = true,
         }
     }
 
-    fn refuse(&mut self, what: Publish) {
-        self.overtakes = true;
-        let refusal = Refusal::Flatly(Scope::Broker, "no (0x83)".to_owned());
-        self.later(Happening::Refused(what, refusal));
+    /// The broker ends the connection. What it has answered arrives before that.
+    fn hang_up(&mut self, lost: Lost) {
+        self.seen.hung_up();
+        self.is_deaf = true;
+        self.later(Happening::Ended(lost));
     }
 
-    fn take(&mut self, what: Publish, qos: Qos) {
-        match (what, qos) {
+    fn take(&mut self, packet: &Packet) {
+        let (what, life) = (packet.what, self.kept().life);
+        let Packet { topic, qos, sample, .. } = packet.clone();
+        let arrival = Arrival { what, topic, qos, sample, life };
+        match (what, packet.qos) {
             (Publish::Status, _) => {}
             (Publish::Message(seq), Qos::ExactlyOnce) => {
-                if self.broker_received.insert(seq) {
-                    self.arrivals.push(Arrival { what, session: self.session });
+                if self.kept().received.insert(seq) {
+                    self.seen.arrivals.push(arrival);
                 }
                 return self.later(Happening::Received(seq));
             }
-            _ => self.arrivals.push(Arrival { what, session: self.session }),
+            _ => self.seen.arrivals.push(arrival),
         }
-        if qos == Qos::AtMostOnce {
-            return;
+        if packet.qos > Qos::AtMostOnce {
+            self.later(Happening::Acknowledged(what));
         }
-        self.later(Happening::Acknowledged(what));
+    }
+
+    /// The gateway publishes.
+    ///
+    /// # Errors
+    /// There is no connection.
+    pub fn publish(&mut self, packet: Packet) -> Result<(), Lost> {
+        self.now = instant();
+        if !self.is_connected {
+            return Err(Lost::Ended("publish failed".to_owned()));
+        }
+        let what = packet.what;
+        if packet.qos == Qos::AtMostOnce {
+            self.rings.push(Report::Acknowledged(what));
+        } else {
+            self.in_flight.insert(what);
+        }
+        if self.has_session {
+            self.notes.published(packet.clone());
+        }
+        self.seen.published(&packet, self.in_flight.len(), self.now);
+        self.later(Happening::Arrives(packet));
+        Ok(())
+    }
+
+    /// The gateway ends the connection in order.
+    pub fn disconnect(&mut self) {
+        self.now = instant();
+        self.later(Happening::Disconnected);
+    }
+
+    /// The gateway gives the connection up.
+    pub fn close(&mut self) {
+        self.seen.losses += u64::from(self.is_connected && !self.in_flight.is_empty());
+        self.drop_connection();
+        self.rings.clear();
     }
 
     /// The connection breaks: what was under way over it is lost.
@@ -241,180 +279,41 @@ impl World {
         }
     }
 
+    /// The connections to brokers that are not there break.
+    pub fn cut_if_down(&mut self) {
+        if !self.brokers[self.member].is_up {
+            self.cut();
+        }
+    }
+
     fn report_loss(&mut self, lost: Lost) {
-        self.losses += u64::from(self.is_connected);
+        self.seen.losses += u64::from(self.is_connected);
+        self.seen.lost(&self.in_flight);
         self.drop_connection();
         self.rings.push(Report::Lost(lost));
     }
 
     fn drop_connection(&mut self) {
         self.connection += 1;
-        self.is_connected = false;
+        (self.is_connected, self.is_deaf) = (false, false);
         self.in_flight.clear();
         self.happenings.clear();
     }
 
-    /// The broker forgets its sessions.
+    /// The brokers forget their sessions.
     pub fn forget(&mut self) {
         self.cut();
-        self.broker_keeps = false;
-        self.broker_received.clear();
+        self.kept.iter_mut().for_each(|kept| *kept = Kept::default());
     }
 
     /// The gateway's process has ended. `power`: so has the power, and notes that were not flushed are worth nothing.
     pub fn gateway_ended(&mut self, power: bool) {
-        self.losses += 1;
+        self.seen.losses += 1;
         self.drop_connection();
         self.rings.clear();
-        self.over.clear();
+        self.notes.process_ended();
         if power {
-            self.is_established = false;
-            self.notes.clear();
+            self.notes.forget();
         }
     }
-}
-
-/// Whether the broker never takes this message, where there is poison.
-pub fn is_poison(what: Publish) -> bool {
-    what.spooled().is_some_and(|seq| seq.0 % 97 == 13)
-}
-
-/// The gateway's end of the world's link.
-#[derive(Debug)]
-pub struct Wire {
-    pub world: Rc<RefCell<World>>,
-    nothing: Receiver<()>,
-}
-
-impl Wire {
-    pub fn new(world: Rc<RefCell<World>>) -> Self {
-        Self { world, nothing: never() }
-    }
-}
-
-impl Link for Wire {
-    /// The world keeps the reports.
-    type Ring = ();
-
-    fn rings(&self) -> &Receiver<()> {
-        &self.nothing
-    }
-
-    fn poll(&mut self) -> Option<()> {
-        let mut world = self.world.borrow_mut();
-        world.advance();
-        (!world.rings.is_empty()).then_some(())
-    }
-
-    fn wait(&mut self, until: Instant) -> Option<()> {
-        loop {
-            if self.poll().is_some() {
-                return Some(());
-            }
-            let next = self.world.borrow().next().filter(|next| *next <= until);
-            virtual_time::advance_to(next.unwrap_or(until));
-            next?;
-        }
-    }
-
-    fn answer(&mut self, (): ()) -> Option<Report> {
-        let mut world = self.world.borrow_mut();
-        (!world.rings.is_empty()).then(|| world.rings.remove(0))
-    }
-
-    fn connect(&mut self, _: usize, _: Option<Outgoing>, delivery: &Delivery, _: Reading) -> Result<(), Lost> {
-        let mut world = self.world.borrow_mut();
-        world.drop_connection();
-        world.attempts.push(instant());
-        let left_out = world.notes.keys().any(|seq| !delivery.resumes(Publish::Message(*seq)));
-        assert!(!left_out, "no suspects at QoS 2 in these histories");
-        world.later(Happening::Connected);
-        Ok(())
-    }
-
-    fn publish(&mut self, what: Publish, outgoing: Outgoing) -> Result<(), Lost> {
-        let mut world = self.world.borrow_mut();
-        if !world.is_connected {
-            return Err(Lost::Ended("publish failed".to_owned()));
-        }
-        if outgoing.qos != Qos::AtMostOnce {
-            world.in_flight.insert(what);
-        }
-        world.peak_in_flight = world.peak_in_flight.max(world.in_flight.len());
-        if what != Publish::Status {
-            world.published.push(instant());
-        }
-        if let (Publish::Message(seq), Qos::ExactlyOnce) = (what, outgoing.qos) {
-            world.notes.insert(seq, Stage::Published);
-        }
-        if outgoing.qos == Qos::AtMostOnce {
-            world.rings.push(Report::Acknowledged(what));
-        }
-        world.later(Happening::Arrives(what, outgoing.qos));
-        Ok(())
-    }
-
-    fn disconnect(&mut self) {
-        self.world.borrow_mut().later(Happening::Disconnected);
-    }
-
-    fn close(&mut self) -> Vec<UnderWay> {
-        let mut world = self.world.borrow_mut();
-        world.drop_connection();
-        world.rings.clear();
-        drop(world);
-        self.under_way()
-    }
-
-    fn first(&self) -> usize {
-        0
-    }
-
-    fn has_session(&self) -> bool {
-        true
-    }
-
-    fn under_way(&self) -> Vec<UnderWay> {
-        let world = self.world.borrow();
-        let notes = world.notes.iter().filter(|(seq, _)| !world.over.contains(seq));
-        let under_way =
-            notes.map(|(seq, stage)| UnderWay { what: Publish::Message(*seq), confirmed: *stage == Stage::Received });
-        under_way.collect()
-    }
-
-    fn find_session(&mut self, _: &Config, _: &Spool) -> bool {
-        false
-    }
-
-    fn reconfigure(&mut self, _: &Config, _: &Spool) {}
-
-    fn end(&mut self, what: Publish) {
-        if let Publish::Message(seq) = what {
-            self.world.borrow_mut().over.insert(seq);
-        }
-    }
-
-    fn abandon(&mut self, what: Publish) {
-        if let Publish::Message(seq) = what {
-            self.world.borrow_mut().notes.remove(&seq);
-        }
-    }
-
-    fn forget_session(&mut self) {
-        let mut world = self.world.borrow_mut();
-        world.notes.clear();
-        world.is_established = false;
-    }
-
-    fn journal_written(&mut self) {
-        let mut world = self.world.borrow_mut();
-        let over = std::mem::take(&mut world.over);
-        world.notes.retain(|seq, _| !over.contains(seq));
-    }
-
-    fn take_stalled(&mut self, _: Instant) -> Duration {
-        Duration::ZERO
-    }
-
-    fn end_session(&mut self) {}
 }

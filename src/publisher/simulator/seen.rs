@@ -1,0 +1,77 @@
+//! What the simulated world has seen of a gateway, for the judges.
+
+use super::broker::{Code, Packet};
+use crate::delivery::{Publish, Refusal, Scope};
+use crate::message::{Qos, Seq};
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+/// A message that reached a broker.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    pub what: Publish,
+    pub topic: String,
+    pub qos: Qos,
+    /// The number of the sample.
+    pub sample: Option<u64>,
+    /// Which session of all that there ever were it belongs to.
+    pub life: u32,
+}
+
+/// Everything that was seen.
+#[derive(Debug, Default)]
+pub struct Seen {
+    pub arrivals: Vec<Arrival>,
+    /// Connections that ended although it was not planned.
+    pub losses: u64,
+    /// When it was tried to connect.
+    pub attempts: Vec<Instant>,
+    /// When messages were published.
+    pub published: Vec<Instant>,
+    /// When a message was published last, or it was tried to connect.
+    pub last_try: Option<Instant>,
+    pub peak_in_flight: usize,
+    /// Messages that may arrive after those behind them: they were refused, or connections ended over them.
+    pub excused: BTreeSet<Seq>,
+    /// The topics of which every message may.
+    pub refused_topics: BTreeSet<String>,
+    /// Whether connections have ended over messages.
+    pub has_hung_up: bool,
+}
+
+impl Seen {
+    /// The gateway tries to connect.
+    pub fn connecting(&mut self, now: Instant) {
+        self.attempts.push(now);
+        self.last_try = Some(now);
+    }
+
+    /// The gateway has published.
+    pub fn published(&mut self, packet: &Packet, in_flight: usize, now: Instant) {
+        self.peak_in_flight = self.peak_in_flight.max(in_flight);
+        if packet.what != Publish::Status {
+            self.published.push(now);
+            self.last_try = Some(now);
+        }
+    }
+
+    /// A broker has refused a message.
+    pub fn refused(&mut self, packet: &Packet, code: Code) {
+        self.excused.extend(packet.what.spooled());
+        if let Refusal::Flatly(Scope::Topic, _) = code.refusal() {
+            self.refused_topics.insert(packet.topic.clone());
+        }
+    }
+
+    /// A connection is about to end over a message.
+    pub fn hung_up(&mut self) {
+        self.has_hung_up = true;
+    }
+
+    /// A connection has ended with these in flight. Where some ended over messages, the gateway cannot know which did.
+    pub fn lost(&mut self, in_flight: &BTreeSet<Publish>) {
+        if self.has_hung_up {
+            self.excused.extend(in_flight.iter().filter_map(|what| what.spooled()));
+        }
+    }
+}

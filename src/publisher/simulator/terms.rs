@@ -1,0 +1,77 @@
+//! The parameters of a history: the gateway's sources and its configuration.
+
+use crate::config::{self, Config};
+use crate::message::{Format, Qos, Route};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The parameters.
+#[derive(Debug)]
+pub struct Terms {
+    pub sources: Vec<Source>,
+    pub window: u16,
+    pub max_rate: Option<f64>,
+    /// Between two samples, of whichever source.
+    pub interval: Duration,
+    pub length: Duration,
+}
+
+/// A source.
+#[derive(Debug, Clone)]
+pub struct Source {
+    pub topic: &'static str,
+    pub qos: Qos,
+    pub expiry: Option<Duration>,
+}
+
+impl Terms {
+    pub fn draw(random: &mut fastrand::Rng) -> Self {
+        let qos = if random.bool() { Qos::AtLeastOnce } else { Qos::ExactlyOnce };
+        let expiry = (random.u8(..4) == 0).then_some(Duration::from_secs(random.u64(60..1200)));
+        let topics = &["a", "b", "c"][..random.usize(1..=3)];
+        Self {
+            sources: topics.iter().map(|topic| Source { topic, qos, expiry }).collect(),
+            window: *random.choice(&[1, 4, 20, 100]).unwrap_or(&1),
+            max_rate: (random.u8(..3) == 0).then_some(5.0),
+            interval: Duration::from_millis(random.u64(500..30_000)),
+            length: Duration::from_secs(random.u64(1200..28_800)),
+        }
+    }
+
+    /// Whether something is published at QoS 2.
+    pub fn has_qos_2(&self) -> bool {
+        self.sources.iter().any(|source| source.qos == Qos::ExactlyOnce)
+    }
+
+    pub fn config(&self, folder: &Path) -> Config {
+        let path = folder.display();
+        let rate = self.max_rate.map_or_else(|| "~".to_owned(), |rate| rate.to_string());
+        let text = format!(
+            "device: d\nbroker: {{url: \"mqtt://b\"}}\n\
+             retry: {{initial_delay: 1s, max_delay: 60s, at_max: hold}}\n\
+             spool: {{directory: \"{path}\", max_size: 64MiB}}\n\
+             delivery: {{window: {}, max_rate: {rate}}}\n",
+            self.window,
+        );
+        config::parse(&text, Path::new("simulated.yaml")).expect("a configuration")
+    }
+
+    pub fn routes(&self) -> Vec<Arc<Route>> {
+        self.sources.iter().map(Source::route).collect()
+    }
+}
+
+impl Source {
+    fn route(&self) -> Arc<Route> {
+        Arc::new(Route {
+            device: "d".to_owned(),
+            source: self.topic.to_owned(),
+            topic: self.topic.to_owned(),
+            qos: self.qos,
+            retain: false,
+            format: Format::Json,
+            expiry: self.expiry,
+        })
+    }
+}
