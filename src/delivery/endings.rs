@@ -10,6 +10,7 @@ use crate::message::{Message, Qos};
 use crate::planted::{Planted, is_planted};
 use log::Level;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// How often the broker may end the connection because of a message before it is set aside.
 const STRIKES: u32 = 3;
@@ -24,6 +25,9 @@ impl Delivery {
         let Some(message) = message else {
             self.presence.accepted();
             self.suspects.accepted(what);
+            if self.connection.limits().qos > Qos::AtMostOnce {
+                self.size_limit().accepted(size);
+            }
             return;
         };
         let route = &message.sample.route;
@@ -111,7 +115,7 @@ impl Delivery {
             self.log(Level::Info, format!("{why}; stopping"));
             return self.complete_stop();
         }
-        let verdict = if was_disconnecting { Verdict::Open } else { self.conclude(why, flight) };
+        let verdict = if was_disconnecting { Verdict::Open } else { self.conclude(why, flight, now.at) };
         let random = self.random.f64();
         self.connection.lost(why, remains.first, remains.backlog, now.at, random, &mut self.actions);
         if verdict == Verdict::Control {
@@ -143,10 +147,10 @@ impl Delivery {
     }
 
     /// Finds out whether a connection has ended over a message; what that leads to.
-    fn conclude(&mut self, why: &Lost, flight: Flight) -> Verdict {
+    fn conclude(&mut self, why: &Lost, flight: Flight, now: Instant) -> Verdict {
         match why {
             Lost::Blamed(reason) => {
-                self.blamed(flight, reason);
+                self.blamed(flight, reason, now);
                 Verdict::Open
             }
             Lost::Ended(reason) => {
@@ -155,7 +159,7 @@ impl Delivery {
                 let text = format!("connection ended without a word, maybe over {:?}: {verdict:?}", flight.first);
                 self.log(Level::Debug, text);
                 if let Verdict::Guilty(suspect) = verdict {
-                    self.give_up(suspect, flight.kind, reason);
+                    self.give_up(suspect, flight.kind, reason, now);
                 }
                 verdict
             }
@@ -167,7 +171,7 @@ impl Delivery {
     }
 
     /// The broker ended the connection because of a packet. It reads what is resumed in order.
-    fn blamed(&mut self, flight: Flight, reason: &str) {
+    fn blamed(&mut self, flight: Flight, reason: &str, now: Instant) {
         if !self.suspects.blamed(flight) {
             return;
         }
@@ -178,13 +182,13 @@ impl Delivery {
         let strikes = self.window.blamed(first);
         self.log(Level::Debug, format!("connection ended over a message, maybe {first:?} times={strikes:?}"));
         if strikes.is_some_and(|strikes| strikes >= STRIKES) {
-            self.give_up(first, flight.kind, reason);
+            self.give_up(first, flight.kind, reason, now);
         }
     }
 
     /// The broker will not take a message that may be on its way in the session. Its packet identifier must not be used
     /// again while the broker may hold it: the session ends with it.
-    fn give_up(&mut self, what: Publish, kind: Kind, reason: &str) {
+    fn give_up(&mut self, what: Publish, kind: Kind, reason: &str, now: Instant) {
         let Some(message) = self.window.get(what) else { return };
         let (seq, route) = (message.seq, Arc::clone(&message.sample.route));
         let is_under_way = self.window.held().any(|held| held == what);
@@ -199,7 +203,7 @@ impl Delivery {
             self.over(what, How::Completed);
         } else {
             let size = self.window.size_of(what);
-            self.size_limit().rejected(size, &route.topic);
+            self.size_limit().rejected(size, &route.topic, now);
             self.set_aside(what, reason.to_owned());
         }
         if is_under_way && route.qos != Qos::ExactlyOnce {

@@ -116,7 +116,7 @@ impl Delivery {
             self.too_large(what, format!("{size} bytes, and the broker takes {maximum} at most"));
             return false;
         }
-        if let Some(limit) = self.size_limit().exceeded(size, &outgoing.topic) {
+        if let Some(limit) = self.size_limit().exceeded(size, &outgoing.topic, now.at) {
             self.too_large(what, format!("{size} bytes, and connections end over packets of {limit} bytes"));
             return false;
         }

@@ -272,3 +272,37 @@ fn messages_that_wait_before_those_in_flight_may_be_dropped() {
 
     assert_eq!(bench.delivery.range_in_flight(), Some(Seq(6)..=Seq(10)));
 }
+
+/// A core that takes messages of topic "t" for too large, for connections ended over two of them.
+fn bench_with_a_size(more: &str) -> Bench {
+    let mut bench = Bench::new(more);
+    let now = bench.now.at;
+    (0..2).for_each(|_| bench.delivery.size_limit().rejected(10, "t", now));
+    bench.put(message(1), "t", None);
+    bench
+}
+
+#[test]
+fn a_status_message_that_is_taken_proves_that_messages_as_large_are_not_too_large() {
+    let mut bench = bench_with_a_size("status: {topic: here}\n");
+    assert!(bench.connect(false).contains(&STATUS));
+
+    bench.on(Event::Acknowledged(STATUS));
+    bench.put(message(2), "t", None);
+
+    assert_eq!(published(&bench.turn()), [message(2)]);
+}
+
+#[test]
+fn a_message_that_is_taken_for_too_large_is_tried_after_a_while() {
+    let mut bench = bench_with_a_size(NO_STATUS);
+    assert_eq!(bench.connect(false), []);
+
+    bench.pass(Duration::from_secs(120));
+    bench.put(message(2), "t", None);
+    assert_eq!(published(&bench.turn()), [message(2)]);
+    bench.on(Event::Acknowledged(message(2)));
+    bench.put(message(3), "t", None);
+
+    assert_eq!(published(&bench.turn()), [message(3)], "it was taken");
+}

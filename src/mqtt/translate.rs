@@ -86,7 +86,7 @@ pub fn refusal(error: &paho_mqtt::Error, below: impl FnOnce() -> Option<String>)
 pub fn not_taken(reason: ReasonCode) -> Refusal {
     match reason {
         ReasonCode::QuotaExceeded => Refusal::ForNow(reason_text(reason)),
-        ReasonCode::NotAuthorized => Refusal::Flatly(Scope::Topic, reason_text(reason)),
+        ReasonCode::NotAuthorized | ReasonCode::TopicNameInvalid => Refusal::Flatly(Scope::Topic, reason_text(reason)),
         _ => Refusal::Flatly(Scope::Broker, reason_text(reason)),
     }
 }

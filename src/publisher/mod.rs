@@ -210,10 +210,13 @@ impl<L: Link> Publisher<L> {
         now
     }
 
-    /// Does what the core says until there is nothing to do. What is finished by then is in the journal.
+    /// Does what the core says until there is nothing to do, or the rest has to wait for the next turn. What is finished by
+    /// then is in the journal.
     fn act(&mut self) {
         let mut now = self.clock.now();
-        while let Some(action) = self.delivery.next_action(now) {
+        while !self.store.has_set_aside_enough()
+            && let Some(action) = self.delivery.next_action(now)
+        {
             // What is not done in no time needs another look at the clock.
             let is_quick = matches!(action, Action::Log(..));
             self.perform(action, now);

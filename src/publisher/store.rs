@@ -22,6 +22,9 @@ use std::time::{Duration, Instant};
 /// tried again by the next process.
 const ASIDE_LATER: usize = 100;
 
+/// Messages that are set aside in one turn: a slow card takes a tenth of a second for each.
+const SET_ASIDE_AT_ONCE: usize = 10;
+
 /// The spool and what goes around it.
 #[derive(Debug)]
 pub struct Store {
@@ -38,6 +41,8 @@ pub struct Store {
     stalls: Stalls,
     /// Whether the journal has something to write.
     is_journal_behind: bool,
+    /// Messages that were set aside since samples were taken in.
+    set_aside: usize,
     counters: Arc<Counters>,
 }
 
@@ -63,6 +68,7 @@ impl Store {
             aside_later: VecDeque::new(),
             stalls: Stalls::default(),
             is_journal_behind: false,
+            set_aside: 0,
             counters,
         }
     }
@@ -73,6 +79,7 @@ impl Store {
         // A retry that the last turn could make waits until somebody wants what failed.
         let retry = |access: &Access| access.retry_at().filter(|at| *at > turned);
         let deadlines = [
+            self.has_set_aside_enough().then_some(turned),
             self.intake.deadline(&self.spool, turned),
             retry(&self.reading),
             retry(&self.journal),
@@ -85,6 +92,11 @@ impl Store {
     /// Messages that wait.
     pub fn backlog(&self) -> Backlog {
         self.spool.backlog()
+    }
+
+    /// Whether so many messages were set aside, each with a flush, that the rest must not hold up a turn any longer.
+    pub fn has_set_aside_enough(&self) -> bool {
+        self.set_aside >= SET_ASIDE_AT_ONCE
     }
 
     /// Messages of the spool that wait for the disk to be set aside.
@@ -100,6 +112,7 @@ impl Store {
     /// Takes samples from the channel into the spool, as many as are there: one flush serves them all. The messages that
     /// were dropped to make room.
     pub fn take_in(&mut self, in_flight: Option<RangeInclusive<Seq>>, now: Instant) -> Vec<RangeInclusive<Seq>> {
+        self.set_aside = 0;
         let dropped = self.intake.spool_waiting(&mut self.spool, in_flight, &self.counters, now);
         // What was dropped to make room is counted as that.
         self.aside_later.retain(|(message, _)| !dropped.iter().any(|range| range.contains(&message.seq)));
@@ -193,6 +206,7 @@ impl Store {
     /// Keeps a message that the broker will not take in `rejected/`; it is finished by that. While the disk does not take it,
     /// it is passed over: it stays in the spool, and is set aside later or tried again by the next process.
     pub fn set_aside(&mut self, what: Publish, message: Message, reason: String, now: Instant) {
+        self.set_aside += 1;
         let (seq, topic) = (message.seq, message.sample.route.topic.clone());
         if what.spooled().is_none() {
             self.counters.rejected.add(1);
