@@ -362,6 +362,7 @@ impl Delivery {
     /// must be in flight that is still waited for.
     pub fn give_back(&mut self) -> Vec<Message> {
         let messages = self.window.take_bypass();
-        messages.into_iter().map(|(what, message)| (self.gone(what), message).1).collect()
+        messages.iter().for_each(|message| self.gone(Publish::Bypass(message.seq)));
+        messages
     }
 }

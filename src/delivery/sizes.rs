@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 /// Topics that are remembered; those beyond are found out message by message.
 const TOPICS: usize = 256;
 
-/// How long after the guess one message is tried, and how long at most after a try that failed; the time doubles.
+/// How long after connections have ended over a message the next one is tried, at first and at most: the time doubles with each
+/// such message, the one that confirms the guess among them.
 const TRY_AGAIN: Duration = Duration::from_secs(60);
 const TRY_AGAIN_LATEST: Duration = Duration::from_secs(3600);
 

@@ -136,19 +136,12 @@ impl Window {
     /// The lowest message that waits and may be sent. Where the rule changes, [`Window::reconsider`] comes before: what may
     /// not be sent is not looked at again.
     pub fn next_to_send(&mut self, may: impl Fn(Publish, &Message) -> bool) -> Option<Publish> {
-        let waiting = self.entries.range(self.passed.max(self.unsent)..);
-        let waiting = waiting.filter(|(_, entry)| entry.state == State::Waiting);
-        let mut messages = waiting.filter_map(|(what, entry)| Some((*what, entry.message.as_ref()?)));
-        let next = messages.find(|(what, message)| may(*what, message)).map(|(what, _)| what);
+        let from = self.passed.max(self.unsent);
+        let next = self.messages(from, |state| state == State::Waiting).find(|(what, message)| may(*what, message));
+        let next = next.map(|(what, _)| what);
         let end = next.or_else(|| self.entries.last_key_value().map(|(what, _)| what.next()));
         self.passed = end.unwrap_or(Publish::FIRST);
         next
-    }
-
-    /// The lowest message that waits.
-    fn first_waiting(&self) -> Option<Publish> {
-        let waiting = self.entries.range(self.unsent..).filter(|(_, entry)| entry.state == State::Waiting);
-        waiting.filter(|(_, entry)| entry.message.is_some()).map(|(what, _)| *what).next()
     }
 
     /// Other messages may be sent than before.
@@ -158,7 +151,7 @@ impl Window {
 
     /// Notes that a message that waits, or the status message, was sent as a packet of `size` bytes.
     pub fn sent(&mut self, what: Publish, size: usize, now: Instant) {
-        let was_next = self.first_waiting() == Some(what);
+        let was_next = self.waiting().next().is_some_and(|(next, _)| next == what);
         if what == Publish::Status {
             self.entries.entry(what).or_insert_with(|| Entry::waiting(None));
         }
@@ -228,16 +221,17 @@ impl Window {
 
     /// The messages that wait, in order of their ids.
     pub fn waiting(&self) -> impl Iterator<Item = (Publish, &Message)> {
-        self.messages(|state| state == State::Waiting)
+        self.messages(self.unsent, |state| state == State::Waiting)
     }
 
     /// The messages that wait or are held, in order of their ids; without those that the broker has confirmed.
     pub fn grounded(&self) -> impl Iterator<Item = (Publish, &Message)> {
-        self.messages(|state| matches!(state, State::Waiting | State::Held { confirmed: false }))
+        self.messages(Publish::FIRST, |state| matches!(state, State::Waiting | State::Held { confirmed: false }))
     }
 
-    fn messages(&self, is: impl Fn(State) -> bool) -> impl Iterator<Item = (Publish, &Message)> {
-        let chosen = self.entries.iter().filter(move |(_, entry)| is(entry.state));
+    /// The messages from this id on that are in such a state, in order of their ids.
+    fn messages(&self, from: Publish, is: impl Fn(State) -> bool) -> impl Iterator<Item = (Publish, &Message)> {
+        let chosen = self.entries.range(from..).filter(move |(_, entry)| is(entry.state));
         chosen.filter_map(|(what, entry)| Some((*what, entry.message.as_ref()?)))
     }
 
@@ -282,7 +276,7 @@ impl Window {
             };
             self.held += usize::from(entry.state != State::Waiting);
         }
-        (self.unsent, self.passed) = (Publish::FIRST, Publish::FIRST);
+        self.may_be_next(Publish::FIRST);
         self.in_flight.clear();
         self.resumed = 0;
     }
@@ -310,7 +304,7 @@ impl Window {
             released += 1;
         }
         self.held = 0;
-        (self.unsent, self.passed) = (Publish::FIRST, Publish::FIRST);
+        self.may_be_next(Publish::FIRST);
         if self.entries.get(&Publish::Status).is_some_and(|entry| entry.state == State::Waiting) {
             self.entries.remove(&Publish::Status);
             released -= 1;
@@ -330,10 +324,10 @@ impl Window {
     }
 
     /// Takes out the messages from memory, in order.
-    pub fn take_bypass(&mut self) -> Vec<(Publish, Message)> {
+    pub fn take_bypass(&mut self) -> Vec<Message> {
         let from_memory = self.entries.keys().filter(|what| matches!(what, Publish::Bypass(_)));
         let from_memory: Vec<Publish> = from_memory.copied().collect();
-        from_memory.into_iter().filter_map(|what| Some((what, self.take(what)?))).collect()
+        from_memory.into_iter().filter_map(|what| self.take(what)).collect()
     }
 
     /// A range that has all messages of the spool in it that are in flight or held.

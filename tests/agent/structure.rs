@@ -153,7 +153,7 @@ fn what_goes_past_a_full_disk_keeps_to_the_rate_and_the_expiry() {
     broker.wait_for_more(30);
     let (took, after) = (begin.elapsed(), broker.deliveries().len());
 
-    // A rate allows a burst of one second's worth.
+    // Ten more, for clock and broker are not read in the same moment.
     let allowed = took.as_secs_f64() * 10.0 + 10.0;
     assert!(((after - before) as f64) <= allowed, "{} in {took:?}", after - before);
     disk.free();

@@ -172,10 +172,11 @@ impl History {
         let life = std::mem::take(&mut self.watch.life);
         self.watch.life = Life { arrivals: seen.arrivals.len(), losses: seen.losses, after_power_cut: false };
         let (before, of_life) = seen.arrivals.split_at(life.arrivals);
-        let mut known: BTreeSet<Publish> = before.iter().map(|arrival| arrival.what).collect();
-        let of_life = of_life.iter().filter(|arrival| arrival.qos == Qos::AtLeastOnce);
-        let repeats =
-            of_life.filter(|arrival| arrival.what.spooled().is_some() && !known.insert(arrival.what)).count() as u64;
+        let mut known: BTreeSet<Publish> = before.iter().map(|arrival| arrival.packet.what).collect();
+        let of_life = of_life.iter().filter(|arrival| arrival.packet.qos == Qos::AtLeastOnce);
+        let repeats = of_life
+            .filter(|arrival| arrival.packet.what.spooled().is_some() && !known.insert(arrival.packet.what))
+            .count() as u64;
         let losses = seen.losses - life.losses + 1;
         let by_power = if life.after_power_cut { 2500 } else { 0 };
         let allowed = losses * u64::from(self.terms.window) + by_power;

@@ -1,6 +1,6 @@
 //! The promises that hold for a whole history.
 
-use super::broker::is_poison;
+use super::broker::{Packet, is_poison};
 use super::history::{Broken, History};
 use super::seen::{Arrival, Seen};
 use crate::delivery::Publish;
@@ -21,7 +21,7 @@ impl History {
         drop(spool);
         let world = self.world.borrow();
         let seen = &world.seen;
-        let arrived: BTreeSet<Seq> = seen.arrivals.iter().filter_map(|arrival| arrival.what.spooled()).collect();
+        let arrived: BTreeSet<Seq> = seen.arrivals.iter().filter_map(|arrival| arrival.packet.what.spooled()).collect();
         let aside = set_aside(self.folder.path(), &stream.to_string());
         let missing: Vec<u64> =
             (1..end.0).filter(|seq| !arrived.contains(&Seq(*seq)) && !aside.contains(&Seq(*seq))).collect();
@@ -48,10 +48,10 @@ impl History {
         let by_power = self.powers * 2500;
         let window = u64::from(self.terms.window);
         let lives: BTreeSet<u32> = seen.arrivals.iter().map(|arrival| arrival.life).collect();
-        let of = |qos: Qos| seen.arrivals.iter().filter(move |arrival| arrival.qos == qos);
-        let within = repeats(of(Qos::ExactlyOnce).map(|arrival| (arrival.what, arrival.life)));
-        let across = repeats(of(Qos::ExactlyOnce).map(|arrival| (arrival.what, 0)));
-        let at_least = repeats(of(Qos::AtLeastOnce).map(|arrival| (arrival.what, 0)));
+        let of = |qos: Qos| seen.arrivals.iter().filter(move |arrival| arrival.packet.qos == qos);
+        let within = repeats(of(Qos::ExactlyOnce).map(|arrival| (arrival.packet.what, arrival.life)));
+        let across = repeats(of(Qos::ExactlyOnce).map(|arrival| (arrival.packet.what, 0)));
+        let at_least = repeats(of(Qos::AtLeastOnce).map(|arrival| (arrival.packet.what, 0)));
         let bounds = [
             (within, 0, "at QoS 2 within a session"),
             (across, lives.len() as u64 * window + by_power, "at QoS 2"),
@@ -80,7 +80,7 @@ fn repeats(arrivals: impl Iterator<Item = (Publish, u32)>) -> u64 {
 fn judge_order(seen: &Seen) -> Result<(), Broken> {
     let mut known = BTreeSet::new();
     let mut highest: BTreeMap<&str, Seq> = BTreeMap::new();
-    for Arrival { what, topic, .. } in &seen.arrivals {
+    for Arrival { packet: Packet { what, topic, .. }, .. } in &seen.arrivals {
         let Some(seq) = what.spooled().filter(|seq| known.insert(*seq)) else { continue };
         let of_topic = highest.get(topic.as_str()).copied().unwrap_or(Seq(0));
         let of_all = highest.values().copied().max().unwrap_or(Seq(0));
@@ -100,7 +100,7 @@ fn judge_order(seen: &Seen) -> Result<(), Broken> {
 fn judge_numbers(seen: &Seen) -> Result<(), Broken> {
     let mut samples: BTreeMap<Seq, u64> = BTreeMap::new();
     for arrival in &seen.arrivals {
-        let (Some(seq), Some(sample)) = (arrival.what.spooled(), arrival.sample) else { continue };
+        let (Some(seq), Some(sample)) = (arrival.packet.what.spooled(), arrival.packet.sample) else { continue };
         if *samples.entry(seq).or_insert(sample) != sample {
             return Err(format!("message {seq} is two samples"));
         }

@@ -3,14 +3,8 @@
 use super::broker::Packet;
 use crate::delivery::{Publish, UnderWay};
 use crate::message::{Qos, Seq};
+use crate::spool::Stage;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The stage of an exchange at QoS 2.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    Published,
-    Received,
-}
 
 /// A message on its way.
 #[derive(Debug, Clone)]

@@ -2,18 +2,14 @@
 
 use super::broker::{Code, Packet};
 use crate::delivery::{Publish, Refusal, Scope};
-use crate::message::{Qos, Seq};
+use crate::message::Seq;
 use std::collections::BTreeSet;
 use std::time::Instant;
 
 /// A message that reached a broker.
 #[derive(Debug, Clone)]
 pub struct Arrival {
-    pub what: Publish,
-    pub topic: String,
-    pub qos: Qos,
-    /// The number of the sample.
-    pub sample: Option<u64>,
+    pub packet: Packet,
     /// Which session of all that there ever were it belongs to.
     pub life: u32,
 }

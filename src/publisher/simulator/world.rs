@@ -2,12 +2,13 @@
 //! one source of randomness.
 
 use super::broker::{Answer, Broker, Code, Kept, Packet, Poison};
-use super::notes::{Exchange, Notes, Stage};
+use super::notes::{Exchange, Notes};
 use super::seen::{Arrival, Seen};
 use crate::clock::instant;
 use crate::config::Limits;
 use crate::delivery::{Connected, Lost, Publish, Report};
 use crate::message::{Qos, Seq};
+use crate::spool::Stage;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -218,9 +219,8 @@ impl World {
     }
 
     fn take(&mut self, packet: &Packet) {
-        let (what, life) = (packet.what, self.kept().life);
-        let Packet { topic, qos, sample, .. } = packet.clone();
-        let arrival = Arrival { what, topic, qos, sample, life };
+        let what = packet.what;
+        let arrival = Arrival { packet: packet.clone(), life: self.kept().life };
         match (what, packet.qos) {
             (Publish::Status, _) => {}
             (Publish::Message(seq), Qos::ExactlyOnce) => {
