@@ -295,12 +295,7 @@ impl Delivery {
     /// Does what a suspect needs beyond publishing what waits: reads on in search of a control, and connects anew to
     /// resume what was left out.
     pub(super) fn attend_to_suspect(&mut self, now: Now) {
-        let is_idle = self.window.in_flight() == 0 && self.connection.limit().is_some();
-        if is_idle && self.has_to_resume() {
-            if !self.connection.is_leaving() {
-                self.log(Level::Debug, "connecting anew to resume the session".to_owned());
-                self.connection.leave();
-            }
+        if self.leave_to_resume() {
             return;
         }
         let Some(suspect) = self.suspects.suspect() else { return };
@@ -312,6 +307,20 @@ impl Delivery {
         if self.suspects.passed_over().is_some() && self.may_send(now) && self.next_control().is_none() {
             // It was dropped, or came in time for the status message alone, which was refused.
             self.suspects.interrupted();
+            self.leave_to_resume();
         }
+    }
+
+    /// Connects anew where the session has something in flight that was left out and whose turn has come; whether it has.
+    fn leave_to_resume(&mut self) -> bool {
+        let is_idle = self.window.in_flight() == 0 && self.connection.limit().is_some();
+        if !is_idle || !self.has_to_resume() {
+            return false;
+        }
+        if !self.connection.is_leaving() {
+            self.log(Level::Debug, "connecting anew to resume the session".to_owned());
+            self.connection.leave();
+        }
+        true
     }
 }

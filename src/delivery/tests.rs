@@ -84,8 +84,7 @@ impl Bench {
     /// There is a connection; what is published over it at once.
     fn connect(&mut self, session_present: bool) -> Vec<Publish> {
         self.turn();
-        let connected = Connected { session_present, at_qos_2: true, limits: Limits::NONE };
-        self.on(Event::Connected { connected, backlog: 0 });
+        self.on(Event::Connected { connected: connected(session_present), backlog: 0 });
         published(&self.turn())
     }
 
@@ -100,6 +99,10 @@ impl Bench {
 fn published(actions: &[Action]) -> Vec<Publish> {
     let what = actions.iter().map(|action| if let Action::Publish { what, .. } = action { Some(*what) } else { None });
     what.flatten().collect()
+}
+
+fn connected(session_present: bool) -> Connected {
+    Connected { session_present, at_qos_2: true, limits: Limits::NONE }
 }
 
 const NO_STATUS: &str = "status: {topic: ~}\n";
@@ -131,13 +134,36 @@ fn a_held_status_message_that_a_connection_leaves_out_is_abandoned() {
     bench.lose(&[STATUS]);
     bench.pass(Duration::from_secs(600));
     bench.turn();
-    let connected = Connected { session_present: true, at_qos_2: true, limits: Limits::NONE };
-    bench.on(Event::Connected { connected, backlog: 0 });
+    bench.on(Event::Connected { connected: connected(true), backlog: 0 });
 
     let actions = bench.turn();
 
     assert!(matches!(actions[..], [Action::Abandon(STATUS)]), "{actions:?}");
     assert!(!bench.delivery.window.has_status());
+}
+
+#[test]
+fn what_was_left_out_for_a_status_message_that_is_refused_is_resumed_without_anything_else_happening() {
+    let mut bench = Bench::new("status: {topic: here}\n");
+    bench.put(message(1), "t", None);
+    bench.connect(false);
+    bench.on(Event::Acknowledged(STATUS));
+    for _ in 0..20 {
+        if bench.delivery.suspects.passed_over().is_some() {
+            break;
+        }
+        bench.lose(&[message(1)]);
+        bench.pass(Duration::from_secs(600));
+        bench.turn();
+        bench.on(Event::Connected { connected: connected(true), backlog: 0 });
+    }
+    assert_eq!(published(&bench.turn()), [STATUS]);
+    bench.on(Event::Refused(STATUS, Refusal::Flatly(Scope::Topic, "no (0x87)".to_owned())));
+    assert!(bench.turn().is_empty(), "the connection has not lasted yet");
+
+    bench.pass(Duration::from_secs(60));
+
+    assert_eq!(published(&bench.turn()), [STATUS], "the goodbye");
 }
 
 #[test]
