@@ -161,9 +161,11 @@ fn what_was_left_out_for_a_status_message_that_is_refused_is_resumed_without_any
     bench.on(Event::Refused(STATUS, Refusal::Flatly(Scope::Topic, "no (0x87)".to_owned())));
     assert!(bench.turn().is_empty(), "the connection has not lasted yet");
 
-    bench.pass(Duration::from_secs(60));
+    let lasting = bench.delivery.connection.lasting().expect("it is connected");
+    bench.pass(lasting - bench.now.at);
 
     assert_eq!(published(&bench.turn()), [STATUS], "the goodbye");
+    assert_eq!(bench.log.last().map(String::as_str), Some("connecting anew to resume the session"));
 }
 
 #[test]
