@@ -341,6 +341,17 @@ impl Window {
         Some(first..=busy.next_back().unwrap_or(first))
     }
 
+    /// Whether a message was sent that no former connection had begun to send.
+    pub fn has_sent_anew(&self) -> bool {
+        let status = self.status_in_flight() && !self.is_status_resumed();
+        self.in_flight.len() > self.resumed + usize::from(status)
+    }
+
+    /// The oldest publish in flight.
+    pub fn oldest(&self) -> Option<Publish> {
+        self.in_flight.first().map(|(_, what)| *what)
+    }
+
     /// When the oldest publish in flight was sent.
     pub fn oldest_sent(&self) -> Option<Instant> {
         self.in_flight.first().map(|(sent, _)| *sent)
