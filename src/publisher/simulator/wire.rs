@@ -98,9 +98,7 @@ impl Link for Wire {
     fn reconfigure(&mut self, _: &Config, _: &Spool) {}
 
     fn end(&mut self, what: Publish) {
-        let mut world = self.world.borrow_mut();
-        world.seen.over(what);
-        world.notes.end(what);
+        self.world.borrow_mut().notes.end(what);
     }
 
     fn abandon(&mut self, what: Publish) {
