@@ -31,6 +31,8 @@ pub enum Planted {
     TryForgotten,
     /// A message that connections end over is set aside, whatever the broker did with others.
     ConvictedWithoutControl,
+    /// A message that is too old counts as acknowledged as well.
+    CountedTwice,
 }
 
 /// Whether this fault is planted.

@@ -6,6 +6,7 @@ use super::event::{Lost, Publish, Refusal};
 use super::refusals::Judgement;
 use super::sending::as_control;
 use super::suspects::{Control, Flight, Kind, Verdict};
+use super::unanswered::Waits;
 use crate::message::{Message, Qos};
 use crate::planted::{Planted, is_planted};
 use log::Level;
@@ -25,6 +26,7 @@ impl Delivery {
         let Some(message) = message else {
             self.presence.accepted();
             self.suspects.accepted(what);
+            self.passed(None);
             if self.connection.limits().qos > Qos::AtMostOnce {
                 self.size_limit().accepted(size);
             }
@@ -36,6 +38,7 @@ impl Delivery {
         if qos.min(self.connection.limits().qos) > Qos::AtMostOnce {
             self.connection.carries(now.at, &mut self.actions);
             self.suspects.accepted(what);
+            self.passed(Some(&route.topic));
             self.size_limit().accepted(size);
             for opened in self.refusals.accepted(what, &route.topic) {
                 let what = opened.map_or_else(|| "messages".to_owned(), |topic| format!("messages of {topic}"));
@@ -44,6 +47,13 @@ impl Delivery {
             }
         }
         self.over(what, How::Acknowledged);
+    }
+
+    /// The broker has taken a message of this topic, or the status message (`None`).
+    fn passed(&mut self, topic: Option<&str>) {
+        let Some(oldest) = self.window.oldest() else { return };
+        let message = self.window.get(oldest);
+        self.unanswered.passed(oldest, message.is_some_and(|older| topic == Some(&older.sample.route.topic)));
     }
 
     /// A message has reached its end.
@@ -55,6 +65,7 @@ impl Delivery {
     /// A message has left the window for good: nothing waits for it any more.
     pub(super) fn gone(&mut self, what: Publish) {
         self.suspects.over(what);
+        self.unanswered.over(what);
         self.refusals.forget(what);
     }
 
@@ -103,6 +114,7 @@ impl Delivery {
         // What was asked for over the former connection means nothing now.
         self.actions.retain(|action| !matches!(action, Action::Publish { .. } | Action::Close(_) | Action::Disconnect));
         let flight = self.flight(remains);
+        let overdue = self.overdue(remains, now.at);
         self.presence.lost();
         self.refusals.connection_lost();
         let first = self.window.flying().next();
@@ -115,7 +127,7 @@ impl Delivery {
             self.log(Level::Info, format!("{why}; stopping"));
             return self.complete_stop();
         }
-        let verdict = if was_disconnecting { Verdict::Open } else { self.conclude(why, flight, now.at) };
+        let verdict = if was_disconnecting { Verdict::Open } else { self.conclude(why, flight, overdue, now.at) };
         let random = self.random.f64();
         self.connection.lost(why, remains.first, remains.backlog, now.at, random, &mut self.actions);
         if verdict == Verdict::Control {
@@ -142,18 +154,53 @@ impl Delivery {
             Some(first) if self.sizes[member].is_suspicious(self.window.size_of(first)) => Kind::Oversize,
             Some(_) | None => Kind::Unknown,
         };
+        let resuming = self.window.is_resuming() && !self.window.has_sent_anew();
         let alone = self.window.in_flight() - usize::from(with_status) == 1;
-        Flight { first, alone, kind, resuming: self.window.is_resuming(), with_status }
+        Flight { first, alone, kind, resuming, with_status }
+    }
+
+    /// The oldest publish in flight, where the broker had the time to answer it.
+    fn overdue(&self, remains: &Remains, now: Instant) -> Option<(Publish, Kind)> {
+        let answered_by = self.window.oldest_sent()? + self.config.delivery.ack_timeout;
+        let what = self.window.oldest().filter(|_| now >= answered_by)?;
+        let is_confirmed = remains.under_way.iter().any(|held| held.what == what && held.confirmed);
+        Some((what, if is_confirmed { Kind::Confirmed } else { Kind::Unknown }))
+    }
+
+    /// Whether an exchange that the broker has confirmed leaves no room, or no time, for anything that could show whether the
+    /// broker answers at all. Such an exchange is a suspect like one that connections end over.
+    fn is_in_the_way(&self, overdue: Option<(Publish, Kind)>) -> bool {
+        overdue.is_some_and(|(what, kind)| kind == Kind::Confirmed && !self.unanswered.is_passed(what))
+    }
+
+    /// The broker did not answer this in time.
+    fn unanswered(&mut self, what: Publish, kind: Kind, reason: &str, now: Instant) {
+        let is_for_nothing_else = what == Publish::Status || kind == Kind::Confirmed;
+        let waits = if is_for_nothing_else { Waits::ForNothingElse } else { Waits::ForReceipt };
+        if !self.unanswered.ended(what, waits) {
+            return;
+        }
+        match what {
+            Publish::Status => self.suspects.status_unanswered(),
+            Publish::Message(_) | Publish::Bypass(_) => self.give_up(what, kind, reason, now),
+        }
     }
 
     /// Finds out whether a connection has ended over a message; what that leads to.
-    fn conclude(&mut self, why: &Lost, flight: Flight, now: Instant) -> Verdict {
+    fn conclude(&mut self, why: &Lost, flight: Flight, overdue: Option<(Publish, Kind)>, now: Instant) -> Verdict {
         match why {
             Lost::Blamed(reason) => {
                 self.blamed(flight, reason, now);
                 Verdict::Open
             }
-            Lost::Ended(reason) => {
+            Lost::Unanswered(reason) if !self.is_in_the_way(overdue) => {
+                self.suspects.lasted();
+                if let Some((what, kind)) = overdue {
+                    self.unanswered(what, kind, reason, now);
+                }
+                Verdict::Open
+            }
+            Lost::Ended(reason) | Lost::Unanswered(reason) => {
                 let control = self.suspects.suspect().map_or(Control::None, |suspect| self.control_for(suspect));
                 let verdict = self.suspects.ended(flight, control);
                 let text = format!("connection ended without a word, maybe over {:?}: {verdict:?}", flight.first);
@@ -194,8 +241,8 @@ impl Delivery {
         let is_under_way = self.window.held().any(|held| held == what);
         if kind == Kind::Confirmed {
             let text = format!(
-                "the broker has confirmed a message and ends connections over the rest of the exchange; \
-                 it is complete seq={seq} reason={reason}"
+                "the broker has confirmed a message and never completes the exchange; it counts as complete seq={seq} \
+                 reason={reason}"
             );
             self.log(Level::Warn, text);
             self.window.take(what);
@@ -295,12 +342,7 @@ impl Delivery {
     /// Does what a suspect needs beyond publishing what waits: reads on in search of a control, and connects anew to
     /// resume what was left out.
     pub(super) fn attend_to_suspect(&mut self, now: Now) {
-        let is_idle = self.window.in_flight() == 0 && self.connection.limit().is_some();
-        if is_idle && self.has_to_resume() {
-            if !self.connection.is_leaving() {
-                self.log(Level::Debug, "connecting anew to resume the session".to_owned());
-                self.connection.leave();
-            }
+        if self.leave_to_resume() {
             return;
         }
         let Some(suspect) = self.suspects.suspect() else { return };
@@ -312,6 +354,20 @@ impl Delivery {
         if self.suspects.passed_over().is_some() && self.may_send(now) && self.next_control().is_none() {
             // It was dropped, or came in time for the status message alone, which was refused.
             self.suspects.interrupted();
+            self.leave_to_resume();
         }
+    }
+
+    /// Connects anew where the session has something in flight that was left out and whose turn has come; whether it has.
+    fn leave_to_resume(&mut self) -> bool {
+        let is_idle = self.window.in_flight() == 0 && self.connection.limit().is_some();
+        if !is_idle || !self.has_to_resume() {
+            return false;
+        }
+        if !self.connection.is_leaving() {
+            self.log(Level::Debug, "connecting anew to resume the session".to_owned());
+            self.connection.leave();
+        }
+        true
     }
 }

@@ -29,12 +29,6 @@ impl Publish {
         }
     }
 
-    /// How far a message of the spool is behind this one, by their numbers.
-    #[must_use]
-    pub fn distance(self, behind: Publish) -> Option<usize> {
-        usize::try_from(behind.spooled()?.0.checked_sub(self.spooled()?.0)?).ok()
-    }
-
     /// The number of a message of the spool.
     #[must_use]
     pub fn spooled(self) -> Option<Seq> {
@@ -102,6 +96,8 @@ pub enum Lost {
     Moved(String),
     /// The other side, or something between, ended it. Trying again may help, unless it was because of a message.
     Ended(String),
+    /// The broker did not answer a packet in time. Trying again may help, unless it never answers that one.
+    Unanswered(String),
     /// The broker ended it because of a packet that it got.
     Blamed(String),
     /// The broker does not take the connection because of our will: it must not be retained, or not have its quality of
@@ -135,6 +131,7 @@ impl fmt::Display for Lost {
             | Lost::Again(reason)
             | Lost::Moved(reason)
             | Lost::Ended(reason)
+            | Lost::Unanswered(reason)
             | Lost::Blamed(reason)
             | Lost::Will(_, reason)
             | Lost::Refused(reason) => f.write_str(reason),

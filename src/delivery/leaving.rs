@@ -76,6 +76,7 @@ impl Delivery {
         // Another broker may take what the former one did not.
         self.window.acquit();
         self.suspects.reset();
+        self.unanswered.reset();
         self.refusals = Refusals::new(&self.config.retry);
         self.sizes = Self::sizes(&self.config);
         self.presence.lost();

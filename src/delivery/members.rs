@@ -59,7 +59,12 @@ impl Members {
                 return Turn::Round;
             }
             Lost::Refused(_) => self.refused += 1,
-            Lost::Moved(_) | Lost::Passing(_) | Lost::Ended(_) | Lost::Blamed(_) | Lost::Will(..) => {}
+            Lost::Moved(_)
+            | Lost::Passing(_)
+            | Lost::Ended(_)
+            | Lost::Unanswered(_)
+            | Lost::Blamed(_)
+            | Lost::Will(..) => {}
         }
         self.failed += 1;
         if self.failed < self.addresses.len() {

@@ -30,6 +30,7 @@ mod suspects_tests;
 #[cfg(test)]
 mod tests;
 mod times;
+mod unanswered;
 mod window;
 #[cfg(test)]
 mod window_tests;
@@ -52,6 +53,7 @@ use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 use suspects::Suspects;
+use unanswered::Unanswered;
 use window::Window;
 
 pub use action::{Action, Event, GiveUp, How, Now, Remains};
@@ -71,6 +73,7 @@ pub struct Delivery {
     window: Window,
     connection: Connection,
     suspects: Suspects,
+    unanswered: Unanswered,
     refusals: Refusals,
     /// What is known of the brokers' largest packets, by their place in the configuration.
     sizes: Vec<Sizes>,
@@ -103,6 +106,7 @@ impl Delivery {
             window: Window::new(usize::from(config.delivery.window)),
             connection: Connection::new(&config, first, now),
             suspects: Suspects::default(),
+            unanswered: Unanswered::default(),
             refusals: Refusals::new(&config.retry),
             sizes: Self::sizes(&config),
             presence: Presence::default(),
@@ -166,6 +170,7 @@ impl Delivery {
             self.pace.due,
             self.ack_deadline(),
             self.suspects.until(self.connection.lasting(), asked.at),
+            self.resumed_first_until(),
             self.refusals.deadline(),
             self.stop.as_ref().map(Stop::until),
         ];
@@ -206,6 +211,13 @@ impl Delivery {
         Some(self.window.oldest_sent()? + self.config.delivery.ack_timeout)
     }
 
+    /// Until when nothing follows what was resumed; `None`: nothing was. The library may still be sending it, and first
+    /// arrivals come in order. But what the broker does not answer in half of the time it has must not hold up the rest.
+    fn resumed_first_until(&self) -> Option<Instant> {
+        let oldest = self.window.oldest_sent().filter(|_| self.window.is_resuming());
+        Some(oldest? + self.config.delivery.ack_timeout / 2)
+    }
+
     /// Asks for what excuses a broker that has not acknowledged something in time. What has come must have been told.
     fn check_acknowledgements(&mut self, now: Now) {
         if self.ack_deadline().is_some_and(|deadline| now.at >= deadline)
@@ -222,7 +234,7 @@ impl Delivery {
         }
         if self.ack_deadline().is_some_and(|deadline| now.at >= deadline) {
             let timeout = humantime::format_duration(self.config.delivery.ack_timeout);
-            self.actions.push_back(Action::Close(Lost::Passing(format!("no acknowledgement for {timeout}"))));
+            self.actions.push_back(Action::Close(Lost::Unanswered(format!("no acknowledgement for {timeout}"))));
         }
     }
 
@@ -247,6 +259,7 @@ impl Delivery {
             }
         }
         self.suspects.connected();
+        self.unanswered.connected();
         if self.suspects.is_without_status() {
             let topic = &self.config.status.topic;
             let text =

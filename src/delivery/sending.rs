@@ -63,7 +63,7 @@ impl Delivery {
     /// Whether the connection takes another message.
     pub(super) fn may_send(&self, now: Now) -> bool {
         self.has_room_at_broker()
-            && !self.window.is_resuming()
+            && self.resumed_first_until().is_none_or(|until| now.at >= until)
             && !self.has_to_resume()
             && self.suspects.allows(self.window.in_flight(), self.connection.lasting(), now.at)
     }

@@ -190,6 +190,16 @@ impl Suspects {
         };
     }
 
+    /// The connection lasted until we closed it, although something was not answered: it did not end over the suspect.
+    pub fn lasted(&mut self) {
+        self.stage = Stage::Free;
+    }
+
+    /// The broker answers others and not the status message.
+    pub fn status_unanswered(&mut self) {
+        self.status_failures = STATUS_TRIES;
+    }
+
     /// The broker has refused something with a reason: it is no message that connections end over.
     pub fn refused(&mut self, what: Publish) {
         self.acknowledged |= what != Publish::Status;

@@ -74,6 +74,7 @@ impl Bench {
                     let status = status::offline(self.delivery.config(), self.delivery.started);
                     self.on(Event::Status(status));
                 }
+                Action::TakeStalls(_) => self.on(Event::Stalled(Duration::ZERO)),
                 Action::Log(_, text) => self.log.push(text),
                 action => actions.push(action),
             }
@@ -84,8 +85,7 @@ impl Bench {
     /// There is a connection; what is published over it at once.
     fn connect(&mut self, session_present: bool) -> Vec<Publish> {
         self.turn();
-        let connected = Connected { session_present, at_qos_2: true, limits: Limits::NONE };
-        self.on(Event::Connected { connected, backlog: 0 });
+        self.on(Event::Connected { connected: connected(session_present), backlog: 0 });
         published(&self.turn())
     }
 
@@ -100,6 +100,10 @@ impl Bench {
 fn published(actions: &[Action]) -> Vec<Publish> {
     let what = actions.iter().map(|action| if let Action::Publish { what, .. } = action { Some(*what) } else { None });
     what.flatten().collect()
+}
+
+fn connected(session_present: bool) -> Connected {
+    Connected { session_present, at_qos_2: true, limits: Limits::NONE }
 }
 
 const NO_STATUS: &str = "status: {topic: ~}\n";
@@ -131,13 +135,38 @@ fn a_held_status_message_that_a_connection_leaves_out_is_abandoned() {
     bench.lose(&[STATUS]);
     bench.pass(Duration::from_secs(600));
     bench.turn();
-    let connected = Connected { session_present: true, at_qos_2: true, limits: Limits::NONE };
-    bench.on(Event::Connected { connected, backlog: 0 });
+    bench.on(Event::Connected { connected: connected(true), backlog: 0 });
 
     let actions = bench.turn();
 
     assert!(matches!(actions[..], [Action::Abandon(STATUS)]), "{actions:?}");
     assert!(!bench.delivery.window.has_status());
+}
+
+#[test]
+fn what_was_left_out_for_a_status_message_that_is_refused_is_resumed_without_anything_else_happening() {
+    let mut bench = Bench::new("status: {topic: here}\n");
+    bench.put(message(1), "t", None);
+    bench.connect(false);
+    bench.on(Event::Acknowledged(STATUS));
+    for _ in 0..20 {
+        if bench.delivery.suspects.passed_over().is_some() {
+            break;
+        }
+        bench.lose(&[message(1)]);
+        bench.pass(Duration::from_secs(600));
+        bench.turn();
+        bench.on(Event::Connected { connected: connected(true), backlog: 0 });
+    }
+    assert_eq!(published(&bench.turn()), [STATUS]);
+    bench.on(Event::Refused(STATUS, Refusal::Flatly(Scope::Topic, "no (0x87)".to_owned())));
+    assert!(bench.turn().is_empty(), "the connection has not lasted yet");
+
+    let lasting = bench.delivery.connection.lasting().expect("it is connected");
+    bench.pass(lasting - bench.now.at);
+
+    assert_eq!(published(&bench.turn()), [STATUS], "the goodbye");
+    assert_eq!(bench.log.last().map(String::as_str), Some("connecting anew to resume the session"));
 }
 
 #[test]
@@ -305,4 +334,124 @@ fn a_message_that_is_taken_for_too_large_is_tried_after_a_while() {
     bench.put(message(3), "t", None);
 
     assert_eq!(published(&bench.turn()), [message(3)], "it was taken");
+}
+
+/// A broker that never answers one message, and takes others.
+struct Mute {
+    what: Publish,
+    /// What the session has of it when a connection has ended; `None`: it is published anew.
+    held: Option<UnderWay>,
+    connections: u32,
+    taken: Vec<Publish>,
+}
+
+impl Mute {
+    fn new(what: Publish, held: Option<UnderWay>) -> Self {
+        Self { what, held, connections: 0, taken: Vec::new() }
+    }
+
+    fn remains(&self) -> Remains {
+        Remains { under_way: self.held.into_iter().collect(), first: 0, backlog: 0 }
+    }
+
+    /// What becomes of the message: an hour passes, ten seconds at a time.
+    fn meets(&mut self, bench: &mut Bench) -> Option<Action> {
+        for _ in 0..360 {
+            for action in bench.turn() {
+                match action {
+                    Action::Connect { .. } => {
+                        self.connections += 1;
+                        let connected =
+                            Connected { session_present: self.held.is_some(), at_qos_2: true, limits: Limits::NONE };
+                        bench.on(Event::Connected { connected, backlog: 1 });
+                    }
+                    Action::Publish { what, .. } if what != self.what => {
+                        self.taken.push(what);
+                        bench.on(Event::Acknowledged(what));
+                    }
+                    Action::Close(why) => bench.on(Event::Lost { why, remains: self.remains() }),
+                    Action::Disconnect => bench.on(Event::Disconnected(self.remains())),
+                    Action::End(what, How::Completed) | Action::SetAside { what, .. } if what == self.what => {
+                        return Some(action);
+                    }
+                    _ => {}
+                }
+            }
+            bench.pass(Duration::from_secs(10));
+        }
+        None
+    }
+}
+
+/// A session that has message 1 on its way, of topic `t`, with many messages behind it.
+fn mute_in_a_session(topic: &str, confirmed: bool) -> (Mute, Bench) {
+    let mut bench = Bench::new("status: {topic: here}\n");
+    bench.put(message(1), "t", None);
+    bench.connect(false);
+    let mute = Mute::new(message(1), Some(UnderWay { what: message(1), confirmed }));
+    bench.on(Event::Lost { why: Lost::Passing("cut".to_owned()), remains: mute.remains() });
+    (2..1000).for_each(|seq| bench.put(message(seq), topic, None));
+    (mute, bench)
+}
+
+#[test]
+fn a_confirmed_exchange_that_the_broker_never_completes_is_finished_after_three_connections() {
+    let (mut mute, mut bench) = mute_in_a_session("other", true);
+
+    let end = mute.meets(&mut bench);
+
+    assert!(matches!(end, Some(Action::End(_, How::Completed))), "{end:?}, {:#?}", bench.log);
+    assert_eq!(mute.connections, 3);
+}
+
+#[test]
+fn a_confirmed_exchange_that_the_broker_never_completes_is_finished_where_it_fills_the_window() {
+    for more in ["status: {topic: here}\n", NO_STATUS] {
+        let mut bench = Bench::new(&format!("{more}delivery: {{window: 1}}\n"));
+        bench.put(message(1), "t", None);
+        bench.connect(false);
+        let mut mute = Mute::new(message(1), Some(UnderWay { what: message(1), confirmed: true }));
+        bench.on(Event::Lost { why: Lost::Passing("cut".to_owned()), remains: mute.remains() });
+        (2..10).for_each(|seq| bench.put(message(seq), "other", None));
+
+        let end = mute.meets(&mut bench);
+
+        assert!(matches!(end, Some(Action::End(_, How::Completed))), "{more}{end:?}, {:#?}", bench.log);
+    }
+}
+
+#[test]
+fn a_message_that_the_broker_never_answers_is_set_aside_where_it_takes_others_of_the_topic() {
+    let (mut resumed, mut bench) = mute_in_a_session("t", false);
+    let end = resumed.meets(&mut bench);
+    assert!(matches!(end, Some(Action::SetAside { .. })), "{end:?}, {:#?}", bench.log);
+    assert_eq!(resumed.connections, 3);
+
+    let mut bench = Bench::new(NO_STATUS);
+    (1..1000).for_each(|seq| bench.put(message(seq), "t", None));
+    let mut anew = Mute::new(message(7), None);
+    let end = anew.meets(&mut bench);
+    assert!(matches!(end, Some(Action::SetAside { .. })), "{end:?}, {:#?}", bench.log);
+}
+
+#[test]
+fn a_message_that_the_broker_does_not_answer_waits_where_it_takes_none_of_the_topic_and_holds_up_no_other() {
+    let (mut mute, mut bench) = mute_in_a_session("other", false);
+
+    assert!(mute.meets(&mut bench).is_none(), "{:#?}", bench.log);
+
+    assert!(mute.taken.contains(&message(999)), "{:?}", mute.taken);
+}
+
+#[test]
+fn a_status_message_that_is_never_answered_is_left_out_after_three_connections() {
+    let mut bench = Bench::new("status: {topic: here}\n");
+    let mut mute = Mute::new(STATUS, None);
+    for seq in 1..1000 {
+        bench.put(message(seq), "t", None);
+    }
+    mute.meets(&mut bench);
+
+    let leaves_out = bench.log.iter().any(|line| line.contains("going without it"));
+    assert!(leaves_out && mute.connections == 4, "{} connections: {:#?}", mute.connections, bench.log);
 }

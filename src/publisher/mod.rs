@@ -410,6 +410,9 @@ impl<L: Link> Publisher<L> {
     }
 
     fn ended(&mut self, what: Publish, how: How, now: Instant) {
+        if how == How::Expired && is_planted(Planted::CountedTwice) {
+            self.counters.acknowledged.add(1);
+        }
         match how {
             How::Acknowledged | How::Completed => self.counters.acknowledged.add(1),
             How::Expired | How::TooOld if is_planted(Planted::DropNotCounted) => {}

@@ -204,6 +204,12 @@ impl Journal {
         self.file.is_none() && !self.directory.join("journal").exists()
     }
 
+    /// Whether it can be written to.
+    #[cfg(test)]
+    pub fn has_file(&self) -> bool {
+        self.file.is_some()
+    }
+
     fn file(&self) -> io::Result<&File> {
         self.file.as_ref().ok_or_else(|| io::Error::other("the journal is not open"))
     }

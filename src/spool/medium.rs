@@ -34,6 +34,11 @@ pub mod failing {
         FAILS.set(fails);
     }
 
+    /// Whether it fails.
+    pub fn is_on() -> bool {
+        FAILS.get()
+    }
+
     /// Waits for the medium, and tells whether it took what was flushed.
     pub(super) fn flush() -> io::Result<()> {
         virtual_time::spend(Cost::Flush);

@@ -288,6 +288,12 @@ impl Spool {
         self.writer.next()
     }
 
+    /// Whether what is finished reaches a file.
+    #[cfg(test)]
+    pub fn has_journal(&self) -> bool {
+        self.journal.has_file()
+    }
+
     /// Writes samples, in order, as the next messages. They are accepted once [`Spool::commit`] says so.
     ///
     /// `in_flight`: messages that must not be dropped to make room, from the lowest to the highest.

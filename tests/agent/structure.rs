@@ -14,24 +14,54 @@ fn stop(agent: Agent) {
 
 #[test]
 fn an_exchange_that_the_broker_confirmed_and_cannot_complete_blocks_nothing() {
-    for (protocol, status) in [("5", true), ("3.1.1", true), ("5", false), ("3.1.1", false)] {
+    use Exchanges::{Lost, Unanswered};
+    let cases = [(Lost, true), (Lost, false), (Unanswered, true), (Unanswered, false)];
+    let cases = cases.into_iter().flat_map(|case| [(case, "5", 1), (case, "3.1.1", 5)]);
+    for ((exchanges, status), protocol, window) in cases {
         let death = Death::at(PacketKind::Pubrel, Point::BeforeWriting);
-        let broker = Scripted::start(Script { exchanges: Exchanges::Lost, ..Script::default() }.die(death));
-        let settings = Settings { protocol, qos: 2, window: 1, interval: "20ms", ..Settings::default() };
+        let broker = Scripted::start(Script { exchanges, ..Script::default() }.die(death));
+        let settings = Settings { protocol, qos: 2, window, interval: "20ms", ..Settings::default() };
         let gateway = Gateway::new(&broker.url(), &settings);
         if status {
             gateway.turn_status_on();
         }
         gateway.edit("max_delay: 1s", "max_delay: 100ms");
+        gateway.edit("ack_timeout: 2s", "ack_timeout: 1s");
 
         let agent = gateway.start();
-        agent.wait_for_output("ends connections over the rest of the exchange; it is complete");
+        agent.wait_for_output("never completes the exchange; it counts as complete");
         broker.wait_for_more(20);
         stop(agent);
 
         Judgement::of(&broker.arrivals().into_iter().filter(|arrival| arrival.topic != STATUS).collect::<Vec<_>>())
             .assert_no_duplicates();
         assert_eq!(gateway.rejected(), Vec::<PathBuf>::new());
+    }
+}
+
+/// The number of a message.
+fn seq_of(publish: &Delivery) -> Option<u64> {
+    serde_json::from_slice::<serde_json::Value>(&publish.payload).ok()?["seq"].as_u64()
+}
+
+#[test]
+fn a_message_that_the_broker_never_answers_is_set_aside_and_blocks_nothing() {
+    for (protocol, qos) in [("5", 1), ("3.1.1", 1), ("5", 2), ("3.1.1", 2)] {
+        let is_ignored = |publish: &Delivery| seq_of(publish) == Some(25);
+        let broker = Scripted::start(Script::default().react(is_ignored, Response::Ignore, ALWAYS));
+        let settings = Settings { protocol, qos, interval: "20ms", ..Settings::default() };
+        let gateway = Gateway::new(&broker.url(), &settings);
+        gateway.edit("ack_timeout: 2s", "ack_timeout: 1s");
+
+        let agent = gateway.start();
+        wait_until("it is set aside", || gateway.rejected().len() == 1);
+        broker.wait_for_more(20);
+        stop(agent);
+
+        assert_eq!(gateway.rejected().len(), 1, "and no other one");
+        let judgement = Judgement::of(&broker.arrivals());
+        assert_eq!(judgement.disorder, Vec::<String>::new());
+        assert!(!judgement.seqs.contains(&25) && judgement.seqs.contains(&100), "{:?}", judgement.seqs);
     }
 }
 

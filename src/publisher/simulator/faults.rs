@@ -1,6 +1,7 @@
 //! What is done to a gateway: links cut, brokers in trouble, kills, power cuts, failing disks, edits, clocks that jump.
 
 use super::broker::{Code, Mood};
+use super::checks::End;
 use super::history::History;
 use super::world::World;
 use crate::clock::{Reading, instant, virtual_time};
@@ -26,7 +27,10 @@ impl History {
         let lasting = Duration::from_millis(self.random.u64(100..600_000));
         match self.random.u8(..16) {
             0..=8 => self.trouble_the_world(),
-            9 => medium::failing::set(true),
+            9 => {
+                medium::failing::set(true);
+                self.watch.disk_fails();
+            }
             10 | 11 => self.kill(),
             12 => self.cut_power(),
             13 => {
@@ -93,15 +97,14 @@ impl History {
     }
 
     fn kill(&mut self) {
-        self.end();
+        self.end(End::Killed);
         self.kills += 1;
         self.world.borrow_mut().gateway_ended(false);
         self.boot();
     }
 
     fn cut_power(&mut self) {
-        self.end();
-        self.watch.power_is_cut();
+        self.end(End::PowerCut);
         self.powers += 1;
         simulation::cut(self.folder.path());
         self.world.borrow_mut().gateway_ended(true);
@@ -110,7 +113,7 @@ impl History {
 
     pub(super) fn stop(&mut self) {
         self.gateway().publisher.stop();
-        self.end();
+        self.end(End::Stopped);
         self.world.borrow_mut().gateway_ended(false);
     }
 }

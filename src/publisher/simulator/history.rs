@@ -1,13 +1,13 @@
 //! One history: a gateway with the real core, shell and spool, in a simulated world, from one seed.
 
 use super::broker::{Code, Poison};
-use super::checks::Watch;
+use super::checks::{End, Watch};
 use super::terms::Terms;
 use super::wire::Wire;
 use super::world::World;
 use crate::clock::{Clock, Reading, instant, virtual_time};
 use crate::delivery::Now;
-use crate::message::Sample;
+use crate::message::{Sample, StreamId};
 use crate::publisher::clock::ClockWatch;
 use crate::publisher::{Channels, Order, Publisher};
 use crate::pulse::Pulse;
@@ -53,6 +53,10 @@ pub struct History {
     /// When the faults that last are over.
     pub(super) recovery: Option<Instant>,
     samples: u64,
+    /// The spool's stream, which stays.
+    stream: Option<StreamId>,
+    /// How many messages that are over the next process may not know to be.
+    may_be_forgotten: u64,
 }
 
 /// A process.
@@ -86,6 +90,7 @@ impl History {
         let mut world = World::new(random.u64(..));
         let terms = Terms::draw(&mut random);
         world.receive_maximum = *random.choice(&[1, 3, 20, u16::MAX]).unwrap_or(&1);
+        terms.addresses.iter().for_each(|brokers| world.add_address(*brokers));
         world.has_session = terms.has_qos_2();
         world.poison = (random.u8(..4) == 0).then(|| Self::draw_poison(&mut random));
         // A disk in memory: what it holds after a power cut is the simulated medium's to say.
@@ -107,6 +112,8 @@ impl History {
             next_fault: now + Duration::from_secs(5),
             recovery: None,
             samples: 0,
+            stream: None,
+            may_be_forgotten: 0,
             random,
             seed,
         }
@@ -171,6 +178,11 @@ impl History {
         let config = self.terms.config(self.folder.path());
         simulation::watch(&config.spool.directory, self.random.u64(..));
         let spool = Spool::open(&config.spool, &self.terms.routes()).expect("a spool always opens");
+        if self.stream.is_some_and(|stream| stream != spool.stream()) {
+            self.watch.broken.get_or_insert("the spool has begun another stream".to_owned());
+        }
+        self.stream = Some(spool.stream());
+        self.takes_over(&spool);
         let (samples, taken) = bounded(config.channel.capacity);
         let (orders, ordered) = unbounded();
         let (gives_up, _) = bounded(1);
@@ -186,12 +198,19 @@ impl History {
         self.gateway = Some(Gateway { publisher, turned, samples, _orders: orders, counters });
     }
 
+    /// A process has opened its spool.
+    fn takes_over(&mut self, spool: &Spool) {
+        let seen = &mut self.world.borrow_mut().seen;
+        seen.repeats.process_began(|seq| spool.is_finished(seq), self.may_be_forgotten);
+        self.watch.boots_with(spool.backlog().messages, seen.over_from_memory);
+    }
+
     /// The process ends; what it counted is taken over.
-    pub(super) fn end(&mut self) {
-        if let Err(broken) = self.judge_life() {
-            self.watch.broken.get_or_insert(broken);
-        }
-        let Gateway { counters, .. } = self.gateway.take().expect("a gateway runs");
+    pub(super) fn end(&mut self, end: End) {
+        self.may_be_forgotten = self.may_be_forgotten(end);
+        let Gateway { counters, publisher, .. } = self.gateway.take().expect("a gateway runs");
+        let spool = &publisher.store.spool;
+        self.world.borrow_mut().seen.repeats.process_ended(|seq| spool.is_finished(seq));
         self.dropped += counters.dropped_expired.get()
             + counters.dropped_max_age.get()
             + counters.dropped_spool_full.get()

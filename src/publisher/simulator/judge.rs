@@ -23,8 +23,8 @@ impl History {
         let seen = &world.seen;
         let arrived: BTreeSet<Seq> = seen.arrivals.iter().filter_map(|arrival| arrival.packet.what.spooled()).collect();
         let aside = set_aside(self.folder.path(), &stream.to_string());
-        let missing: Vec<u64> =
-            (1..end.0).filter(|seq| !arrived.contains(&Seq(*seq)) && !aside.contains(&Seq(*seq))).collect();
+        let is_known = |seq| arrived.contains(&seq) || aside.contains(&seq) || seen.at_qos_0.contains(&seq);
+        let missing: Vec<u64> = (1..end.0).filter(|seq| !is_known(Seq(*seq))).collect();
         if missing.len() as u64 > self.dropped {
             let some: Vec<_> = missing.iter().take(10).collect();
             return Err(format!("{} messages are missing, as {some:?}; {} were counted", missing.len(), self.dropped));
@@ -42,10 +42,10 @@ impl History {
         judge_numbers(seen)
     }
 
-    /// At QoS 1 no more than a window arrives again for each loss; at QoS 2, for each new session. A power cut repeats what
-    /// was finished since the last flush of the journal.
+    /// At QoS 1 no more than a window arrives again for each loss; at QoS 2, for each new session. What the journal has lost
+    /// comes on top of that.
     fn judge_repeats(&self, seen: &Seen) -> Result<(), Broken> {
-        let by_power = self.powers * 2500;
+        let forgotten = seen.repeats.forgotten;
         let window = u64::from(self.terms.window);
         let lives: BTreeSet<u32> = seen.arrivals.iter().map(|arrival| arrival.life).collect();
         let of = |qos: Qos| seen.arrivals.iter().filter(move |arrival| arrival.packet.qos == qos);
@@ -54,8 +54,8 @@ impl History {
         let at_least = repeats(of(Qos::AtLeastOnce).map(|arrival| (arrival.packet.what, 0)));
         let bounds = [
             (within, 0, "at QoS 2 within a session"),
-            (across, lives.len() as u64 * window + by_power, "at QoS 2"),
-            (at_least, seen.losses * window + by_power, "at QoS 1"),
+            (across, lives.len() as u64 * window + forgotten, "at QoS 2"),
+            (at_least, seen.losses * window + forgotten, "at QoS 1"),
         ];
         for (repeats, allowed, which) in bounds {
             if repeats > allowed {
@@ -84,7 +84,9 @@ fn judge_order(seen: &Seen) -> Result<(), Broken> {
         let Some(seq) = what.spooled().filter(|seq| known.insert(*seq)) else { continue };
         let of_topic = highest.get(topic.as_str()).copied().unwrap_or(Seq(0));
         let of_all = highest.values().copied().max().unwrap_or(Seq(0));
-        let is_excused = seen.excused.contains(&seq) || seen.refused_topics.contains(topic);
+        // One at QoS 0 that was lost may come again after a power cut.
+        let is_excused =
+            [&seen.excused, &seen.at_qos_0].iter().any(|set| set.contains(&seq)) || seen.refused_topics.contains(topic);
         if seq < of_topic && !is_excused {
             return Err(format!("message {seq} arrived after {of_topic} of its topic"));
         }

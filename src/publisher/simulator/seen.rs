@@ -1,8 +1,9 @@
 //! What the simulated world has seen of a gateway, for the judges.
 
 use super::broker::{Code, Packet};
+use super::repeats::Repeats;
 use crate::delivery::{Publish, Refusal, Scope};
-use crate::message::Seq;
+use crate::message::{Qos, Seq};
 use std::collections::BTreeSet;
 use std::time::Instant;
 
@@ -18,6 +19,7 @@ pub struct Arrival {
 #[derive(Debug, Default)]
 pub struct Seen {
     pub arrivals: Vec<Arrival>,
+    pub repeats: Repeats,
     /// Connections that ended although it was not planned.
     pub losses: u64,
     /// When it was tried to connect.
@@ -27,6 +29,10 @@ pub struct Seen {
     /// When a message was published last, or it was tried to connect.
     pub last_try: Option<Instant>,
     pub peak_in_flight: usize,
+    /// Messages that were published at QoS 0: nobody knows whether they arrive.
+    pub at_qos_0: BTreeSet<Seq>,
+    /// Messages from memory that are over.
+    pub over_from_memory: u64,
     /// Messages that may arrive after those behind them: they were refused, or connections ended over them.
     pub excused: BTreeSet<Seq>,
     /// The topics of which every message may.
@@ -42,9 +48,29 @@ impl Seen {
         self.last_try = Some(now);
     }
 
+    /// A message has reached a broker, over the connection of this number.
+    pub fn arrived(&mut self, arrival: Arrival, connection: u64) {
+        if let Some(seq) = arrival.packet.what.spooled().filter(|_| arrival.packet.qos > Qos::AtMostOnce) {
+            self.repeats.arrived(seq, connection);
+        }
+        self.arrivals.push(arrival);
+    }
+
+    /// The gateway has let go of a message.
+    pub fn over(&mut self, what: Publish) {
+        match what {
+            Publish::Status => {}
+            Publish::Message(seq) => self.repeats.over(seq),
+            Publish::Bypass(_) => self.over_from_memory += 1,
+        }
+    }
+
     /// The gateway has published.
     pub fn published(&mut self, packet: &Packet, in_flight: usize, now: Instant) {
         self.peak_in_flight = self.peak_in_flight.max(in_flight);
+        if packet.qos == Qos::AtMostOnce {
+            self.at_qos_0.extend(packet.what.spooled());
+        }
         if packet.what != Publish::Status {
             self.published.push(now);
             self.last_try = Some(now);

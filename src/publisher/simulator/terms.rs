@@ -10,6 +10,11 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Terms {
     pub sources: Vec<Source>,
+    /// How many brokers there are behind each address.
+    pub addresses: Vec<usize>,
+    pub has_status: bool,
+    /// In bytes.
+    pub max_size: u64,
     pub window: u16,
     pub max_rate: Option<f64>,
     /// Between two samples, of whichever source.
@@ -27,16 +32,28 @@ pub struct Source {
 
 impl Terms {
     pub fn draw(random: &mut fastrand::Rng) -> Self {
-        let qos = if random.bool() { Qos::AtLeastOnce } else { Qos::ExactlyOnce };
-        let expiry = (random.u8(..4) == 0).then_some(Duration::from_secs(random.u64(60..1200)));
         let topics = &["a", "b", "c"][..random.usize(1..=3)];
+        let qos = Self::draw_qos(random);
+        let is_mixed = random.u8(..3) == 0;
+        let sources = topics.iter().map(|topic| Source {
+            topic,
+            qos: if is_mixed { Self::draw_qos(random) } else { qos.max(Qos::AtLeastOnce) },
+            expiry: (random.u8(..4) == 0).then_some(Duration::from_secs(random.u64(60..1200))),
+        });
         Self {
-            sources: topics.iter().map(|topic| Source { topic, qos, expiry }).collect(),
+            sources: sources.collect(),
+            addresses: [&[1][..], &[1], &[2], &[3], &[1, 1], &[1, 2, 1]][random.usize(..6)].to_vec(),
+            has_status: random.u8(..5) > 0,
+            max_size: [8, 64][random.usize(..2)] * 1024 * 1024,
             window: *random.choice(&[1, 4, 20, 100]).unwrap_or(&1),
             max_rate: (random.u8(..3) == 0).then_some(5.0),
             interval: Duration::from_millis(random.u64(500..30_000)),
             length: Duration::from_secs(random.u64(1200..28_800)),
         }
+    }
+
+    fn draw_qos(random: &mut fastrand::Rng) -> Qos {
+        *random.choice(&[Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce]).unwrap_or(&Qos::AtLeastOnce)
     }
 
     /// Whether something is published at QoS 2.
@@ -47,11 +64,15 @@ impl Terms {
     pub fn config(&self, folder: &Path) -> Config {
         let path = folder.display();
         let rate = self.max_rate.map_or_else(|| "~".to_owned(), |rate| rate.to_string());
+        let urls: Vec<String> = (0..self.addresses.len()).map(|place| format!("\"mqtt://b{place}\"")).collect();
+        let topic = if self.has_status { "status/d" } else { "~" };
         let text = format!(
-            "device: d\nbroker: {{url: \"mqtt://b\"}}\n\
+            "device: d\nbroker: {{urls: [{}]}}\nstatus: {{topic: {topic}}}\n\
              retry: {{initial_delay: 1s, max_delay: 60s, at_max: hold}}\n\
-             spool: {{directory: \"{path}\", max_size: 64MiB}}\n\
+             spool: {{directory: \"{path}\", max_size: {}}}\n\
              delivery: {{window: {}, max_rate: {rate}}}\n",
+            urls.join(", "),
+            self.max_size,
             self.window,
         );
         config::parse(&text, Path::new("simulated.yaml")).expect("a configuration")

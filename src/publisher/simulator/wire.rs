@@ -98,7 +98,9 @@ impl Link for Wire {
     fn reconfigure(&mut self, _: &Config, _: &Spool) {}
 
     fn end(&mut self, what: Publish) {
-        self.world.borrow_mut().notes.end(what);
+        let mut world = self.world.borrow_mut();
+        world.seen.over(what);
+        world.notes.end(what);
     }
 
     fn abandon(&mut self, what: Publish) {

@@ -32,6 +32,8 @@ enum Happening {
 pub struct World {
     pub random: fastrand::Rng,
     pub brokers: Vec<Broker>,
+    /// The brokers behind each address of the configuration.
+    pub addresses: Vec<Vec<usize>>,
     /// The sessions that brokers keep for us.
     kept: Vec<Kept>,
     pub poison: Option<Poison>,
@@ -47,8 +49,9 @@ pub struct World {
     /// The moment that is lived through.
     now: Instant,
     connection: u64,
-    /// The broker that is tried or connected to.
+    /// The address that is tried or connected to, and the broker there.
     member: usize,
+    broker: usize,
     is_connected: bool,
     /// Whether the broker takes nothing more over the present connection.
     is_deaf: bool,
@@ -62,8 +65,9 @@ impl World {
     pub fn new(seed: u64) -> Self {
         Self {
             random: fastrand::Rng::with_seed(seed),
-            brokers: vec![Broker::new(0)],
-            kept: vec![Kept::default()],
+            brokers: Vec::new(),
+            addresses: Vec::new(),
+            kept: Vec::new(),
             poison: None,
             latency: Duration::from_millis(20),
             receive_maximum: u16::MAX,
@@ -76,12 +80,21 @@ impl World {
             now: instant(),
             connection: 0,
             member: 0,
+            broker: 0,
             is_connected: false,
             is_deaf: false,
             resumed: Vec::new(),
             in_flight: BTreeSet::new(),
             lives: 0,
         }
+    }
+
+    /// Adds an address, with so many brokers behind it that share their sessions.
+    pub fn add_address(&mut self, brokers: usize) {
+        let (store, first) = (self.kept.len(), self.brokers.len());
+        self.kept.push(Kept::default());
+        self.brokers.extend((0..brokers).map(|_| Broker::new(store)));
+        self.addresses.push((first..first + brokers).collect());
     }
 
     /// When something happens next.
@@ -151,14 +164,14 @@ impl World {
 
     /// The session as the present broker keeps it.
     fn kept(&mut self) -> &mut Kept {
-        &mut self.kept[self.brokers[self.member].store]
+        &mut self.kept[self.brokers[self.broker].store]
     }
 
     /// The gateway begins to connect to a broker. `resumes`: what of the session is resumed.
     pub fn connect(&mut self, member: usize, resumes: impl Fn(Publish) -> bool) {
         self.now = instant();
         self.drop_connection();
-        self.member = member;
+        (self.member, self.broker) = (member, *self.random.choice(&self.addresses[member]).unwrap_or(&0));
         self.seen.connecting(self.now);
         let is_resumed = self.notes.resumes_at(member);
         self.resumed = self.notes.on_their_way();
@@ -168,7 +181,7 @@ impl World {
 
     /// The broker accepts the connection.
     fn accept(&mut self) {
-        if !self.brokers[self.member].is_up {
+        if !self.brokers[self.broker].is_up {
             return self.report_loss(Lost::Passing("no connection: refused".to_owned()));
         }
         self.is_connected = true;
@@ -195,7 +208,7 @@ impl World {
         if self.is_deaf {
             return;
         }
-        let answer = self.brokers[self.member].answer(&packet, self.poison, &mut self.random);
+        let answer = self.brokers[self.broker].answer(&packet, self.poison, &mut self.random);
         match answer {
             Answer::Takes => self.take(&packet),
             // At QoS 0 nobody is told.
@@ -225,11 +238,11 @@ impl World {
             (Publish::Status, _) => {}
             (Publish::Message(seq), Qos::ExactlyOnce) => {
                 if self.kept().received.insert(seq) {
-                    self.seen.arrivals.push(arrival);
+                    self.seen.arrived(arrival, self.connection);
                 }
                 return self.later(Happening::Received(seq));
             }
-            _ => self.seen.arrivals.push(arrival),
+            _ => self.seen.arrived(arrival, self.connection),
         }
         if packet.qos > Qos::AtMostOnce {
             self.later(Happening::Acknowledged(what));
@@ -281,7 +294,7 @@ impl World {
 
     /// The connections to brokers that are not there break.
     pub fn cut_if_down(&mut self) {
-        if !self.brokers[self.member].is_up {
+        if !self.brokers[self.broker].is_up {
             self.cut();
         }
     }

@@ -95,6 +95,8 @@ pub enum Exchanges {
     /// They are forgotten, although the session is kept, and a PUBREL that is unknown ends the connection by FIN, without
     /// PUBCOMP. As rumqttd 0.20 does it (`AckLog` in `rumqttd/src/router/logs.rs` lives as long as the connection).
     Lost,
+    /// They are forgotten, although the session is kept, and a PUBREL that is unknown is never answered.
+    Unanswered,
 }
 
 /// What the broker does with some publishes. It does not meet a publish at QoS 2 that the broker had taken before.
@@ -114,6 +116,8 @@ pub enum Response {
     Disconnect(u8),
     /// Instead of taking the message: FIN.
     Close,
+    /// It neither takes nor answers the message.
+    Ignore,
     /// Instead of taking the message, and whatever follows over the connection: these bytes, made of protocol version and
     /// packet id.
     Say(fn(u8, u16) -> Vec<u8>),

@@ -272,7 +272,7 @@ impl Server {
         };
         if code == 0 {
             let (accepted, there_is_one) = self.ledger.connect(&connect);
-            if self.script.exchanges == Exchanges::Lost {
+            if self.script.exchanges != Exchanges::Kept {
                 self.ledger.forget_exchanges(&accepted);
             }
             present = self.script.session_present.unwrap_or(there_is_one);
@@ -300,6 +300,7 @@ impl Server {
         let response = if is_pending { None } else { self.script.reaction(&publish) };
         let code = match response {
             Some(Response::Close) => return Some(Fate::Close(None)),
+            Some(Response::Ignore) => return Some(Fate::Alive),
             Some(Response::Disconnect(code)) => return Some(Fate::Close(Some(code))),
             Some(Response::Say(bytes)) => {
                 let bytes = bytes(client.version, publish.packet_id.unwrap_or(0));
@@ -338,6 +339,7 @@ impl Server {
             (true, _) => 0,
             (false, Exchanges::Kept) => PACKET_ID_NOT_FOUND,
             (false, Exchanges::Lost) => return Some(Fate::Close(None)),
+            (false, Exchanges::Unanswered) => return Some(Fate::Alive),
         };
         Some(self.answer(connection, answer(PacketKind::Pubcomp, client.version, id, code), Some(id), death, now))
     }
