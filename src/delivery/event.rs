@@ -29,6 +29,12 @@ impl Publish {
         }
     }
 
+    /// How far a message of the spool is behind this one, by their numbers.
+    #[must_use]
+    pub fn distance(self, behind: Publish) -> Option<usize> {
+        usize::try_from(behind.spooled()?.0.checked_sub(self.spooled()?.0)?).ok()
+    }
+
     /// The number of a message of the spool.
     #[must_use]
     pub fn spooled(self) -> Option<Seq> {

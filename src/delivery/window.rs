@@ -3,7 +3,7 @@
 
 use super::event::{Publish, UnderWay};
 use crate::message::{Message, Seq};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
@@ -15,15 +15,16 @@ const MORE_BYTES: usize = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Window {
     capacity: usize,
-    entries: BTreeMap<Publish, Entry>,
+    /// In order of their ids. They come at the back and go at the front, nearly always.
+    entries: VecDeque<Entry>,
     /// Bytes of the messages' data.
     bytes: usize,
     /// Nothing below this waits.
     unsent: Publish,
     /// Nothing below this waits and may be sent, by the rule of [`Window::next_to_send`] as it was last.
     passed: Publish,
-    /// What is in flight, in the order in which it was sent.
-    in_flight: BTreeSet<(Instant, Publish)>,
+    /// What is in flight and since when, in the order in which it was sent: it is acknowledged in this order nearly always.
+    in_flight: VecDeque<(Instant, Publish)>,
     /// How many are held.
     held: usize,
     /// How many were resumed and are in flight.
@@ -32,6 +33,7 @@ pub struct Window {
 
 #[derive(Debug)]
 struct Entry {
+    what: Publish,
     /// `None`: the status message, which is composed anew each time.
     message: Option<Message>,
     state: State,
@@ -47,7 +49,7 @@ enum State {
     /// To be sent.
     Waiting,
     /// Sent over the present connection.
-    InFlight { sent: Instant, resumed: bool },
+    InFlight { resumed: bool },
     /// On its way in the session that the broker keeps: to be resumed with it, and not sent as a new one. `confirmed`:
     /// by PUBREC.
     Held { confirmed: bool },
@@ -58,11 +60,11 @@ impl Window {
     pub fn new(capacity: usize) -> Self {
         Self {
             capacity: capacity.max(1),
-            entries: BTreeMap::new(),
+            entries: VecDeque::new(),
             bytes: 0,
             unsent: Publish::FIRST,
             passed: Publish::FIRST,
-            in_flight: BTreeSet::new(),
+            in_flight: VecDeque::new(),
             held: 0,
             resumed: 0,
         }
@@ -80,7 +82,7 @@ impl Window {
 
     /// How many messages there are.
     pub fn len(&self) -> usize {
-        self.entries.len() - usize::from(self.entries.contains_key(&Publish::Status))
+        self.entries.len() - usize::from(self.has_status())
     }
 
     /// How many publishes are in flight.
@@ -95,18 +97,29 @@ impl Window {
 
     /// Whether the status message is in flight or held: another one must not be published meanwhile.
     pub fn has_status(&self) -> bool {
-        self.entries.contains_key(&Publish::Status)
+        self.status().is_some()
     }
 
     /// Whether the status message is in flight.
     pub fn status_in_flight(&self) -> bool {
-        self.entries.get(&Publish::Status).is_some_and(|entry| matches!(entry.state, State::InFlight { .. }))
+        self.status().is_some_and(|entry| matches!(entry.state, State::InFlight { .. }))
     }
 
     /// Whether a status message that a former connection had begun to send is in flight.
     pub fn is_status_resumed(&self) -> bool {
-        let status = self.entries.get(&Publish::Status);
-        status.is_some_and(|entry| matches!(entry.state, State::InFlight { resumed: true, .. }))
+        self.status().is_some_and(|entry| matches!(entry.state, State::InFlight { resumed: true }))
+    }
+
+    /// The status message: nothing has a higher id.
+    fn status(&self) -> Option<&Entry> {
+        self.entries.back().filter(|entry| entry.what == Publish::Status)
+    }
+
+    /// Makes a place for the status message, where it has none.
+    fn admit_status(&mut self) {
+        if !self.has_status() {
+            self.entries.push_back(Entry::waiting(Publish::Status, None));
+        }
     }
 
     /// Whether publishes of a former connection are in flight. Others have to wait for them, for the library may still
@@ -118,8 +131,31 @@ impl Window {
     /// Adds a message that waits.
     pub fn push(&mut self, what: Publish, message: Message) {
         self.bytes += message.sample.data.len();
-        self.entries.insert(what, Entry::waiting(Some(message)));
+        let entry = Entry::waiting(what, Some(message));
+        match self.place(what) {
+            Ok(place) => self.entries[place] = entry,
+            Err(place) => self.entries.insert(place, entry),
+        }
         self.may_be_next(what);
+    }
+
+    /// Where this is; `Err`: where it would be. Each publish asks a dozen times, and mostly the numbers have no gaps.
+    fn place(&self, what: Publish) -> Result<usize, usize> {
+        if self.entries.back().is_none_or(|last| last.what < what) {
+            return Err(self.entries.len());
+        }
+        match self.entries.front().and_then(|first| first.what.distance(what)) {
+            Some(place) if self.entries.get(place).is_some_and(|entry| entry.what == what) => Ok(place),
+            _ => self.entries.binary_search_by_key(&what, |entry| entry.what),
+        }
+    }
+
+    fn entry(&self, what: Publish) -> Option<&Entry> {
+        self.entries.get(self.place(what).ok()?)
+    }
+
+    fn entry_mut(&mut self, what: Publish) -> Option<&mut Entry> {
+        self.place(what).ok().and_then(|place| self.entries.get_mut(place))
     }
 
     /// This waits, and may be the next to be sent.
@@ -130,7 +166,7 @@ impl Window {
 
     /// The highest message of the spool.
     pub fn last_spooled(&self) -> Option<Seq> {
-        self.entries.keys().rev().find_map(|what| what.spooled())
+        self.entries.iter().rev().find_map(|entry| entry.what.spooled())
     }
 
     /// The lowest message that waits and may be sent. Where the rule changes, [`Window::reconsider`] comes before: what may
@@ -139,7 +175,7 @@ impl Window {
         let from = self.passed.max(self.unsent);
         let next = self.messages(from, |state| state == State::Waiting).find(|(what, message)| may(*what, message));
         let next = next.map(|(what, _)| what);
-        let end = next.or_else(|| self.entries.last_key_value().map(|(what, _)| what.next()));
+        let end = next.or_else(|| self.entries.back().map(|entry| entry.what.next()));
         self.passed = end.unwrap_or(Publish::FIRST);
         next
     }
@@ -151,53 +187,53 @@ impl Window {
 
     /// Notes that a message that waits, or the status message, was sent as a packet of `size` bytes.
     pub fn sent(&mut self, what: Publish, size: usize, now: Instant) {
-        let was_next = self.waiting().next().is_some_and(|(next, _)| next == what);
         if what == Publish::Status {
-            self.entries.entry(what).or_insert_with(|| Entry::waiting(None));
+            self.admit_status();
         }
-        if let Some(entry) = self.entries.get_mut(&what).filter(|entry| entry.state == State::Waiting) {
-            entry.state = State::InFlight { sent: now, resumed: false };
+        let was_next = self.waiting().next().is_some_and(|(next, _)| next == what);
+        if let Some(entry) = self.entry_mut(what).filter(|entry| entry.state == State::Waiting) {
+            entry.state = State::InFlight { resumed: false };
             entry.size = size;
-            self.in_flight.insert((now, what));
+            self.in_flight.push_back((now, what));
             if was_next {
                 self.unsent = what.next();
             }
         }
     }
 
+    /// This is not in flight any more.
+    fn end_flight(&mut self, what: Publish, resumed: bool) {
+        if let Some(place) = self.in_flight.iter().position(|(_, other)| *other == what) {
+            self.in_flight.remove(place);
+        }
+        self.resumed -= usize::from(resumed);
+    }
+
     /// Bytes of the packet that this was sent as; 0 before.
     pub fn size_of(&self, what: Publish) -> usize {
-        self.entries.get(&what).map_or(0, |entry| entry.size)
+        self.entry(what).map_or(0, |entry| entry.size)
     }
 
     /// Counts everything in flight as sent so much later, but not later than `now`.
     pub fn postpone(&mut self, by: Duration, now: Instant) {
-        for entry in self.entries.values_mut() {
-            if let State::InFlight { sent, .. } = &mut entry.state {
-                *sent = (*sent + by).min(now);
-            }
-        }
-        self.in_flight =
-            std::mem::take(&mut self.in_flight).into_iter().map(|(sent, what)| ((sent + by).min(now), what)).collect();
+        self.in_flight.iter_mut().for_each(|(sent, _)| *sent = (*sent + by).min(now));
     }
 
     /// Takes out what is in flight and has been acknowledged or refused. `None`: it is not in flight; `Some(None)`: it was the
     /// status message.
     pub fn remove(&mut self, what: Publish) -> Option<Option<Message>> {
-        let State::InFlight { .. } = self.entries.get(&what)?.state else { return None };
+        let State::InFlight { .. } = self.entry(what)?.state else { return None };
         Some(self.take(what))
     }
 
     /// Takes out a message, whatever its state.
     pub fn take(&mut self, what: Publish) -> Option<Message> {
-        let entry = self.entries.remove(&what)?;
+        let place = self.place(what).ok()?;
+        let entry = self.entries.remove(place)?;
         self.bytes -= entry.message.as_ref().map_or(0, |message| message.sample.data.len());
         match entry.state {
             State::Waiting => {}
-            State::InFlight { sent, resumed } => {
-                self.in_flight.remove(&(sent, what));
-                self.resumed -= usize::from(resumed);
-            }
+            State::InFlight { resumed } => self.end_flight(what, resumed),
             State::Held { .. } => self.held -= 1,
         }
         entry.message
@@ -205,18 +241,17 @@ impl Window {
 
     /// A message in flight was refused or did not leave, and waits to be sent again.
     pub fn recalled(&mut self, what: Publish) {
-        let Some(entry) = self.entries.get_mut(&what) else { return };
-        if let State::InFlight { sent, resumed } = std::mem::replace(&mut entry.state, State::Waiting) {
-            self.in_flight.remove(&(sent, what));
-            self.resumed -= usize::from(resumed);
+        let Some(entry) = self.entry_mut(what) else { return };
+        if let State::InFlight { resumed } = std::mem::replace(&mut entry.state, State::Waiting) {
+            self.end_flight(what, resumed);
         }
         self.may_be_next(what);
     }
 
     /// The messages in flight, in order of their ids.
     pub fn flying(&self) -> impl Iterator<Item = Publish> + '_ {
-        let messages = self.entries.iter().filter(|(_, entry)| entry.message.is_some());
-        messages.filter(|(_, entry)| matches!(entry.state, State::InFlight { .. })).map(|(what, _)| *what)
+        let messages = self.entries.iter().filter(|entry| entry.message.is_some());
+        messages.filter(|entry| matches!(entry.state, State::InFlight { .. })).map(|entry| entry.what)
     }
 
     /// The messages that wait, in order of their ids.
@@ -231,51 +266,50 @@ impl Window {
 
     /// The messages from this id on that are in such a state, in order of their ids.
     fn messages(&self, from: Publish, is: impl Fn(State) -> bool) -> impl Iterator<Item = (Publish, &Message)> {
-        let chosen = self.entries.range(from..).filter(move |(_, entry)| is(entry.state));
-        chosen.filter_map(|(what, entry)| Some((*what, entry.message.as_ref()?)))
+        let (Ok(first) | Err(first)) = self.place(from);
+        let chosen = self.entries.range(first..).filter(move |entry| is(entry.state));
+        chosen.filter_map(|entry| Some((entry.what, entry.message.as_ref()?)))
     }
 
     /// What is held, in order of ids.
     pub fn held(&self) -> impl Iterator<Item = Publish> + '_ {
         let none_held = self.held == 0;
         let entries = self.entries.iter().take(if none_held { 0 } else { usize::MAX });
-        entries.filter(|(_, entry)| matches!(entry.state, State::Held { .. })).map(|(what, _)| *what)
+        entries.filter(|entry| matches!(entry.state, State::Held { .. })).map(|entry| entry.what)
     }
 
     /// Notes that the broker ended a connection because of this message; how often that was by now.
     pub fn blamed(&mut self, what: Publish) -> Option<u32> {
-        let entry = self.entries.get_mut(&what)?;
+        let entry = self.entry_mut(what)?;
         entry.blamed += 1;
         Some(entry.blamed)
     }
 
     /// Forgets for which messages the broker ended connections.
     pub fn acquit(&mut self) {
-        self.entries.values_mut().for_each(|entry| entry.blamed = 0);
+        self.entries.iter_mut().for_each(|entry| entry.blamed = 0);
     }
 
     /// A message of this window.
     pub fn get(&self, what: Publish) -> Option<&Message> {
-        self.entries.get(&what)?.message.as_ref()
+        self.entry(what)?.message.as_ref()
     }
 
     /// The connection is gone: what was in flight waits again, at the head and in order. What is on its way in the
     /// session is held. The status message that is not is forgotten.
     pub fn connection_lost(&mut self, under_way: &[UnderWay]) {
-        let under_way: BTreeMap<Publish, bool> = under_way.iter().map(|held| (held.what, held.confirmed)).collect();
-        if under_way.contains_key(&Publish::Status) {
-            self.entries.entry(Publish::Status).or_insert_with(|| Entry::waiting(None));
+        if under_way.iter().any(|held| held.what == Publish::Status) {
+            self.admit_status();
         } else {
-            self.entries.remove(&Publish::Status);
+            self.take(Publish::Status);
         }
-        self.held = 0;
-        for (what, entry) in &mut self.entries {
-            entry.state = match under_way.get(what) {
-                Some(confirmed) => State::Held { confirmed: *confirmed },
-                None => State::Waiting,
-            };
-            self.held += usize::from(entry.state != State::Waiting);
+        self.entries.iter_mut().for_each(|entry| entry.state = State::Waiting);
+        for UnderWay { what, confirmed } in under_way {
+            if let Some(entry) = self.entry_mut(*what) {
+                entry.state = State::Held { confirmed: *confirmed };
+            }
         }
+        self.held = self.entries.iter().filter(|entry| entry.state != State::Waiting).count();
         self.may_be_next(Publish::FIRST);
         self.in_flight.clear();
         self.resumed = 0;
@@ -284,10 +318,10 @@ impl Window {
     /// The broker resumes the session: what was held is in flight again, where it was not left out; how many.
     pub fn resume(&mut self, now: Instant, resumes: impl Fn(Publish) -> bool) -> usize {
         let mut resumed = 0;
-        for (what, entry) in &mut self.entries {
-            if matches!(entry.state, State::Held { .. }) && resumes(*what) {
-                entry.state = State::InFlight { sent: now, resumed: true };
-                self.in_flight.insert((now, *what));
+        for entry in &mut self.entries {
+            if matches!(entry.state, State::Held { .. }) && resumes(entry.what) {
+                entry.state = State::InFlight { resumed: true };
+                self.in_flight.push_back((now, entry.what));
                 resumed += 1;
             }
         }
@@ -299,14 +333,14 @@ impl Window {
     /// The broker has forgotten the session: what was held waits; how many. The status message is composed anew.
     pub fn release(&mut self) -> usize {
         let mut released = 0;
-        for entry in self.entries.values_mut().filter(|entry| matches!(entry.state, State::Held { .. })) {
+        for entry in self.entries.iter_mut().filter(|entry| matches!(entry.state, State::Held { .. })) {
             entry.state = State::Waiting;
             released += 1;
         }
         self.held = 0;
         self.may_be_next(Publish::FIRST);
-        if self.entries.get(&Publish::Status).is_some_and(|entry| entry.state == State::Waiting) {
-            self.entries.remove(&Publish::Status);
+        if self.status().is_some_and(|entry| entry.state == State::Waiting) {
+            self.take(Publish::Status);
             released -= 1;
         }
         released
@@ -314,9 +348,8 @@ impl Window {
 
     /// Takes out messages that wait and were dropped from the spool; which.
     pub fn drop_waiting(&mut self, range: &RangeInclusive<Publish>) -> Vec<Publish> {
-        let in_range = self.entries.range(range.clone());
-        let waiting = in_range.filter(|(_, entry)| entry.state == State::Waiting);
-        let dropped: Vec<Publish> = waiting.map(|(what, _)| *what).collect();
+        let waiting = self.entries.iter().filter(|entry| entry.state == State::Waiting);
+        let dropped: Vec<Publish> = waiting.map(|entry| entry.what).filter(|what| range.contains(what)).collect();
         for what in &dropped {
             self.take(*what);
         }
@@ -325,8 +358,8 @@ impl Window {
 
     /// Takes out the messages from memory, in order.
     pub fn take_bypass(&mut self) -> Vec<Message> {
-        let from_memory = self.entries.keys().filter(|what| matches!(what, Publish::Bypass(_)));
-        let from_memory: Vec<Publish> = from_memory.copied().collect();
+        let ids = self.entries.iter().map(|entry| entry.what);
+        let from_memory: Vec<Publish> = ids.filter(|what| matches!(what, Publish::Bypass(_))).collect();
         from_memory.into_iter().filter_map(|what| self.take(what)).collect()
     }
 
@@ -335,8 +368,8 @@ impl Window {
         if self.in_flight.is_empty() && self.held == 0 {
             return None;
         }
-        let spooled = self.entries.iter().filter(|(what, _)| what.spooled().is_some());
-        let mut busy = spooled.filter(|(_, entry)| entry.state != State::Waiting).map(|(what, _)| *what);
+        let spooled = self.entries.iter().filter(|entry| entry.what.spooled().is_some());
+        let mut busy = spooled.filter(|entry| entry.state != State::Waiting).map(|entry| entry.what);
         let first = busy.next()?;
         Some(first..=busy.next_back().unwrap_or(first))
     }
@@ -349,17 +382,17 @@ impl Window {
 
     /// The oldest publish in flight.
     pub fn oldest(&self) -> Option<Publish> {
-        self.in_flight.first().map(|(_, what)| *what)
+        self.in_flight.front().map(|(_, what)| *what)
     }
 
     /// When the oldest publish in flight was sent.
     pub fn oldest_sent(&self) -> Option<Instant> {
-        self.in_flight.first().map(|(sent, _)| *sent)
+        self.in_flight.front().map(|(sent, _)| *sent)
     }
 }
 
 impl Entry {
-    fn waiting(message: Option<Message>) -> Self {
-        Self { message, state: State::Waiting, size: 0, blamed: 0 }
+    fn waiting(what: Publish, message: Option<Message>) -> Self {
+        Self { what, message, state: State::Waiting, size: 0, blamed: 0 }
     }
 }

@@ -163,3 +163,18 @@ fn what_is_postponed_was_sent_later_but_never_in_the_future() {
     assert!(window.remove(id(2)).is_some());
     assert_eq!(window.in_flight(), 0);
 }
+
+#[test]
+fn the_spool_s_messages_come_before_those_from_memory_in_whatever_order_they_are_read() {
+    let (mut window, start) = (Window::new(4), Instant::now());
+    window.sent(Publish::Status, 1, start);
+    window.push(Publish::Bypass(Seq(1)), message(1));
+    window.push(id(7), message(7));
+    window.push(Publish::Bypass(Seq(2)), message(2));
+
+    let in_order = [id(7), Publish::Bypass(Seq(1)), Publish::Bypass(Seq(2))];
+    assert!(window.waiting().map(|(what, _)| what).eq(in_order));
+    assert!(window.has_status());
+    assert_eq!((window.len(), window.last_spooled()), (3, Some(Seq(7))));
+    assert!(window.take_bypass().iter().map(|message| message.seq.0).eq([1, 2]));
+}
