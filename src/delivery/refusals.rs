@@ -216,7 +216,7 @@ impl Refusals {
 
     /// Whether messages wait because all are refused, or that is being found out.
     pub fn is_holding(&self) -> bool {
-        self.broker.is_holding() || self.topics.values().any(Row::is_holding)
+        self.broker.is_holding() || (!self.topics.is_empty() && self.topics.values().any(Row::is_holding))
     }
 
     /// Whether [`Refusals::allows`] may give other answers than when this was asked last.

@@ -26,13 +26,13 @@ pub struct ClockWatch {
     boots: Boots,
     next_look: Instant,
     disk: Access,
-    /// What wall clock and boot clock said of late, and when they were read.
+    /// What wall clock and boot clock said of late, and until when that serves.
     read: Cell<(Instant, Reading)>,
 }
 
 impl ClockWatch {
     pub fn new(clock: Clock, boots: Boots) -> Self {
-        let read = Cell::new((instant(), clock.read()));
+        let read = Cell::new((instant() + FRESH, clock.read()));
         Self { clock, boots, next_look: instant(), disk: Access::new("note when this boot began"), read }
     }
 
@@ -44,8 +44,8 @@ impl ClockWatch {
     /// The present moment. Wall clock and boot clock are for ages, and may be [`FRESH`] old.
     pub fn now(&self) -> Now {
         let at = instant();
-        if at.saturating_duration_since(self.read.get().0) >= FRESH {
-            self.read.set((at, self.clock.read()));
+        if at >= self.read.get().0 {
+            self.read.set((at + FRESH, self.clock.read()));
         }
         Now { at, clock: self.read.get().1 }
     }
