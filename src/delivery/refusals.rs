@@ -28,6 +28,8 @@ pub struct Refusals {
     topics: BTreeMap<String, Row>,
     /// The messages that were refused and are not over, with their topics.
     messages: BTreeMap<Publish, Refused>,
+    /// Whether the control may be of a topic that was refused: no other one waits.
+    is_any_topic_control: bool,
     /// Whether so many messages of refused topics wait that others wait behind them.
     is_blocking: bool,
     /// Whether other messages may be published than when that was asked last.
@@ -95,6 +97,11 @@ pub struct Hold {
 /// Every message of a topic, or of any, in words.
 pub fn every_message(topic: Option<&str>) -> String {
     topic.map_or_else(|| "every message".to_owned(), |topic| format!("every message of {topic}"))
+}
+
+/// Whether a message of this topic was refused, and is not over.
+fn is_refused_topic(messages: &BTreeMap<Publish, Refused>, topic: &str) -> bool {
+    messages.values().any(|refused| refused.topic == topic)
 }
 
 impl Row {
@@ -193,6 +200,7 @@ impl Refusals {
             broker: Row::new(retry),
             topics: BTreeMap::new(),
             messages: BTreeMap::new(),
+            is_any_topic_control: false,
             is_blocking: false,
             has_changed: true,
             retry: retry.clone(),
@@ -205,7 +213,10 @@ impl Refusals {
             return true;
         }
         let refused = self.messages.get(&what).map(|refused| refused.scope);
+        let is_control = self.broker.stage == Stage::Control(None);
+        let may_be_control = || self.is_any_topic_control || !is_refused_topic(&self.messages, topic);
         self.broker.allows(refused.is_some())
+            && (!is_control || may_be_control())
             && self.topics.get(topic).is_none_or(|row| row.allows(refused == Some(Scope::Topic)))
     }
 
@@ -303,23 +314,30 @@ impl Refusals {
     }
 
     /// Holds each scope that is to try a message and has none that it could try, or whose control was refused. `has`:
-    /// whether a message of the topic waits that was not refused; `None`: of any topic.
+    /// whether such a message waits, by its topic.
     pub fn settle(
         &mut self,
         now: Instant,
         mut random: impl FnMut() -> f64,
-        has: impl Fn(Option<&str>, &dyn Fn(Publish) -> bool) -> bool,
+        has: impl Fn(&dyn Fn(Publish, &str) -> bool) -> bool,
     ) -> Vec<Hold> {
         if !self.is_holding() {
             return Vec::new();
         }
         let mut holds = Vec::new();
         let messages = &self.messages;
-        let is_new = |what: Publish| !messages.contains_key(&what);
+        let is_other = |what: Publish, topic: &str| !messages.contains_key(&what) && !is_refused_topic(messages, topic);
+        if self.broker.stage == Stage::Control(None) && self.is_any_topic_control == has(&is_other) {
+            self.is_any_topic_control = !self.is_any_topic_control;
+            self.has_changed = true;
+        }
         let rows = self.topics.iter_mut().map(|(topic, row)| (Some(topic.as_str()), row));
         for (topic, row) in rows.chain([(None, &mut self.broker)]) {
             self.has_changed |= row.turn(now);
-            let is_without = row.stage == Stage::Control(None) && !has(topic, &is_new);
+            let is_new = |what: Publish, its: &str| {
+                !messages.contains_key(&what) && topic.is_none_or(|topic: &str| its == topic)
+            };
+            let is_without = row.stage == Stage::Control(None) && !has(&is_new);
             if is_without || row.stage == Stage::Exhausted {
                 self.has_changed = true;
                 let until = row.hold(now, random());
@@ -376,6 +394,6 @@ impl Refusals {
     /// Forgets topics that nothing is held against.
     fn tidy(&mut self) {
         let messages = &self.messages;
-        self.topics.retain(|topic, row| row.is_holding() || messages.values().any(|refused| refused.topic == *topic));
+        self.topics.retain(|topic, row| row.is_holding() || is_refused_topic(messages, topic));
     }
 }

@@ -23,7 +23,7 @@ fn refuse(refusals: &mut Refusals, what: Publish) -> Judgement {
 
 /// Holds what is to be held; for how long.
 fn settle(refusals: &mut Refusals, now: Instant, others: bool) -> Vec<Duration> {
-    refusals.settle(now, || 0.5, |_, _| others).into_iter().map(|hold| hold.until - now).collect()
+    refusals.settle(now, || 0.5, |_| others).into_iter().map(|hold| hold.until - now).collect()
 }
 
 #[test]
@@ -47,11 +47,22 @@ fn three_refusals_in_a_row_ask_for_a_message_that_was_not_refused() {
 
     assert_eq!(settle(&mut refusals, now, true), []);
 
-    assert!(!refusals.allows(POISON, TOPIC) && refusals.allows(OTHER, TOPIC));
-    refusals.sent(OTHER, TOPIC);
-    assert!(!refusals.allows(Publish::Message(Seq(3)), TOPIC), "one is enough");
-    refusals.accepted(OTHER, TOPIC);
+    assert!(!refusals.allows(POISON, TOPIC) && refusals.allows(OTHER, "another"));
+    refusals.sent(OTHER, "another");
+    assert!(!refusals.allows(Publish::Message(Seq(3)), "another"), "one is enough");
+    refusals.accepted(OTHER, "another");
     assert!(refusals.allows(POISON, TOPIC));
+}
+
+#[test]
+fn a_message_of_the_refused_topic_is_the_control_only_where_no_other_waits() {
+    let mut refusals = refusals();
+    (0..3).for_each(|_| assert_eq!(refuse(&mut refusals, POISON), Judgement::Again));
+
+    refusals.settle(Instant::now(), || 0.5, |is_sought| is_sought(OTHER, "another"));
+    assert!(!refusals.allows(OTHER, TOPIC) && refusals.allows(OTHER, "another"));
+    refusals.settle(Instant::now(), || 0.5, |is_sought| is_sought(OTHER, TOPIC));
+    assert!(refusals.allows(OTHER, TOPIC));
 }
 
 #[test]

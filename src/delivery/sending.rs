@@ -188,12 +188,8 @@ impl Delivery {
     pub(super) fn settle_refusals(&mut self, now: Now) {
         let may_read = self.may_read();
         let (window, random) = (&self.window, &mut self.random);
-        let has = |topic: Option<&str>, is_new: &dyn Fn(Publish) -> bool| {
-            let mut waiting = window.waiting();
-            may_read
-                || waiting.any(|(what, message)| {
-                    is_new(what) && topic.is_none_or(|topic| message.sample.route.topic == topic)
-                })
+        let has = |is_sought: &dyn Fn(Publish, &str) -> bool| {
+            may_read || window.waiting().any(|(what, message)| is_sought(what, &message.sample.route.topic))
         };
         for hold in self.refusals.settle(now.at, || random.f64(), has) {
             let what = every_message(hold.topic.as_deref());

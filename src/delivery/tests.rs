@@ -336,6 +336,30 @@ fn a_message_that_is_taken_for_too_large_is_tried_after_a_while() {
     assert_eq!(published(&bench.turn()), [message(3)], "it was taken");
 }
 
+#[test]
+fn a_topic_whose_backlog_is_refused_does_not_stand_for_the_broker() {
+    let mut bench = Bench::new(NO_STATUS);
+    (1..1000).for_each(|seq| bench.put(message(seq), "refused", None));
+    bench.put(message(1000), "taken", None);
+    let mut flying = VecDeque::from(bench.connect(false));
+    let mut is_taken = false;
+
+    for _ in 0..1000 {
+        while let Some(what) = flying.pop_front() {
+            is_taken |= what == message(1000);
+            let refusal = Refusal::Flatly(Scope::Broker, "no".to_owned());
+            bench.on(if what == message(1000) { Event::Acknowledged(what) } else { Event::Refused(what, refusal) });
+        }
+        flying = published(&bench.turn()).into();
+        if is_taken || flying.is_empty() {
+            break;
+        }
+    }
+
+    assert!(is_taken, "{:?}", bench.log);
+    assert_eq!(bench.delivery.refused_altogether(), None);
+}
+
 /// A broker that never answers one message, and takes others.
 struct Mute {
     what: Publish,
