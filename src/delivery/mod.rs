@@ -358,6 +358,14 @@ impl Delivery {
         self.suspects.resumes(what)
     }
 
+    /// How many messages are in the window that did not go through the spool.
+    #[cfg(test)]
+    #[must_use]
+    pub fn from_memory(&self) -> usize {
+        let grounded = self.window.grounded().map(|(what, _)| what);
+        self.window.flying().chain(grounded).filter(|what| matches!(what, Publish::Bypass(_))).count()
+    }
+
     /// How many messages are in memory.
     #[cfg(test)]
     #[must_use]

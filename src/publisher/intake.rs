@@ -52,10 +52,10 @@ impl Intake {
         if self.waiting.len() < self.capacity { &self.samples } else { &self.nothing }
     }
 
-    /// Whether nothing waits, in the channel or here.
+    /// How many samples wait, in the channel or here.
     #[cfg(test)]
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.samples.is_empty()
+    pub fn len(&self) -> usize {
+        self.waiting.len() + self.samples.len()
     }
 
     /// Takes what [`Intake::samples`] gave.

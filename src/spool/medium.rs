@@ -23,26 +23,47 @@ const EIO: i32 = 5;
 pub mod failing {
     use crate::clock::virtual_time::{self, Cost};
     use std::cell::Cell;
+    use std::fs::File;
     use std::io;
 
-    thread_local! {
-        static FAILS: Cell<bool> = const { Cell::new(false) };
+    /// How it fails.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Failure {
+        /// No flush works.
+        Broken,
+        /// It has no room for new files.
+        Full,
     }
 
-    /// Whether flushes fail from now on.
-    pub fn set(fails: bool) {
-        FAILS.set(fails);
+    thread_local! {
+        static FAILURE: Cell<Option<Failure>> = const { Cell::new(None) };
+    }
+
+    impl Failure {
+        pub const ALL: [Failure; 2] = [Failure::Broken, Failure::Full];
+    }
+
+    /// How it fails from now on; `None`: it works.
+    pub fn set(failure: Option<Failure>) {
+        FAILURE.set(failure);
     }
 
     /// Whether it fails.
     pub fn is_on() -> bool {
-        FAILS.get()
+        FAILURE.get().is_some()
     }
 
-    /// Waits for the medium, and tells whether it took what was flushed.
-    pub(super) fn flush() -> io::Result<()> {
+    /// Waits for the medium, and tells whether it took a file's content.
+    pub(super) fn flush_data() -> io::Result<()> {
         virtual_time::spend(Cost::Flush);
-        if FAILS.get() { Err(io::Error::other("the medium fails")) } else { Ok(()) }
+        if FAILURE.get() == Some(Failure::Broken) { Err(io::Error::other("the medium fails")) } else { Ok(()) }
+    }
+
+    /// As [`flush_data`], with all else about a file, which is new then, or a folder.
+    pub(super) fn flush_all(file: &File) -> io::Result<()> {
+        flush_data()?;
+        let is_full = FAILURE.get() == Some(Failure::Full) && file.metadata()?.is_file();
+        if is_full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 }
 
@@ -52,7 +73,7 @@ pub mod failing {
 /// The medium's.
 pub fn sync_data(file: &File) -> io::Result<()> {
     #[cfg(test)]
-    failing::flush()?;
+    failing::flush_data()?;
     #[cfg(test)]
     super::power_cut::flushing(file);
     file.sync_data()
@@ -64,7 +85,7 @@ pub fn sync_data(file: &File) -> io::Result<()> {
 /// The medium's.
 pub fn sync_all(file: &File) -> io::Result<()> {
     #[cfg(test)]
-    failing::flush()?;
+    failing::flush_all(file)?;
     #[cfg(test)]
     super::power_cut::flushing(file);
     file.sync_all()

@@ -245,7 +245,7 @@ impl Spool {
     /// # Errors
     /// The medium's.
     pub fn exchanges(&self, sessions: &[u32], boot_id: u32) -> io::Result<Option<Exchanges>> {
-        let at_qos_2 = self.writer.routes().values().any(|route| route.qos == Qos::ExactlyOnce);
+        let at_qos_2 = self.publishes_at_qos_2();
         if !at_qos_2 && !Exchanges::exist(&self.directory) {
             return Ok(None);
         }
@@ -260,6 +260,11 @@ impl Spool {
             return Ok(None);
         }
         Ok(Some(exchanges))
+    }
+
+    /// Whether messages may be published at QoS 2.
+    pub fn publishes_at_qos_2(&self) -> bool {
+        self.writer.routes().values().any(|route| route.qos == Qos::ExactlyOnce)
     }
 
     /// Forgets all exchanges at QoS 2: no session is gone on with.

@@ -1,8 +1,9 @@
 //! The promises that hold at every moment of a history.
 
-use super::history::{Broken, Gateway, History};
+use super::history::{Broken, Gateway, History, Stream};
 use crate::clock::{instant, virtual_time};
 use crate::delivery::{Action, How, Reach};
+use crate::publisher::store::Store;
 use crate::spool::medium;
 use crate::status::Counters;
 use std::time::{Duration, Instant};
@@ -38,9 +39,10 @@ pub struct Watch {
 /// Where the life of the present process began.
 #[derive(Debug, Default)]
 struct Life {
-    /// Messages that waited, and those from memory that were over.
-    backlog: u64,
-    over_from_memory: u64,
+    /// What waited.
+    stream: Option<Stream>,
+    /// Samples that were taken since.
+    samples: u64,
     /// Whether the disk has failed since.
     disk_failed: bool,
 }
@@ -63,9 +65,14 @@ impl Watch {
         self.life.disk_failed = true;
     }
 
-    /// A process starts with so many messages waiting. `over_from_memory`: those from memory that are over.
-    pub fn boots_with(&mut self, backlog: u64, over_from_memory: u64) {
-        self.life = Life { backlog, over_from_memory, disk_failed: medium::failing::is_on() };
+    /// A sample is on its way to the publisher.
+    pub fn samples(&mut self) {
+        self.life.samples += 1;
+    }
+
+    /// A process starts with this.
+    pub fn boots_with(&mut self, stream: Stream) {
+        self.life = Life { stream: Some(stream), samples: 0, disk_failed: medium::failing::is_on() };
     }
 
     /// Counts turns in which no time passes.
@@ -139,26 +146,31 @@ impl History {
         if held > bound { Err(format!("{held} messages are in memory; allowed: {bound}")) } else { Ok(()) }
     }
 
-    /// Every message that was accepted waits, or is over in one way that is counted.
-    fn check_sums(&mut self) -> Result<(), Broken> {
-        let from_memory = self.world.borrow().seen.over_from_memory - self.watch.life.over_from_memory;
-        let before = self.watch.life.backlog;
-        let Gateway { publisher, counters, .. } = self.gateway();
-        let spool = &publisher.store.spool;
-        if spool.commit_due(instant()).is_some() {
-            return Ok(());
-        }
+    /// How many messages are over for this process, in whichever way.
+    pub(super) fn over(&mut self) -> u64 {
         let Counters { acknowledged, rejected, dropped_spool_full, dropped_max_age, dropped_expired, damaged, .. } =
-            &**counters;
-        let over = [acknowledged, rejected, dropped_spool_full, dropped_max_age, dropped_expired, damaged];
-        let over: u64 = over.iter().map(|counter| counter.get()).sum();
-        let (accepted, waiting) = (counters.accepted.get(), spool.backlog().messages);
-        if before + accepted + from_memory == over + waiting {
+            &*self.gateway().counters;
+        let ways = [acknowledged, rejected, dropped_spool_full, dropped_max_age, dropped_expired, damaged];
+        ways.iter().map(|counter| counter.get()).sum()
+    }
+
+    /// Every sample waits, or is over in one way that is counted; and what has a number was accepted.
+    fn check_sums(&mut self) -> Result<(), Broken> {
+        let Life { stream, samples, .. } = self.watch.life;
+        let Some(Stream { next, backlog, .. }) = stream else { return Ok(()) };
+        let (before, over) = (backlog + samples, self.over());
+        let Gateway { publisher, counters, .. } = self.gateway();
+        let Store { spool, intake, .. } = &publisher.store;
+        let in_memory = (intake.len() + publisher.delivery.from_memory()) as u64;
+        let (accepted, waiting) = (counters.accepted.get(), spool.backlog().messages + in_memory);
+        let numbered = spool.next_seq().0 - next.0;
+        let is_accepted = accepted == numbered || spool.commit_due(instant()).is_some() && accepted < numbered;
+        if before == over + waiting && is_accepted {
             return Ok(());
         }
         Err(format!(
-            "{before} waited at the start, {accepted} were accepted, {from_memory} went past the disk; \
-             {over} are over and {waiting} wait: {counters:?}"
+            "{before} samples and messages waited or came, {numbered} got numbers; {over} are over and {waiting} wait: \
+             {counters:?}"
         ))
     }
 

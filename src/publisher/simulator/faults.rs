@@ -1,12 +1,14 @@
-//! What is done to a gateway: links cut, brokers in trouble, kills, power cuts, failing disks, edits, clocks that jump.
+//! What is done to a gateway: links cut, brokers in trouble, kills, power cuts, failing and full disks, edits, clocks that
+//! jump.
 
 use super::broker::{Code, Mood};
 use super::checks::End;
 use super::history::History;
+use super::terms::Terms;
 use super::world::World;
 use crate::clock::{Reading, instant, virtual_time};
 use crate::publisher::{Change, Order};
-use crate::spool::medium;
+use crate::spool::medium::{self, failing::Failure};
 use crate::spool::power_cut::simulation;
 use std::time::Duration;
 
@@ -28,7 +30,7 @@ impl History {
         match self.random.u8(..16) {
             0..=8 => self.trouble_the_world(),
             9 => {
-                medium::failing::set(true);
+                medium::failing::set(Some(*self.random.choice(&Failure::ALL).unwrap_or(&Failure::Broken)));
                 self.watch.disk_fails();
             }
             10 | 11 => self.kill(),
@@ -73,16 +75,19 @@ impl History {
     /// Ends the trouble that lasts.
     pub(super) fn recover(&mut self) {
         self.recovery = None;
-        medium::failing::set(false);
+        medium::failing::set(None);
         let mut world = self.world.borrow_mut();
         world.latency = Duration::from_millis(20);
         world.brokers.iter_mut().for_each(super::broker::Broker::recover);
     }
 
-    /// The window changes while the agent runs, which takes another connection.
+    /// The window changes while the agent runs, which takes another connection, the spool's size, and how a source is published.
     fn edit(&mut self) {
         let largest = self.terms.window;
+        self.terms.max_size = [1, 2, 16][self.random.usize(..3)] * 1024 * 1024;
         self.terms.window = self.random.u16(1..=largest);
+        let source = self.random.usize(..self.terms.sources.len());
+        self.terms.sources[source].qos = Terms::draw_qos(&mut self.random);
         let config = self.terms.config(self.folder.path());
         let change = Change { config, routes: self.terms.routes(), samples: None };
         self.gateway().publisher.obey(Order::Change(Box::new(change)));

@@ -1,30 +1,25 @@
 //! The promises that hold for a whole history.
 
 use super::broker::{Packet, is_poison};
-use super::history::{Broken, History};
+use super::history::{Broken, History, Stream};
 use super::seen::{Arrival, Seen};
 use crate::delivery::Publish;
 use crate::message::{Qos, Seq};
-use crate::spool::Spool;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 impl History {
-    /// The promises that hold at the end.
-    pub(super) fn judge(&mut self) -> Result<(), Broken> {
+    /// The promises that hold at the end of a stream.
+    pub(super) fn judge(&mut self, stream: Stream) -> Result<(), Broken> {
         if let Some(broken) = self.watch.broken.take() {
             return Err(broken);
         }
-        let config = self.terms.config(self.folder.path());
-        let spool = Spool::open(&config.spool, &[]).expect("a spool always opens");
-        let (end, stream) = (spool.next_seq(), spool.stream());
-        drop(spool);
         let world = self.world.borrow();
         let seen = &world.seen;
         let arrived: BTreeSet<Seq> = seen.arrivals.iter().filter_map(|arrival| arrival.packet.what.spooled()).collect();
-        let aside = set_aside(self.folder.path(), &stream.to_string());
+        let aside = set_aside(self.folder.path(), &stream.id.to_string());
         let is_known = |seq| arrived.contains(&seq) || aside.contains(&seq) || seen.at_qos_0.contains(&seq);
-        let missing: Vec<u64> = (1..end.0).filter(|seq| !is_known(Seq(*seq))).collect();
+        let missing: Vec<u64> = (1..stream.next.0).filter(|seq| !is_known(Seq(*seq))).collect();
         if missing.len() as u64 > self.dropped {
             let some: Vec<_> = missing.iter().take(10).collect();
             return Err(format!("{} messages are missing, as {some:?}; {} were counted", missing.len(), self.dropped));

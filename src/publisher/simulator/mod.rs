@@ -1,8 +1,8 @@
 //! Whole gateways in virtual time: the real core, shell and spool, and a simulated world.
 //!
 //! One seed is one history: hours of sampling and delivering with cut links, brokers (one, several, several behind one
-//! address) that refuse (all, a topic, one message), hang up, forget or say nothing, kills, power cuts, failing disks, edits
-//! and clocks that jump. What the gateway does takes time. After every step, and at the end, the promises are checked: nothing
+//! address) that refuse (all, a topic, one message), hang up, forget or say nothing, kills, power cuts, failing and full disks,
+//! edits and clocks that jump. What the gateway does takes time. After every step, and at the end, the promises are checked: nothing
 //! accepted is lost but by a counted rule, the counters add up, first arrivals in order, no repeats beyond what is allowed,
 //! limits and rate kept, progress without busy loops, no sleep while there is something to do, only poison set aside, memory
 //! bounded.

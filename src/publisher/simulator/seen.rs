@@ -31,8 +31,6 @@ pub struct Seen {
     pub peak_in_flight: usize,
     /// Messages that were published at QoS 0: nobody knows whether they arrive.
     pub at_qos_0: BTreeSet<Seq>,
-    /// Messages from memory that are over.
-    pub over_from_memory: u64,
     /// Messages that may arrive after those behind them: they were refused, or connections ended over them.
     pub excused: BTreeSet<Seq>,
     /// The topics of which every message may.
@@ -54,15 +52,6 @@ impl Seen {
             self.repeats.arrived(seq, connection);
         }
         self.arrivals.push(arrival);
-    }
-
-    /// The gateway has let go of a message.
-    pub fn over(&mut self, what: Publish) {
-        match what {
-            Publish::Status => {}
-            Publish::Message(seq) => self.repeats.over(seq),
-            Publish::Bypass(_) => self.over_from_memory += 1,
-        }
     }
 
     /// The gateway has published.

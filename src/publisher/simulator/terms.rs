@@ -44,7 +44,7 @@ impl Terms {
             sources: sources.collect(),
             addresses: [&[1][..], &[1], &[2], &[3], &[1, 1], &[1, 2, 1]][random.usize(..6)].to_vec(),
             has_status: random.u8(..5) > 0,
-            max_size: [8, 64][random.usize(..2)] * 1024 * 1024,
+            max_size: [1, 2, 16][random.usize(..3)] * 1024 * 1024,
             window: *random.choice(&[1, 4, 20, 100]).unwrap_or(&1),
             max_rate: (random.u8(..3) == 0).then_some(5.0),
             interval: Duration::from_millis(random.u64(500..30_000)),
@@ -52,25 +52,22 @@ impl Terms {
         }
     }
 
-    fn draw_qos(random: &mut fastrand::Rng) -> Qos {
+    pub fn draw_qos(random: &mut fastrand::Rng) -> Qos {
         *random.choice(&[Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce]).unwrap_or(&Qos::AtLeastOnce)
-    }
-
-    /// Whether something is published at QoS 2.
-    pub fn has_qos_2(&self) -> bool {
-        self.sources.iter().any(|source| source.qos == Qos::ExactlyOnce)
     }
 
     pub fn config(&self, folder: &Path) -> Config {
         let path = folder.display();
         let rate = self.max_rate.map_or_else(|| "~".to_owned(), |rate| rate.to_string());
         let urls: Vec<String> = (0..self.addresses.len()).map(|place| format!("\"mqtt://b{place}\"")).collect();
+        let sources: Vec<String> = self.sources.iter().map(Source::config).collect();
         let topic = if self.has_status { "status/d" } else { "~" };
         let text = format!(
-            "device: d\nbroker: {{urls: [{}]}}\nstatus: {{topic: {topic}}}\n\
+            "device: d\ntelemetry: {{sources: [{}]}}\nbroker: {{urls: [{}]}}\nstatus: {{topic: {topic}}}\n\
              retry: {{initial_delay: 1s, max_delay: 60s, at_max: hold}}\n\
              spool: {{directory: \"{path}\", max_size: {}}}\n\
              delivery: {{window: {}, max_rate: {rate}}}\n",
+            sources.join(", "),
             urls.join(", "),
             self.max_size,
             self.window,
@@ -84,6 +81,11 @@ impl Terms {
 }
 
 impl Source {
+    fn config(&self) -> String {
+        let Self { topic, qos, .. } = self;
+        format!("{{name: {topic}, topic: {topic}, qos: {}, type: simulated}}", *qos as u8)
+    }
+
     fn route(&self) -> Arc<Route> {
         Arc::new(Route {
             device: "d".to_owned(),

@@ -91,15 +91,18 @@ impl Link for Wire {
         self.world.borrow().notes.under_way()
     }
 
-    fn find_session(&mut self, _: &Config, _: &Spool) -> bool {
-        false
+    fn find_session(&mut self, _: &Config, spool: &Spool) -> bool {
+        let has_session = &mut self.world.borrow_mut().has_session;
+        !std::mem::replace(has_session, *has_session || spool.publishes_at_qos_2()) && *has_session
     }
 
-    fn reconfigure(&mut self, _: &Config, _: &Spool) {}
+    fn reconfigure(&mut self, config: &Config, spool: &Spool) {
+        self.find_session(config, spool);
+    }
 
     fn end(&mut self, what: Publish) {
         let mut world = self.world.borrow_mut();
-        world.seen.over(what);
+        what.spooled().into_iter().for_each(|seq| world.seen.repeats.over(seq));
         world.notes.end(what);
     }
 

@@ -8,7 +8,7 @@ use crate::clock::instant;
 use crate::config::Limits;
 use crate::delivery::{Connected, Lost, Publish, Report};
 use crate::message::{Qos, Seq};
-use crate::spool::Stage;
+use crate::spool::{Spool, Stage};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -71,7 +71,7 @@ impl World {
             poison: None,
             latency: Duration::from_millis(20),
             receive_maximum: u16::MAX,
-            has_session: true,
+            has_session: false,
             notes: Notes::default(),
             seen: Seen::default(),
             rings: Vec::new(),
@@ -317,6 +317,15 @@ impl World {
     pub fn forget(&mut self) {
         self.cut();
         self.kept.iter_mut().for_each(|kept| *kept = Kept::default());
+    }
+
+    /// The gateway's process has begun, and looks for its session.
+    pub fn gateway_began(&mut self, spool: &Spool) {
+        let is_left = self.has_session && (spool.backlog().messages > 0 || self.notes.is_busy());
+        self.has_session = spool.publishes_at_qos_2() || is_left;
+        if !self.has_session {
+            self.notes.forget();
+        }
     }
 
     /// The gateway's process has ended. `power`: so has the power, and notes that were not flushed are worth nothing.
