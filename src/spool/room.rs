@@ -93,7 +93,8 @@ impl Spool {
         self.reader.copies_mut().shrink_to(room);
     }
 
-    /// Deletes finished segments from the oldest on, but for one that can be used again.
+    /// Deletes finished segments from the oldest on, but for one that can be used again. The newest stays where the disk has not
+    /// taken another one yet: without any, the next start would not know how far the numbers went, and begin a new stream.
     ///
     /// # Errors
     /// The medium's. The next call tries again.
@@ -101,7 +102,8 @@ impl Spool {
         let low = self.journal.finished().low();
         let mut finished: Vec<Seq> =
             self.whole_segments().take_while(|(_, end)| *end <= low).map(|(first, _)| first).collect();
-        finished.pop_if(|last| self.segments[last] == self.segment_size);
+        let newest = self.segments.keys().next_back().copied();
+        finished.pop_if(|last| self.segments[last] == self.segment_size || newest == Some(*last));
         self.remove_segments(finished)
     }
 

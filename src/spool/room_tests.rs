@@ -58,6 +58,30 @@ fn two_files_serve_a_spool_that_is_never_full() {
 }
 
 #[test]
+fn the_stream_stays_where_all_is_finished_and_a_failing_disk_takes_no_new_segment() {
+    let folder = folder();
+    let mut spool = open(&small(folder.path())).unwrap();
+    append(&mut spool, &samples(0..10));
+    let (stream, next) = (spool.stream(), spool.next_seq());
+    drop(spool);
+    // What was written last may not be on the medium: nothing is written behind it, and no other file can be made.
+    medium::failing::set(Some(medium::failing::Failure::Broken));
+    let mut spool = open(&small(folder.path())).unwrap();
+    (1..=10).for_each(|seq| spool.finish(Seq(seq), Instant::now()));
+    // Where the size has changed no segment can be used again.
+    spool.change(&config::Spool { max_size: 64 * 1024 * 1024, ..small(folder.path()) }, &[]);
+    let _ = spool.trim();
+    medium::failing::set(None);
+    spool.finish(Seq(next.0 - 1), Instant::now());
+    spool.trim().unwrap();
+    drop(spool);
+
+    let spool = open(&small(folder.path())).unwrap();
+
+    assert_eq!((spool.stream(), spool.next_seq(), spool.backlog().messages), (stream, next, 0));
+}
+
+#[test]
 fn messages_come_back_from_a_file_that_was_used_before() {
     let folder = folder();
     let mut spool = open(&small(folder.path())).unwrap();
