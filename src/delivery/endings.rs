@@ -182,15 +182,18 @@ impl Delivery {
         }
         match what {
             Publish::Status => self.suspects.status_unanswered(),
-            Publish::Message(_) | Publish::Bypass(_) => self.give_up(what, kind, reason, now),
+            Publish::Message(_) | Publish::Bypass(_) => {
+                self.remember_size(what, kind, now);
+                self.give_up(what, kind, reason);
+            }
         }
     }
 
     /// Finds out whether a connection has ended over a message; what that leads to.
     fn conclude(&mut self, why: &Lost, flight: Flight, overdue: Option<(Publish, Kind)>, now: Instant) -> Verdict {
         match why {
-            Lost::Blamed(reason) => {
-                self.blamed(flight, reason, now);
+            Lost::Blamed(_) | Lost::TooLarge(_) => {
+                self.blamed(flight, why, now);
                 Verdict::Open
             }
             Lost::Unanswered(reason) if !self.is_in_the_way(overdue) => {
@@ -206,7 +209,8 @@ impl Delivery {
                 let text = format!("connection ended without a word, maybe over {:?}: {verdict:?}", flight.first);
                 self.log(Level::Debug, text);
                 if let Verdict::Guilty(suspect) = verdict {
-                    self.give_up(suspect, flight.kind, reason, now);
+                    self.remember_size(suspect, flight.kind, now);
+                    self.give_up(suspect, flight.kind, reason);
                 }
                 verdict
             }
@@ -218,7 +222,7 @@ impl Delivery {
     }
 
     /// The broker ended the connection because of a packet. It reads what is resumed in order.
-    fn blamed(&mut self, flight: Flight, reason: &str, now: Instant) {
+    fn blamed(&mut self, flight: Flight, why: &Lost, now: Instant) {
         if !self.suspects.blamed(flight) {
             return;
         }
@@ -229,13 +233,24 @@ impl Delivery {
         let strikes = self.window.blamed(first);
         self.log(Level::Debug, format!("connection ended over a message, maybe {first:?} times={strikes:?}"));
         if strikes.is_some_and(|strikes| strikes >= STRIKES) {
-            self.give_up(first, flight.kind, reason, now);
+            // What is wrong with this one the broker has said: others of its size may be right.
+            if let Lost::TooLarge(_) = why {
+                self.remember_size(first, flight.kind, now);
+            }
+            self.give_up(first, flight.kind, &why.to_string());
         }
+    }
+
+    /// Connections end over this message: maybe it is too large.
+    fn remember_size(&mut self, what: Publish, kind: Kind, now: Instant) {
+        let Some(message) = self.window.get(what).filter(|_| kind != Kind::Confirmed) else { return };
+        let (size, topic) = (self.window.size_of(what), message.sample.route.topic.clone());
+        self.size_limit().rejected(size, &topic, now);
     }
 
     /// The broker will not take a message that may be on its way in the session. Its packet identifier must not be used
     /// again while the broker may hold it: the session ends with it.
-    fn give_up(&mut self, what: Publish, kind: Kind, reason: &str, now: Instant) {
+    fn give_up(&mut self, what: Publish, kind: Kind, reason: &str) {
         let Some(message) = self.window.get(what) else { return };
         let (seq, route) = (message.seq, Arc::clone(&message.sample.route));
         let is_under_way = self.window.held().any(|held| held == what);
@@ -249,8 +264,6 @@ impl Delivery {
             self.suspects.convicted(what);
             self.over(what, How::Completed);
         } else {
-            let size = self.window.size_of(what);
-            self.size_limit().rejected(size, &route.topic, now);
             self.set_aside(what, reason.to_owned());
         }
         if is_under_way && route.qos != Qos::ExactlyOnce {

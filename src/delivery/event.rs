@@ -106,6 +106,8 @@ pub enum Lost {
     Unanswered(String),
     /// The broker ended it because of a packet that it got.
     Blamed(String),
+    /// As `Blamed`, because the packet is too large.
+    TooLarge(String),
     /// The broker does not take the connection because of our will: it must not be retained, or not have its quality of
     /// service.
     Will(WillFault, String),
@@ -139,6 +141,7 @@ impl fmt::Display for Lost {
             | Lost::Ended(reason)
             | Lost::Unanswered(reason)
             | Lost::Blamed(reason)
+            | Lost::TooLarge(reason)
             | Lost::Will(_, reason)
             | Lost::Refused(reason) => f.write_str(reason),
         }

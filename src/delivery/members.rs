@@ -64,6 +64,7 @@ impl Members {
             | Lost::Ended(_)
             | Lost::Unanswered(_)
             | Lost::Blamed(_)
+            | Lost::TooLarge(_)
             | Lost::Will(..) => {}
         }
         self.failed += 1;

@@ -1,6 +1,6 @@
 //! Which size a broker does not take, where it cannot say so: over MQTT 3.1.1 it just ends the connection. Pure.
 //!
-//! The first message that is set aside for silent ends gives a size, the second one that is at least as large confirms
+//! The first message that is set aside for silent ends, or for ends that only say "too large" (0x95), gives a size, the second one that is at least as large confirms
 //! it. From then on messages of that size are set aside at once, topic by topic after the first of each: what is wrong
 //! might still be the topic. A packet as large that the broker takes, the status message too, proves all of this wrong.
 //!

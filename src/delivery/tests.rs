@@ -479,3 +479,31 @@ fn a_status_message_that_is_never_answered_is_left_out_after_three_connections()
     let leaves_out = bench.log.iter().any(|line| line.contains("going without it"));
     assert!(leaves_out && mute.connections == 4, "{} connections: {:#?}", mute.connections, bench.log);
 }
+
+/// What is published over the connection after two messages of three were set aside, each over three connections that ended
+/// for this reason.
+fn third_after_two_that_ended_connections(why: &Lost) -> Vec<Publish> {
+    let mut bench = Bench::new("status: {topic: ~}\ndelivery: {window: 1}\n");
+    (1..=3).for_each(|seq| bench.put(message(seq), "t", None));
+    for connection in 0..6 {
+        assert_eq!(bench.connect(false), [message(1 + connection / 3)]);
+        bench.on(Event::Lost { why: why.clone(), remains: Remains::default() });
+        bench.turn();
+        bench.pass(Duration::from_secs(20));
+    }
+    bench.connect(false)
+}
+
+#[test]
+fn a_broker_that_says_what_is_wrong_with_messages_says_nothing_against_others_of_their_size() {
+    let malformed = Lost::Blamed("malformed packet (0x81)".to_owned());
+
+    assert_eq!(third_after_two_that_ended_connections(&malformed), [message(3)]);
+}
+
+#[test]
+fn a_broker_that_says_of_two_messages_that_they_are_too_large_is_not_asked_about_the_third() {
+    let too_large = Lost::TooLarge("packet too large (0x95)".to_owned());
+
+    assert_eq!(third_after_two_that_ended_connections(&too_large), []);
+}

@@ -43,6 +43,7 @@ pub fn ended(reason: ReasonCode, properties: &Properties) -> Lost {
         }
         Meaning::Retry | Meaning::Refused => Lost::Passing(text),
         Meaning::Elsewhere => Lost::Moved(text),
+        Meaning::Packet if reason == ReasonCode::PacketTooLarge => Lost::TooLarge(text),
         Meaning::Packet | Meaning::Will(_) => Lost::Blamed(text),
     }
 }
