@@ -1,8 +1,9 @@
 //! Which size a broker does not take, where it cannot say so: over MQTT 3.1.1 it just ends the connection. Pure.
 //!
-//! The first message that is set aside for silent ends, or for ends that only say "too large" (0x95), gives a size, the second one that is at least as large confirms
-//! it. From then on messages of that size are set aside at once, topic by topic after the first of each: what is wrong
-//! might still be the topic. A packet as large that the broker takes, the status message too, proves all of this wrong.
+//! The first message that is set aside for silent ends, or for ends that only say "too large" (0x95), gives a size, the second
+//! one that is at least as large confirms it. From then on messages of that size are set aside at once, topic by topic after
+//! the first of each: what is wrong might still be the topic. A packet as large that the broker takes, the status message too,
+//! proves all of this wrong.
 //!
 //! It is a guess: a broker that closed over its access list may look like this, and take everything again later. So one
 //! message is tried now and then, at the price of a connection.
