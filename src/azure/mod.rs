@@ -18,7 +18,7 @@ pub use topic::Bag;
 use crate::foreign;
 use crate::named::{self, Unreadable};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// The environment variable that Microsoft's samples take the connection string from.
@@ -79,6 +79,14 @@ pub enum Origin {
     File(PathBuf),
     /// The environment variable [`VARIABLE`].
     Environment,
+}
+
+impl Origin {
+    /// The file, where it is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        if let Origin::File(path) = self { Some(path) } else { None }
+    }
 }
 
 /// Why there is no connection string.

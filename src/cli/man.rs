@@ -17,7 +17,10 @@ const EXIT_CODES: [(u8, &str); 8] = [
         Code::Spool as u8,
         "The spool cannot be opened, is full or used by another agent; or at a stop the disk did not take all.",
     ),
-    (Code::Refused as u8, "The broker refused the credentials, the client id or the protocol version."),
+    (
+        Code::Refused as u8,
+        "The broker refused the credentials, the client id or the protocol version, and retry.on_refusal is exit.",
+    ),
     (Code::Config as u8, "Bad configuration."),
 ];
 

@@ -31,7 +31,7 @@ pub use section::{NamedFile, Role};
 use crate::azure::{Device, Origin};
 use crate::message::{Format, Qos};
 use log::LevelFilter;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The longest password that MQTT carries (section 3.1.3.6), in bytes.
@@ -118,6 +118,7 @@ pub struct Retry {
     pub factor: f64,
     pub max_delay: Duration,
     pub at_max: AtMax,
+    pub on_refusal: OnRefusal,
     /// Fraction of the delay that is added or taken at random, 0 to 1.
     pub jitter: f64,
     /// How long a connection that carries messages must last before the back-off begins anew. Default: `initial_delay`.
@@ -131,6 +132,26 @@ pub enum AtMax {
     Exit,
     /// Keep trying every `max_delay`.
     Hold,
+}
+
+/// What to do when every broker refuses credentials, client id or protocol version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnRefusal {
+    /// Sample and spool on, and ask again now and then.
+    Hold,
+    /// Give up: exit code 77.
+    Exit,
+}
+
+impl Broker {
+    /// The files that say who we are. They are read at every connection attempt.
+    pub fn credentials(&self) -> impl Iterator<Item = &Path> {
+        let proxy = self.proxy.as_ref().and_then(|proxy| proxy.password_file.as_ref());
+        let hub = self.azure_iot_hub.as_ref().and_then(|hub| hub.connection_string.file());
+        let tls = [&self.tls.cert_file, &self.tls.key_file];
+        let files = tls.into_iter().flatten().chain(&self.password_file).chain(proxy);
+        files.map(PathBuf::as_path).chain(hub)
+    }
 }
 
 /// What is sampled. The keys that give sources their defaults are already folded into each source.

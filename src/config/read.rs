@@ -12,7 +12,9 @@ use super::proxy;
 use super::section::{Findings, NamedFile, Role, Section};
 use super::sources::{Inherited, TOPICS_MAX, sources};
 use super::value::{self, LONGEST, Reading, Refusal};
-use super::{AtMax, Broker, Channel, Config, Delivery, Logging, Problem, Protocol, Retry, Spool, Status, Sync};
+use super::{
+    AtMax, Broker, Channel, Config, Delivery, Logging, OnRefusal, Problem, Protocol, Retry, Spool, Status, Sync,
+};
 use super::{Telemetry, WhenFull, tls, tree};
 use crate::azure::{ConnectionString, Device, Origin, Unusable};
 use crate::foreign;
@@ -238,6 +240,8 @@ fn retry(section: &mut Section<'_>) -> Retry {
     let factor = section.value("factor", |node| value::number(node, |factor| factor >= 1.0, "a number of at least 1"));
     let max = section.value("max_delay", |node| value::duration(node, MILLISECOND..=LONGEST));
     let at_max = section.value("at_max", |node| value::choice(node, &[("exit", AtMax::Exit), ("hold", AtMax::Hold)]));
+    let on_refusal = section
+        .value("on_refusal", |node| value::choice(node, &[("hold", OnRefusal::Hold), ("exit", OnRefusal::Exit)]));
     let jitter = section
         .value("jitter", |node| value::number(node, |jitter| (0.0..=1.0).contains(&jitter), "a number from 0 to 1"));
     let stable_after = section.optional("stable_after", |node| value::duration(node, MILLISECOND..=LONGEST));
@@ -257,6 +261,7 @@ fn retry(section: &mut Section<'_>) -> Retry {
         factor: factor.unwrap_or(2.0),
         max_delay,
         at_max: at_max.unwrap_or(AtMax::Exit),
+        on_refusal: on_refusal.unwrap_or(OnRefusal::Hold),
         jitter: jitter.unwrap_or(0.1),
         stable_after: stable_after.unwrap_or(initial_delay),
     }

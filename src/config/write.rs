@@ -5,7 +5,8 @@
 
 use super::value::size_text;
 use super::{
-    AtMax, AzureIotHub, Broker, Config, Delivery, Logging, Protocol, Retry, Source, SourceKind, Spool, Status, Sync,
+    AtMax, AzureIotHub, Broker, Config, Delivery, Logging, OnRefusal, Protocol, Retry, Source, SourceKind, Spool,
+    Status, Sync,
 };
 use super::{Telemetry, WhenFull};
 use crate::azure::Origin;
@@ -96,6 +97,13 @@ fn retry(retry: &Retry) -> Value {
             match retry.at_max {
                 AtMax::Exit => "exit".into(),
                 AtMax::Hold => "hold".into(),
+            },
+        ),
+        (
+            "on_refusal",
+            match retry.on_refusal {
+                OnRefusal::Hold => "hold".into(),
+                OnRefusal::Exit => "exit".into(),
             },
         ),
         ("jitter", retry.jitter.into()),

@@ -73,6 +73,8 @@ pub enum Event {
     Dropped(RangeInclusive<Seq>),
     /// The network can reach a broker that it could not; how.
     NetworkBack(String),
+    /// A file with our credentials has changed.
+    CredentialsChanged,
     /// The present boot began then, in milliseconds since 1970.
     BootBegan(i64),
     /// The agent stops, and waits for what is in flight until then.

@@ -35,7 +35,7 @@ impl Backoff {
     /// Counts a failure. `random` is drawn evenly from 0 to 1 and places the delay within its jitter.
     pub fn fail(&mut self, random: f64) -> Next {
         self.failures = self.failures.saturating_add(1);
-        let Retry { initial_delay, factor, max_delay, at_max, jitter, stable_after: _ } = self.retry;
+        let Retry { initial_delay, factor, max_delay, at_max, jitter, on_refusal: _, stable_after: _ } = self.retry;
         let Some(delay) = self.delay else {
             self.delay = Some(initial_delay);
             return Next::Wait(Duration::ZERO);
@@ -50,6 +50,14 @@ impl Backoff {
         Next::Wait(Duration::try_from_secs_f64(delay.as_secs_f64() * spread).unwrap_or(delay))
     }
 
+    /// As [`Backoff::fail`], for what has failed for good as far as one knows: no first retry at once.
+    pub fn fail_slowly(&mut self, random: f64) -> Next {
+        if self.failures == 0 {
+            let _ = self.fail(random);
+        }
+        self.fail(random)
+    }
+
     /// A connection has proved itself, or everything has changed: the next failure is the first one.
     pub fn succeed(&mut self) {
         self.failures = 0;
@@ -60,11 +68,13 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::OnRefusal;
     use proptest::prelude::*;
 
     fn retry(at_max: AtMax, jitter: f64) -> Retry {
         let (initial_delay, max_delay) = (Duration::from_secs(2), Duration::from_secs(60));
-        Retry { initial_delay, factor: 2.0, max_delay, at_max, jitter, stable_after: initial_delay }
+        let on_refusal = OnRefusal::Hold;
+        Retry { initial_delay, factor: 2.0, max_delay, at_max, on_refusal, jitter, stable_after: initial_delay }
     }
 
     fn waits(backoff: &mut Backoff, count: usize) -> Vec<u64> {
@@ -109,7 +119,7 @@ mod tests {
         ) {
             let initial_delay = Duration::from_millis(initial);
             let max_delay = initial_delay + Duration::from_millis(largest);
-            let retry = Retry { initial_delay, factor, max_delay, at_max: AtMax::Hold, jitter, stable_after: initial_delay };
+            let retry = Retry { initial_delay, factor, max_delay, ..retry(AtMax::Hold, jitter) };
             let mut backoff = Backoff::new(retry);
 
             prop_assert_eq!(backoff.fail(randoms[0]), Next::Wait(Duration::ZERO));
@@ -127,7 +137,7 @@ mod tests {
         fn exiting_ends_after_finitely_many_failures(initial in 1u64..100_000, factor in 1.01f64..10.0, times in 1.0f64..1000.0) {
             let initial_delay = Duration::from_millis(initial);
             let max_delay = initial_delay.mul_f64(times);
-            let retry = Retry { initial_delay, factor, max_delay, at_max: AtMax::Exit, jitter: 0.1, stable_after: initial_delay };
+            let retry = Retry { initial_delay, factor, max_delay, ..retry(AtMax::Exit, 0.1) };
             let mut backoff = Backoff::new(retry);
 
             let given_up = (0..2000).any(|_| backoff.fail(0.3) == Next::GiveUp);

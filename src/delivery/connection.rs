@@ -2,12 +2,12 @@
 
 use super::action::{Action, GiveUp};
 use super::backoff::{Backoff, Next};
-use super::event::{Connected, Lost, WillFault};
+use super::event::{Connected, Lost};
 use super::members::{Members, Turn};
-use super::standing::{Proof, State, Stay};
+use super::standing::{Proof, State, Stay, Wait};
+use super::will::Will;
 use crate::burst::Burst;
-use crate::config::{BrokerProfile, Config, Limits};
-use crate::message::Qos;
+use crate::config::{AtMax, BrokerProfile, Config, Limits, OnRefusal, Retry};
 use crate::payload::Outgoing;
 use crate::planted::{Planted, is_planted};
 use log::Level;
@@ -17,6 +17,11 @@ use std::time::{Duration, Instant};
 /// On top of `connect_timeout`, which the library keeps by itself. It does not while a name server makes it wait, and
 /// then it would make us wait as well if we touched it.
 const GRACE: Duration = Duration::from_secs(60);
+
+/// When brokers that refuse us are asked again first, and at the latest: often enough for a password that was put right
+/// there, and seldom enough for those that lock out whom they refuse several times in a few minutes.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
+const ASK_AGAIN_LATEST: Duration = Duration::from_secs(15 * 60);
 
 /// How many different reasons of failures are warned of in a row; a broker's own words may never end.
 const REASONS: usize = 16;
@@ -29,6 +34,8 @@ const GOODBYE: Duration = Duration::from_secs(2);
 pub struct Connection {
     state: State,
     backoff: Backoff,
+    /// While every broker refuses us.
+    refused: Backoff,
     members: Members,
     /// What kinds of brokers they are, in their order.
     profiles: Vec<BrokerProfile>,
@@ -52,6 +59,7 @@ struct Settings {
     /// A connection that carries messages has to last this long, lest two clients with the same id push each other
     /// out as fast as they can.
     stable_after: Duration,
+    on_refusal: OnRefusal,
 }
 
 /// What was logged of failures, so that an outage does not fill the log.
@@ -62,14 +70,6 @@ struct Failures {
     reasons: BTreeSet<String>,
     /// Attempts that led to a connection which did not last.
     unproved: Burst,
-}
-
-/// What of the will the broker takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Will {
-    retain: bool,
-    /// `None`: no will at all.
-    qos: Option<Qos>,
 }
 
 /// Whether there is a broker.
@@ -88,17 +88,25 @@ impl Connection {
         let profile = |address| BrokerProfile::of(&config.broker, address);
         Self {
             profiles: config.broker.addresses.iter().map(profile).collect(),
-            state: State::Waiting { until: now },
+            state: State::Waiting { until: now, wait: Wait::Reach },
             backoff: Backoff::new(config.retry.clone()),
+            refused: Backoff::new(Retry {
+                initial_delay: ASK_AGAIN,
+                factor: 2.0,
+                max_delay: ASK_AGAIN_LATEST,
+                at_max: AtMax::Hold,
+                ..config.retry.clone()
+            }),
             members: Members::new(config.broker.addresses.clone(), first),
             settings: Settings {
                 window: config.delivery.window,
                 keep_alive: config.broker.keep_alive,
                 connect_timeout: config.broker.connect_timeout,
                 stable_after: config.retry.stable_after,
+                on_refusal: config.retry.on_refusal,
             },
             limits: Limits::NONE,
-            will: Will { retain: true, qos: Some(Qos::ExactlyOnce) },
+            will: Will::default(),
             connected: None,
             last_loss: None,
             failures: Failures::default(),
@@ -240,6 +248,7 @@ impl Connection {
         }
         *proof = Proof::Given;
         self.backoff.succeed();
+        self.refused.succeed();
         self.failures.reasons.clear();
         let failures = self.failures.row.ended().unwrap_or(0);
         if self.failures.unproved.ended().is_some_and(|connections| connections > 1) {
@@ -274,14 +283,15 @@ impl Connection {
         {
             let text = format!("{reason}; connecting again with {}", self.will);
             actions.extend([Action::Log(Level::Warn, text)]);
-            self.state = State::Waiting { until: now };
+            self.state = State::Waiting { until: now, wait: Wait::Reach };
             return;
         }
         let delay = match self.members.lost(lost, held, first) {
-            Turn::Refused => {
+            Turn::Refused if self.settings.on_refusal == OnRefusal::Exit => {
                 actions.extend([Action::GiveUp(GiveUp::Refused(lost.to_string()))]);
                 return;
             }
+            Turn::Refused => return self.refused(lost, backlog, now, random, actions),
             Turn::Next => Duration::ZERO,
             Turn::Round => match self.backoff.fail(random) {
                 Next::Wait(delay) => delay,
@@ -302,20 +312,41 @@ impl Connection {
         );
         actions.extend([Action::Log(self.failures.level_of(&lost.to_string()), text)]);
         let delay = if is_planted(Planted::BackOffForgotten) { Duration::ZERO } else { delay };
-        self.state = State::Waiting { until: now + delay };
+        self.state = State::Waiting { until: now + delay, wait: Wait::Reach };
     }
 
-    /// The network can reach a broker that it could not: the back-off begins anew.
+    /// Every broker refuses us. Each question may count against us there, so they are rare.
+    fn refused(&mut self, lost: &Lost, backlog: u64, now: Instant, random: f64, actions: &mut impl Extend<Action>) {
+        let delay = match self.refused.fail_slowly(random) {
+            Next::Wait(delay) => delay,
+            Next::GiveUp => ASK_AGAIN,
+        };
+        let text = format!(
+            "{lost}; sampling goes on; asking again in {:.0} s, or at once when the configuration, a password or a key \
+             changes (backlog {backlog})",
+            delay.as_secs_f64(),
+        );
+        actions.extend([Action::Log(self.failures.level_of(&lost.to_string()), text)]);
+        self.state = State::Waiting { until: now + delay, wait: Wait::Acceptance };
+    }
+
+    /// Whether every broker refuses us, and the next question is being waited for.
+    pub fn is_refused(&self) -> bool {
+        matches!(self.state, State::Waiting { wait: Wait::Acceptance, .. })
+    }
+
+    /// What has changed may end the wait: the next attempt comes at once, and the back-off begins anew.
     pub fn retry_now(&mut self, now: Instant) {
-        if let State::Waiting { until } = &mut self.state {
+        if let State::Waiting { until, .. } = &mut self.state {
             *until = now;
             self.backoff.succeed();
+            self.refused.succeed();
         }
     }
 
     /// Does not wait for the next attempt. The back-off goes on.
     pub fn skip_delay(&mut self, now: Instant) {
-        if let State::Waiting { until } = &mut self.state {
+        if let State::Waiting { until, .. } = &mut self.state {
             *until = now;
         }
     }
@@ -357,7 +388,7 @@ impl Connection {
     /// The connection has ended as planned: the next attempt is due at once, and nothing has failed.
     pub fn disconnected(&mut self, now: Instant) {
         if let State::Disconnecting { .. } = self.state {
-            self.state = State::Waiting { until: now };
+            self.state = State::Waiting { until: now, wait: Wait::Reach };
         }
     }
 
@@ -373,35 +404,5 @@ impl Failures {
         let level = self.row.failed();
         let words: String = reason.chars().filter(|character| !character.is_ascii_digit()).collect();
         if self.reasons.len() < REASONS && self.reasons.insert(words) { Level::Warn } else { level }
-    }
-}
-
-impl Will {
-    /// The will as the broker takes it.
-    fn of(self, will: Outgoing) -> Option<Outgoing> {
-        let qos = self.qos?;
-        Some(Outgoing { retain: will.retain && self.retain, qos: will.qos.min(qos), ..will })
-    }
-
-    /// Gives up what the broker does not take; whether there was anything to give up.
-    fn without(&mut self, fault: WillFault) -> bool {
-        let former = *self;
-        match fault {
-            WillFault::Retain if self.retain => self.retain = false,
-            WillFault::Qos if self.qos > Some(Qos::AtMostOnce) => self.qos = Some(Qos::AtMostOnce),
-            WillFault::Retain | WillFault::Qos => self.qos = None,
-        }
-        *self != former
-    }
-}
-
-impl std::fmt::Display for Will {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.qos {
-            None => f.write_str("no last will"),
-            Some(Qos::AtMostOnce) if self.retain => f.write_str("a last will at QoS 0"),
-            Some(Qos::AtMostOnce) => f.write_str("a last will at QoS 0 that is not retained"),
-            Some(_) => f.write_str("a last will that is not retained"),
-        }
     }
 }

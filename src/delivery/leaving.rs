@@ -45,7 +45,7 @@ impl Delivery {
     }
 
     /// Takes another configuration over when the connection allows it, or leaves the connection that is in its way.
-    pub(super) fn check_change(&mut self, _: Now) {
+    pub(super) fn check_change(&mut self, now: Now) {
         let is_free = self.connection.is_idle();
         let Some(pending) = self.pending.take_if(|pending| pending.keeps_connection || is_free) else {
             if self.pending.is_some() {
@@ -60,6 +60,9 @@ impl Delivery {
             (Action::Reconnect, "configuration changed; connecting anew")
         };
         self.take_over(pending.config);
+        if self.connection.is_refused() {
+            self.connection.retry_now(now.at);
+        }
         self.actions.push_back(action);
         self.log(Level::Info, text.to_owned());
     }

@@ -31,6 +31,7 @@ mod suspects_tests;
 mod tests;
 mod times;
 mod unanswered;
+mod will;
 mod window;
 #[cfg(test)]
 mod window_tests;
@@ -143,6 +144,7 @@ impl Delivery {
             Event::Reconfigured(remains) => self.reconfigured(&remains, now),
             Event::Dropped(range) => self.dropped(&range),
             Event::NetworkBack(how) => self.network_back(&how, now),
+            Event::CredentialsChanged => self.credentials_changed(now),
             Event::BootBegan(beginning) => self.times.began(beginning),
             Event::Stop(until) => self.stop = Some(Stop::new(until)),
         }
@@ -278,6 +280,13 @@ impl Delivery {
         }
     }
 
+    fn credentials_changed(&mut self, now: Now) {
+        if self.connection.is_refused() {
+            self.log(Level::Info, "our credentials have changed; connecting at once".to_owned());
+            self.connection.retry_now(now.at);
+        }
+    }
+
     fn dropped(&mut self, range: &RangeInclusive<Seq>) {
         let range = Publish::Message(*range.start())..=Publish::Message(*range.end());
         self.window.drop_waiting(&range).into_iter().for_each(|what| self.gone(what));
@@ -344,6 +353,12 @@ impl Delivery {
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         self.connection.is_waiting()
+    }
+
+    /// Whether every broker refuses us, which other credentials may end.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.connection.is_refused()
     }
 
     /// What a message in the window is published as; `None`: it is not there.

@@ -116,11 +116,8 @@ impl Row {
 
     /// Holds everything; until when.
     fn hold(&mut self, now: Instant, random: f64) -> Instant {
-        // The first failure of a back-off is retried at once: that try was the control.
-        if self.backoff.failures() == 0 {
-            let _ = self.backoff.fail(random);
-        }
-        let until = match self.backoff.fail(random) {
+        // The retry at once was the control.
+        let until = match self.backoff.fail_slowly(random) {
             Next::Wait(delay) => now + delay,
             Next::GiveUp => now,
         };

@@ -2,7 +2,7 @@
 
 use super::event::{Publish, Scope};
 use super::refusals::{Judgement, Refusals};
-use crate::config::{AtMax, Retry};
+use crate::config::{AtMax, OnRefusal, Retry};
 use crate::message::Seq;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,8 @@ const TOPIC: &str = "t";
 fn refusals() -> Refusals {
     let (initial_delay, max_delay) = (Duration::from_secs(2), Duration::from_secs(60));
     let stable_after = initial_delay;
-    Refusals::new(&Retry { initial_delay, factor: 2.0, max_delay, at_max: AtMax::Exit, jitter: 0.0, stable_after })
+    let (at_max, on_refusal) = (AtMax::Exit, OnRefusal::Exit);
+    Refusals::new(&Retry { initial_delay, factor: 2.0, max_delay, at_max, on_refusal, jitter: 0.0, stable_after })
 }
 
 fn refuse(refusals: &mut Refusals, what: Publish) -> Judgement {

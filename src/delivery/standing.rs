@@ -5,8 +5,8 @@ use std::time::Instant;
 /// Where the connection stands.
 #[derive(Debug)]
 pub enum State {
-    /// Waiting for the next attempt, or for the network to come back.
-    Waiting { until: Instant },
+    /// Waiting for the next attempt, or for what it waits for to come sooner.
+    Waiting { until: Instant, wait: Wait },
     Connecting {
         deadline: Instant,
         /// Of the connection that may come about.
@@ -29,6 +29,15 @@ pub enum State {
     Closing { held: bool },
     /// No further attempts.
     Over,
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// That the broker can be reached.
+    Reach,
+    /// That the brokers do not refuse us any more.
+    Acceptance,
 }
 
 /// How long a connection is to be used.
@@ -68,7 +77,7 @@ impl State {
     /// When time asks for something.
     pub fn deadline(&self) -> Option<Instant> {
         match self {
-            State::Waiting { until } => Some(*until),
+            State::Waiting { until, wait: _ } => Some(*until),
             State::Connecting { deadline, .. } | State::Disconnecting { deadline } => Some(*deadline),
             State::Connected { proof, stay, .. } => {
                 let proof = if let Proof::By(at) = proof { Some(*at) } else { None };

@@ -507,3 +507,41 @@ fn a_broker_that_says_of_two_messages_that_they_are_too_large_is_not_asked_about
 
     assert_eq!(third_after_two_that_ended_connections(&too_large), []);
 }
+
+/// When the brokers that refuse us are asked again, in seconds.
+fn asked_again(bench: &mut Bench, times: usize) -> Vec<u64> {
+    bench.turn();
+    let ask = |_| {
+        let why = Lost::Refused("not authorized".to_owned());
+        bench.on(Event::Lost { why, remains: Remains::default() });
+        assert!(bench.turn().is_empty(), "nobody gives up");
+        let wait = bench.delivery.deadline(bench.now).expect("it is asked again") - bench.now.at;
+        bench.pass(wait);
+        assert!(matches!(bench.turn()[..], [Action::Connect { .. }]));
+        wait.as_secs()
+    };
+    (0..times).map(ask).collect()
+}
+
+#[test]
+fn a_broker_that_refuses_us_is_asked_ever_more_rarely_and_soon_after_what_it_refused_has_changed() {
+    let mut bench = Bench::new("retry: {jitter: 0}\n");
+    assert_eq!(asked_again(&mut bench, 6), [60, 120, 240, 480, 900, 900]);
+
+    bench.on(Event::Lost { why: Lost::Refused("no".to_owned()), remains: Remains::default() });
+    bench.turn();
+    bench.on(Event::CredentialsChanged);
+
+    assert!(matches!(bench.turn()[..], [Action::Connect { .. }]));
+    assert_eq!(asked_again(&mut bench, 2), [60, 120]);
+}
+
+#[test]
+fn a_broker_that_refuses_us_ends_the_agent_where_it_is_told_to() {
+    let mut bench = Bench::new("retry: {on_refusal: exit}\n");
+    bench.turn();
+
+    bench.on(Event::Lost { why: Lost::Refused("no".to_owned()), remains: Remains::default() });
+
+    assert!(matches!(bench.turn()[..], [Action::GiveUp(GiveUp::Refused(_))]));
+}

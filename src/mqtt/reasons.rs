@@ -16,7 +16,7 @@ pub enum Meaning {
     Packet,
     /// The broker does not take our last will: trying again with less of it helps.
     Will(WillFault),
-    /// Trying again cannot help: credentials, client id or protocol version are wrong. Exit code 77.
+    /// Trying again soon cannot help: credentials, client id or protocol version are wrong.
     Refused,
 }
 

@@ -17,12 +17,12 @@ mod news;
 #[cfg(test)]
 mod simulator;
 mod store;
+mod watch;
 
 use crate::clock::{Clock, instant, sleep};
 use crate::config::Config;
 use crate::delivery::{Action, Delivery, Event, GiveUp, How, Lost, Now, Publish, Remains, Report};
 use crate::message::{Message, Route, Sample, Stamp};
-use crate::network::{Network, targets};
 use crate::payload::Outgoing;
 use crate::planted::{Planted, is_planted};
 use crate::pulse::Pulse;
@@ -34,10 +34,10 @@ use crossbeam_channel::{Receiver, RecvError, Sender, select};
 use link::Link;
 use log::{info, log, warn};
 use news::{Announcer, Standing};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::Store;
+use watch::Watch;
 
 /// How many messages a former process may have had on its way at QoS 2, where the window is smaller by now.
 const WIDEST_READ_BACK: usize = 1024;
@@ -100,8 +100,8 @@ pub struct Publisher<L> {
     store: Store,
     link: L,
     clock: ClockWatch,
-    /// Watched while the next attempt to connect is waited for.
-    network: Option<Network>,
+    /// What may end the wait for the next attempt to connect.
+    watch: Option<Watch>,
     channels: Channels,
     announcer: Announcer,
     /// What the status says of the agent and of the configuration's file.
@@ -147,7 +147,7 @@ impl<L: Link> Publisher<L> {
             store: Store::new(spool, samples, capacity, Arc::clone(&counters)),
             link,
             clock,
-            network: None,
+            watch: None,
             channels,
             announcer: Announcer::default(),
             status: StatusNow { started, file: status::File { applied: started, problem: None } },
@@ -200,13 +200,15 @@ impl<L: Link> Publisher<L> {
         if let Some(beginning) = self.clock.look(now.at) {
             self.delivery.on(Event::BootBegan(beginning), now);
         }
-        self.look_for_route(now);
+        if let Some(event) = self.watch.as_mut().and_then(|watch| watch.look(now.at)) {
+            self.delivery.on(event, now);
+        }
         self.store.set_aside_late(now.at);
         self.store.bound_repeats(now.at);
         self.delivery.on(Event::Turn, now);
         self.act();
         // An attempt may have failed by now.
-        self.watch_network();
+        self.watch();
         now
     }
 
@@ -231,13 +233,13 @@ impl<L: Link> Publisher<L> {
     /// The earliest moment at which something has to be done. `turned`: when the last turn began, for what was due by then
     /// is done or waits for something else, and what was due later has not been looked at.
     fn deadline(&self, turned: Now) -> Option<Instant> {
-        let network = self.network.as_ref().map(Network::next_look);
+        let watch = self.watch.as_ref().map(Watch::next_look);
         let deadlines = [
             self.store.deadline(turned.at),
             self.delivery.deadline(turned),
             self.clock.deadline(),
             self.announcer.due(),
-            network,
+            watch,
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -281,7 +283,7 @@ impl<L: Link> Publisher<L> {
             Action::Disconnect => self.link.disconnect(),
             Action::Apply => self.applied(),
             Action::Reconnect => {
-                self.network = None;
+                self.watch = None;
                 self.link.close();
                 self.link.reconfigure(self.delivery.config(), &self.store.spool);
                 let remains = self.remains();
@@ -437,19 +439,16 @@ impl<L: Link> Publisher<L> {
         }
     }
 
-    /// Watches for a route to the broker while the next attempt is waited for: one that comes from now on is news.
-    fn watch_network(&mut self) {
-        if !self.delivery.is_waiting() {
-            self.network = None;
-        } else if self.network.is_none() {
-            self.network = Some(Network::new(Path::new("/"), instant(), targets(&self.delivery.config().broker)));
-        }
-    }
-
-    fn look_for_route(&mut self, now: Now) {
-        if let Some(how) = self.network.as_mut().and_then(|network| network.look(now.at)) {
-            self.delivery.on(Event::NetworkBack(how), now);
-        }
+    /// Watches for what may end the wait for the next attempt: what comes from now on is news.
+    fn watch(&mut self) {
+        let broker = &self.delivery.config().broker;
+        let watch = self.watch.take().filter(|watch| watch.is_of_refusal() == self.delivery.is_refused());
+        self.watch = match (self.delivery.is_waiting(), watch) {
+            (false, _) => None,
+            (true, Some(watch)) => Some(watch),
+            (true, None) if self.delivery.is_refused() => Some(Watch::of_credentials(broker, instant())),
+            (true, None) => Some(Watch::of_network(broker, instant())),
+        };
     }
 
     /// Does what the main thread asks for.

@@ -275,7 +275,9 @@ fn a_file_that_goes_or_names_another_device_is_waited_for() {
 fn a_wrong_key_is_77_and_the_message_says_what_to_check() {
     let hub = Hub::start();
     hub.write(&connection_string(OTHER_KEY));
-    let Some(clock) = Clockwork::of(hub.gateway("1h", &settings())) else { return };
+    let gateway = hub.gateway("1h", &settings());
+    gateway.edit("at_max: hold", "at_max: hold, on_refusal: exit");
+    let Some(clock) = Clockwork::of(gateway) else { return };
     clock.set("+0", "y");
 
     let agent = clock.start();

@@ -68,6 +68,7 @@ fn a_second_agent_on_one_spool_is_74_and_says_so() {
 fn refused(protocol: &'static str, words: &str) {
     let broker = Broker::with("allow_anonymous false");
     let gateway = Gateway::new(&broker.url(), &Settings { protocol, ..Settings::default() });
+    gateway.edit("at_max: hold", "at_max: hold, on_refusal: exit");
 
     let status = gateway.start().wait();
 

@@ -88,6 +88,7 @@ fn a_broker_that_refuses_us_is_passed_over_and_only_all_of_them_end_the_agent() 
 
     let other = refusing();
     let gateway = Gateway::with_brokers(&[first.url(), other.url()], &Settings::default());
+    gateway.edit("at_max: hold", "at_max: hold, on_refusal: exit");
     assert_eq!(gateway.start().wait().code(), Some(77));
     assert_eq!(other.connects().len(), 1);
 }

@@ -46,7 +46,7 @@ impl<'a> Lane<'a> {
         let acknowledge_after = Some(Duration::from_millis(delay));
         let broker = Scripted::start(Script { acknowledge_after, ..Script::default() });
         let front = Front::start(transport, broker.port(), authority, certificate, seed);
-        let retry = "{initial_delay: 1ms, factor: 1, max_delay: 5ms, at_max: hold, jitter: 0}";
+        let retry = "{initial_delay: 1ms, factor: 1, max_delay: 5ms, at_max: hold, on_refusal: exit, jitter: 0}";
         let settings = Settings { protocol, qos, window: 20, interval, retry, ..Settings::default() };
         let gateway = Gateway::new(&front.url(), &settings);
         if transport.is_encrypted() {

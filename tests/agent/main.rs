@@ -16,6 +16,7 @@ mod faults;
 mod faults_support;
 mod forged;
 mod full_start;
+mod hold;
 mod hostile;
 mod kills;
 mod logs;

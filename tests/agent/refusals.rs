@@ -18,7 +18,7 @@ fn refused_with(protocol: &'static str, rows: &[(u8, Then)]) {
         let refusing = || Scripted::start(Script { connect_code: *code, ..Script::default() });
         let (broker, other) = (refusing(), refusing());
         // One round of the two brokers, and then a pause that no test waits for.
-        let retry = "{initial_delay: 1h, max_delay: 1h}";
+        let retry = "{initial_delay: 1h, max_delay: 1h, on_refusal: exit}";
         let settings = Settings { protocol, retry, ..Settings::default() };
         let gateway = Gateway::with_brokers(&[broker.url(), other.url()], &settings);
 
@@ -79,7 +79,7 @@ fn every_reason_code_of_connack() {
 fn a_broker_that_refuses_mqtt_5_in_the_words_of_3_1_1_is_understood() {
     for (code, then, means) in [(1, Exit, 0x84), (2, Exit, 0x85), (3, Retry, 0x88), (4, Exit, 0x86), (5, Exit, 0x87)] {
         let broker = Scripted::start(Script { connect_code: code, connack_form: Some(4), ..Script::default() });
-        let retry = "{initial_delay: 1h, max_delay: 1h}";
+        let retry = "{initial_delay: 1h, max_delay: 1h, on_refusal: exit}";
         let gateway = Gateway::new(&broker.url(), &Settings { protocol: "5", retry, ..Settings::default() });
 
         let agent = gateway.start();

@@ -112,6 +112,7 @@ CONF
 printf 'packhorse:not-a-real-password\n' >/tmp/users
 mosquitto_passwd -U /tmp/users && chmod 0644 /tmp/users
 broker "$(printf 'allow_anonymous false\npassword_file /tmp/users')"
+sed -i 's/^  on_refusal: hold/  on_refusal: exit/' "$config"
 systemctl start packhorse
 promise "a broker that refuses it is left alone for long" is SubState start-pre
 sleep 4

@@ -2,8 +2,8 @@
 
 use super::super::load::inspect_text;
 use super::super::{
-    Address, AtMax, AzureIotHub, Broker, Channel, Config, Delivery, Logging, Protocol, Proxy, Query, Retry, Scheme,
-    Source, SourceKind, Spool, Status, Sync, Telemetry, Tls, WhenFull,
+    Address, AtMax, AzureIotHub, Broker, Channel, Config, Delivery, Logging, OnRefusal, Protocol, Proxy, Query, Retry,
+    Scheme, Source, SourceKind, Spool, Status, Sync, Telemetry, Tls, WhenFull,
 };
 use super::{SHIPPED, azure, host, outcome};
 use crate::azure::Origin;
@@ -210,12 +210,14 @@ fn broker() -> impl Strategy<Value = Broker> {
 
 fn retry() -> impl Strategy<Value = Retry> {
     let at_max = prop::sample::select(vec![AtMax::Exit, AtMax::Hold]);
-    let values = (duration(1), duration(1), 1.0..1e6_f64, at_max, 0.0..=1.0_f64, duration(1));
-    values.prop_map(|(one, other, factor, at_max, jitter, stable_after)| Retry {
+    let on_refusal = prop::sample::select(vec![OnRefusal::Hold, OnRefusal::Exit]);
+    let values = (duration(1), duration(1), 1.0..1e6_f64, at_max, on_refusal, 0.0..=1.0_f64, duration(1));
+    values.prop_map(|(one, other, factor, at_max, on_refusal, jitter, stable_after)| Retry {
         initial_delay: one.min(other),
         factor,
         max_delay: one.max(other),
         at_max,
+        on_refusal,
         jitter,
         stable_after,
     })

@@ -1,0 +1,106 @@
+//! A broker that refuses us: sampling and spooling go on, it is asked again seldom, and at once when what it may have
+//! refused has changed.
+
+use crate::support::{Agent, Connect, Gateway, Judgement, Script, Scripted, Settings, wait_until};
+use std::fs;
+use std::path::PathBuf;
+
+const NOT_AUTHORIZED: u8 = 0x87;
+
+/// A broker that takes only those who connect like this.
+fn broker_for(is_welcome: impl Fn(&Connect) -> bool + Send + 'static) -> Scripted {
+    let broker = Scripted::start(Script::default());
+    broker.change(move |script| {
+        script.authorize = Box::new(move |connect| if is_welcome(connect) { 0 } else { NOT_AUTHORIZED });
+    });
+    broker
+}
+
+/// A broker that wants this password.
+fn broker_with_password(password: &'static str) -> Scripted {
+    broker_for(move |connect| connect.password.as_deref() == Some(password))
+}
+
+/// A gateway that has this password in a file.
+fn gateway(broker: &Scripted, password: &str) -> (Gateway, PathBuf) {
+    let gateway = Gateway::new(&broker.url(), &Settings { interval: "20ms", ..Settings::default() });
+    let file = gateway.logs().with_extension("password");
+    fs::write(&file, password).unwrap();
+    gateway.edit("protocol: 5,", &format!("protocol: 5, username: me, password_file: {},", file.display()));
+    (gateway, file)
+}
+
+/// Waits until the broker has refused the agent, and the agent has sampled for a while after that.
+fn is_refused_and_samples_on(agent: &Agent, gateway: &Gateway, broker: &Scripted) {
+    agent.wait_for_output("sampling goes on; asking again in ");
+    let before = gateway.accepted_count();
+    wait_until("sampling goes on", || gateway.accepted_count() > before + 100);
+    assert_eq!(broker.connects().len(), 1, "it is not asked again soon");
+}
+
+/// Everything that was sampled has arrived, once the broker has let the agent in.
+fn everything_arrives(agent: Agent, gateway: &Gateway, broker: &Scripted) {
+    wait_until("the backlog arrives", || broker.deliveries().len() + 10 >= gateway.accepted_count());
+    assert_eq!(agent.stop().code(), Some(0));
+    Judgement::of(&broker.arrivals()).assert_complete(&gateway.accepted());
+}
+
+#[test]
+fn sampling_goes_on_while_the_password_is_wrong_and_a_right_one_is_used_at_once() {
+    let broker = broker_with_password("right");
+    let (gateway, file) = gateway(&broker, "wrong");
+    let agent = gateway.start();
+    is_refused_and_samples_on(&agent, &gateway, &broker);
+
+    fs::write(&file, "right").unwrap();
+
+    everything_arrives(agent, &gateway, &broker);
+    assert_eq!(broker.connects().len(), 2);
+}
+
+#[test]
+fn a_password_file_that_comes_late_or_is_replaced_is_noticed() {
+    let broker = broker_with_password("right");
+    let (gateway, file) = gateway(&broker, "wrong");
+    let agent = gateway.start();
+    is_refused_and_samples_on(&agent, &gateway, &broker);
+
+    fs::write(file.with_extension("new"), "wrong as well").unwrap();
+    fs::rename(file.with_extension("new"), &file).unwrap();
+    wait_until("it is asked again", || broker.connects().len() == 2);
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, "right").unwrap();
+
+    everything_arrives(agent, &gateway, &broker);
+}
+
+#[test]
+fn an_edit_asks_the_broker_again_at_once() {
+    for (from, to) in
+        [("username: me", "username: you"), ("keep_alive: 5s", "keep_alive: 6s"), ("interval: 20ms", "interval: 30ms")]
+    {
+        let broker = Scripted::start(Script { connect_code: NOT_AUTHORIZED, ..Script::default() });
+        let (gateway, _) = gateway(&broker, "right");
+        let agent = gateway.start();
+        is_refused_and_samples_on(&agent, &gateway, &broker);
+
+        broker.change(|script| script.connect_code = 0);
+        gateway.edit(from, to);
+
+        everything_arrives(agent, &gateway, &broker);
+    }
+}
+
+#[test]
+fn a_stop_while_the_broker_refuses_us_keeps_everything() {
+    let broker = Scripted::start(Script { connect_code: NOT_AUTHORIZED, ..Script::default() });
+    let (gateway, _) = gateway(&broker, "wrong");
+    let agent = gateway.start();
+    is_refused_and_samples_on(&agent, &gateway, &broker);
+    assert_eq!(agent.stop().code(), Some(0));
+
+    broker.change(|script| script.connect_code = 0);
+    let agent = gateway.start();
+
+    everything_arrives(agent, &gateway, &broker);
+}
