@@ -28,7 +28,7 @@ const FILES: [(&str, &str); 4] = [
     ("/etc/packhorse/config.yaml", "The configuration: every key with its default and what it allows."),
     ("/var/lib/packhorse/spool", "Messages that the broker does not have yet."),
     ("/var/lib/packhorse/spool/rejected", "Messages that the broker will not take."),
-    ("/var/log/packhorse", "Log files; debug.log and info.log are links to the newest."),
+    ("/var/log/packhorse", "Log files; debug.log is a link to the newest."),
 ];
 
 /// Prints the manual page of this command line.

@@ -353,8 +353,8 @@ fn logging(section: &mut Section<'_>) -> Logging {
         keep_files: keep_files.unwrap_or(6),
         max_file_size: max_file_size.unwrap_or(ByteSize::mib(16).as_u64()),
         debug: section.value("debug", value::truth).unwrap_or(true),
-        info: section.value("info", value::truth).unwrap_or(true),
-        sample: section.value("sample", value::level).unwrap_or(LevelFilter::Debug),
+        info: section.value("info", value::truth).unwrap_or(false),
+        sample: section.value("sample", value::level).unwrap_or(LevelFilter::Off),
         paho: section.value("paho", value::level).unwrap_or(LevelFilter::Off),
         console: section.value("console", value::level).unwrap_or(LevelFilter::Info),
     }

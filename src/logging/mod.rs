@@ -10,13 +10,14 @@
 mod console;
 mod file;
 mod line;
+mod names;
 
 use crate::config::Logging;
 use console::Console;
 use file::RotatingFile;
 use flexi_logger::writers::LogWriter;
 use flexi_logger::{DeferredNow, FlexiLoggerError, LogSpecification, Logger, LoggerHandle};
-use log::{LevelFilter, Record};
+use log::{LevelFilter, Record, warn};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -42,6 +43,8 @@ pub struct Logs {
     config: Logging,
     outputs: Shared,
     logger: LoggerHandle,
+    /// What was told of troubles with the files, and is not over.
+    told: Vec<String>,
 }
 
 impl Logs {
@@ -57,7 +60,7 @@ impl Logs {
             .log_to_writer(Box::new(Writer(Arc::clone(&outputs))))
             .error_channel(flexi_logger::ErrorChannel::DevNull)
             .start()?;
-        Ok((Logs { config: config.clone(), outputs, logger }, trouble))
+        Ok((Logs { config: config.clone(), outputs, logger, told: Vec::new() }, trouble))
     }
 
     /// Goes on by another configuration; what is wrong with its files.
@@ -74,11 +77,29 @@ impl Logs {
         trouble
     }
 
-    /// Rotates what is due and prunes what is too much; when to call it next.
-    pub fn tick(&self, now: Instant) -> Instant {
+    /// Rotates what is due and prunes what is too much; when to call it next. Trouble with the files is logged once until it
+    /// is over.
+    pub fn tick(&mut self, now: Instant) -> Instant {
         let outputs = Arc::clone(&lock(&self.outputs));
-        let next = outputs.files.iter().map(|output| lock(&output.file).tick(now)).min();
-        next.unwrap_or(now + CHECK).min(now + CHECK)
+        let (mut next, mut troubles, mut was_taken_away) = (now + CHECK, Vec::new(), false);
+        for output in &outputs.files {
+            let mut file = lock(&output.file);
+            next = next.min(file.tick(now));
+            was_taken_away |= file.take_taken_away();
+            troubles.extend_from_slice(file.troubles());
+        }
+        troubles.sort();
+        troubles.dedup();
+        // No file is locked any more: these lines go there, too.
+        let folder = self.config.directory.display();
+        if was_taken_away {
+            warn!("log files were taken away under the running agent; begun anew folder={folder}");
+        }
+        for trouble in troubles.iter().filter(|trouble| !self.told.contains(trouble)) {
+            warn!("log files: {trouble}; lines are written all the same where there is a file folder={folder}");
+        }
+        self.told = troubles;
+        next
     }
 }
 

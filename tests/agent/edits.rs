@@ -320,7 +320,7 @@ fn another_log_folder_is_used_from_the_next_line_on() {
     let agent = gateway.start();
     let elsewhere = gateway.config().with_file_name("elsewhere");
 
-    gateway.edit("/log,", "/elsewhere, info: false,");
+    gateway.edit("/log, keep_files: 1000, info: true", "/elsewhere, keep_files: 1000, info: false");
     wait_for_changes(&agent, 1);
     wait_until("lines are there", || {
         elsewhere.is_dir() && log_files(&elsewhere, "debug.log.").concat().contains("accepted ")

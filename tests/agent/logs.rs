@@ -37,7 +37,7 @@ fn an_outage_leaves_a_readable_log() {
 fn files_and_links_are_named_as_documented_and_pruned() {
     let broker = Broker::start();
     let more =
-        "logging: {directory: LOGS, rotate_every: 1s, keep_files: 3, paho: debug}\nstatus: {topic: ~}".to_owned();
+        "logging: {directory: LOGS, rotate_every: 1s, keep_files: 3, info: true, sample: debug, paho: debug}\nstatus: {topic: ~}".to_owned();
     let gateway = Gateway::new(&broker.url(), &Settings { more, ..Settings::default() });
     let agent = gateway.start();
     let names = || {
@@ -81,4 +81,52 @@ fn without_a_log_folder_the_agent_works_and_says_so() {
     let output = agent.output();
     assert!(output.contains("no log files") && output.contains(&gateway.logs().display().to_string()), "{output}");
     assert_eq!(agent.stop().code(), Some(0));
+}
+
+#[test]
+fn by_default_no_line_is_written_twice() {
+    let broker = Broker::start();
+    let more = "logging: {directory: LOGS}\nstatus: {topic: ~}".to_owned();
+    let gateway = Gateway::new(&broker.url(), &Settings { more, ..Settings::default() });
+    let agent = gateway.start();
+    wait_until("messages are accepted", || gateway.accepted_count() >= 20);
+    agent.stop();
+
+    let entries = fs::read_dir(gateway.logs()).unwrap().map(|entry| entry.unwrap());
+    let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
+    let text: String = files.map(|entry| fs::read_to_string(entry.path()).unwrap()).collect();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines.iter().any(|line| line.contains(" INFO ")) && lines.iter().any(|line| line.contains(" DEBUG ")));
+    assert_eq!(lines.iter().collect::<BTreeSet<_>>().len(), lines.len(), "{text}");
+}
+
+#[test]
+fn a_log_folder_that_is_taken_away_comes_back_with_a_warning_that_says_so() {
+    let gateway = Gateway::new("mqtt://127.0.0.1:1", &Settings::default());
+    let agent = gateway.start();
+
+    fs::remove_dir_all(gateway.logs()).unwrap();
+    agent.wait_for_output("log files were taken away under the running agent");
+
+    assert!(log_files(&gateway.logs(), "info.log.").concat().contains("were taken away"));
+    assert_eq!(agent.stop().code(), Some(0));
+}
+
+#[test]
+fn without_links_log_files_are_pruned_and_one_warning_says_so() {
+    let more = "logging: {directory: LOGS, rotate_every: 1s, keep_files: 2, info: true}\nstatus: {topic: ~}".to_owned();
+    let gateway = Gateway::new("mqtt://127.0.0.1:1", &Settings { more, ..Settings::default() });
+    // As on a file system without symbolic links: none can be made.
+    for kind in ["debug.log", "info.log"] {
+        fs::create_dir_all(gateway.logs().join(format!(".{kind}.new"))).unwrap();
+    }
+    let agent = gateway.start();
+    let first = log_files(&gateway.logs(), "debug.log.").concat();
+    let start = first.lines().next().unwrap_or_default().to_owned();
+
+    wait_until("the first file is pruned", || !log_files(&gateway.logs(), "debug.log.").concat().contains(&start));
+
+    assert!(log_files(&gateway.logs(), "debug.log.").len() <= 3);
+    assert_eq!(agent.output().matches("no link can point to the newest file").count(), 1);
+    agent.stop();
 }

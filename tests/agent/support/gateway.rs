@@ -68,7 +68,7 @@ impl Gateway {
              shutdown_timeout: 2s\n\
              {more}\n"
         );
-        let logging = format!("logging: {{directory: {path}/log, keep_files: 1000}}\n");
+        let logging = format!("logging: {{directory: {path}/log, keep_files: 1000, info: true, sample: debug}}\n");
         let logging = if more.contains("logging:") { String::new() } else { logging };
         let configuration = (configuration + &logging).replace("LOGS", &format!("{path}/log"));
         fs::write(folder.path().join("config.yaml"), configuration).unwrap();
