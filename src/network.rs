@@ -42,7 +42,9 @@ impl Target {
     /// A host as it stands in an address: a name, an IPv4 address, or an IPv6 address in brackets.
     #[must_use]
     pub fn of(host: &str) -> Target {
-        match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        let host = host.trim_matches(['[', ']']);
+        // A zone belongs to link-local addresses, which are on every network.
+        match host.split('%').next().unwrap_or(host).parse::<IpAddr>() {
             Ok(address) => Target::Address(address.to_canonical()),
             Err(_) => Target::Name(host.to_owned()),
         }

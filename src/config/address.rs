@@ -37,7 +37,7 @@ pub struct Query(String);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     pub scheme: Scheme,
-    /// A name, an IPv4 address, or an IPv6 address in brackets.
+    /// A name, an IPv4 address, or an IPv6 address in brackets, which has a zone where it is link-local.
     pub host: String,
     pub port: u16,
     /// Of the WebSocket, with its first slash; empty for the other schemes.
@@ -79,6 +79,15 @@ impl Scheme {
         }
     }
 
+    /// How the scheme without TLS is written.
+    #[must_use]
+    pub fn without_tls(self) -> &'static str {
+        match self {
+            Scheme::Mqtt | Scheme::Mqtts => "mqtt://",
+            Scheme::Ws | Scheme::Wss => "ws://",
+        }
+    }
+
     /// The path behind the host, where the scheme has one.
     fn path(self, given: &str) -> Option<String> {
         match (self, given) {
@@ -103,14 +112,20 @@ impl Address {
         !self.query.0.is_empty()
     }
 
-    /// The whole address, with its query: for the library alone.
+    /// The whole address, with its query: for the library alone. It has no zone, which means nothing to anybody else.
     #[must_use]
     pub fn reveal(&self) -> String {
-        format!("{}{}", self.without_query(), self.query.0)
+        format!("{}{}", self.without_query(&self.host_elsewhere()), self.query.0)
     }
 
-    fn without_query(&self) -> String {
-        format!("{}://{}:{}{}", self.scheme.name(), self.host, self.port, self.path)
+    /// The host as the broker knows it: without a zone.
+    #[must_use]
+    pub fn host_elsewhere(&self) -> String {
+        self.host.split_once('%').map_or_else(|| self.host.clone(), |(address, _)| format!("{address}]"))
+    }
+
+    fn without_query(&self, host: &str) -> String {
+        format!("{}://{host}:{}{}", self.scheme.name(), self.port, self.path)
     }
 }
 
@@ -124,7 +139,7 @@ pub(super) fn is_loopback(host: &str) -> bool {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.without_query(), if self.query.0.is_empty() { "" } else { HIDDEN })
+        write!(f, "{}{}", self.without_query(&self.host), if self.query.0.is_empty() { "" } else { HIDDEN })
     }
 }
 
@@ -199,8 +214,7 @@ pub(super) fn split_port(authority: &str) -> Result<(&str, Option<u16>), &'stati
         _ => authority.split_at(authority.find(':').unwrap_or(authority.len())),
     };
     if let Some(address) = host.strip_prefix('[') {
-        let address = address.strip_suffix(']').ok_or("has a bracket without its other half")?;
-        address.parse::<Ipv6Addr>().map_err(|_| "has no IPv6 address between its brackets")?;
+        check_ipv6(address.strip_suffix(']').ok_or("has a bracket without its other half")?)?;
     } else if authority.parse::<Ipv6Addr>().is_ok() {
         return Err("is an IPv6 address without brackets around it");
     } else if host.is_empty() {
@@ -215,4 +229,34 @@ pub(super) fn split_port(authority: &str) -> Result<(&str, Option<u16>), &'stati
         _ => 0,
     };
     if port == 0 { Err("has no valid port, which is a number from 1 to 65535") } else { Ok((host, Some(port))) }
+}
+
+/// Looks at what stands between brackets: an IPv6 address, which has a zone where it is link-local (RFC 4007, section 11): the
+/// same address may be on every network of this machine.
+fn check_ipv6(text: &str) -> Result<(), &'static str> {
+    let (address, zone) = text.split_once('%').map_or((text, None), |(address, zone)| (address, Some(zone)));
+    let address = address.parse::<Ipv6Addr>().map_err(|_| "has no IPv6 address between its brackets")?;
+    match zone {
+        None if address.is_unicast_link_local() => {
+            Err("is a link-local address and lacks its network interface, as in `[fe80::1%eth0]`")
+        }
+        None => Ok(()),
+        Some(_) if !address.is_unicast_link_local() => {
+            Err("has a network interface behind a `%`, which only link-local addresses (fe80::...) have")
+        }
+        // As in URLs by RFC 6874, which no tool of the network understands.
+        Some(zone)
+            if zone.strip_prefix("25").is_some_and(|name| name.starts_with(|c: char| c.is_ascii_alphabetic())) =>
+        {
+            Err("has `%25` where a `%` is enough, as in `[fe80::1%eth0]`")
+        }
+        Some(zone) if is_interface(zone) => Ok(()),
+        Some(_) => Err("has no name of a network interface behind its `%`"),
+    }
+}
+
+/// Whether it can be the name of a network interface: the kernel's are of at most 15 bytes (IFNAMSIZ in linux/if.h).
+fn is_interface(zone: &str) -> bool {
+    let is_allowed = |character: char| character.is_ascii_alphanumeric() || "-._".contains(character);
+    (1..=15).contains(&zone.len()) && zone.chars().all(is_allowed) && !zone.starts_with('.')
 }

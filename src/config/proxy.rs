@@ -13,7 +13,7 @@ const FORM: &str = "`http://HOST:PORT`";
 /// An HTTP proxy that is asked for a connection to the broker (CONNECT; RFC 9110, section 9.3.6).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proxy {
-    /// A name, an IPv4 address, or an IPv6 address in brackets.
+    /// A name, an IPv4 address, or an IPv6 address in brackets, which has a zone where it is link-local.
     pub host: String,
     pub port: u16,
     pub username: Option<String>,

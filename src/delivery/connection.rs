@@ -14,8 +14,7 @@ use log::Level;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// On top of `connect_timeout`, which the library keeps by itself. It does not while a name server makes it wait, and
-/// then it would make us wait as well if we touched it.
+/// On top of `connect_timeout`, which the link keeps by itself: for an MQTT library that says nothing at all.
 const GRACE: Duration = Duration::from_secs(60);
 
 /// When brokers that refuse us are asked again first, and at the latest: often enough for a password that was put right
@@ -175,7 +174,8 @@ impl Connection {
             }
             State::Connecting { .. } => {
                 let timeout = humantime::format_duration(self.settings.connect_timeout);
-                let lost = Lost::Passing(format!("no connection: no answer within {timeout}"));
+                let lost =
+                    Lost::Passing(format!("no connection to {}: no answer within {timeout}", self.members.present()));
                 actions.extend([Action::Close(lost)]);
             }
             State::Connected { proof, stay, .. } => {

@@ -1,7 +1,7 @@
 //! Clients whose connect was given up before the library answered it.
 //!
-//! The library may hold its lock while it looks a name up, for minutes. Whoever touches a client then waits as well, so
-//! such a client is told without the lock not to connect any more, and freed when its connect has answered.
+//! The library's threads may be at it, under a lock. Whoever frees a client then waits as well, so such a client is told without
+//! the lock not to connect any more, and freed when its connect has answered.
 
 use super::rings::Pending;
 use paho_mqtt::{AsyncClient, Token};

@@ -1,13 +1,34 @@
-//! Why a connection failed or ended, as the library's layers have it: TLS, WebSocket, proxy, MQTT.
+//! Why a connection failed or ended, as the library's layers have it: TCP, TLS, WebSocket, proxy, MQTT.
 
-use super::tls;
-use crate::config::{Address, Tls};
+use super::{dial, tls};
+use crate::config::{Address, Broker, Scheme};
 use crate::foreign;
-use paho_mqtt_sys::failure::{self, Failure};
+use paho_mqtt_sys::failure::{self, Failure, Stage};
+use rustix::io::Errno;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
 /// A proxy's status codes for missing or wrong credentials: the right one (RFC 9110, section 15.5.8), and what tinyproxy answers
 /// to wrong ones.
 const AUTHENTICATION: [i64; 2] = [407, 401];
+
+/// Where a connection goes. It reads as the broker's address, with what its name stands for behind it.
+pub struct Place<'a> {
+    pub address: &'a Address,
+    /// What a name has led to; `None`: nothing yet, or a proxy is between.
+    pub peer: Option<SocketAddr>,
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = self.address.host.trim_matches(['[', ']']);
+        let is_name = !host.contains(':') && host.parse::<IpAddr>().is_err();
+        match self.peer {
+            Some(peer) if is_name => write!(f, "{} ({})", self.address, peer.ip()),
+            Some(_) | None => write!(f, "{}", self.address),
+        }
+    }
+}
 
 /// Forgets what former connections left behind: they fail as well, when a broker goes away.
 pub fn forget() {
@@ -15,24 +36,88 @@ pub fn forget() {
 }
 
 /// Why no connection came about, where a layer below MQTT knows, since [`forget`].
-pub fn of_connect(tls: &Tls, address: &Address) -> Option<String> {
-    match failure::take()? {
-        Failure::Tls(failure) => address.scheme.is_tls().then(|| tls::sentence(&failure, tls, address)),
+pub fn of_connect(broker: &Broker, place: &Place) -> Option<String> {
+    let (failure, stage) = failure::take()?;
+    let address = place.address;
+    let stage = begun(stage, address.scheme);
+    Some(match failure {
+        Failure::Tls(failure) if address.scheme.is_tls() => tls::sentence(&failure, &broker.tls, address),
+        Failure::Tls(_) => return None,
         Failure::Proxy(status, text) if AUTHENTICATION.contains(&status) => {
             let text = foreign::shown(&text);
-            Some(format!("{text}; look at `broker.proxy_username` and `broker.proxy_password_file`"))
+            format!("{text}; look at `broker.proxy_username` and `broker.proxy_password_file`")
         }
-        Failure::WebSocket(text) | Failure::Proxy(_, text) => Some(foreign::shown(&text)),
-        Failure::Protocol(what) => Some(broken(&what)),
-    }
+        Failure::WebSocket(text) | Failure::Proxy(_, text) => foreign::shown(&text),
+        Failure::Protocol(what) if stage == Stage::Connect => format!("{}; is it an MQTT broker?", broken(&what)),
+        Failure::Protocol(what) => broken(&what),
+        Failure::Silent => silent(stage, broker, address),
+        Failure::Ended => format!("the other side ended the connection {}", during(stage, address)),
+        Failure::Broken(errno) => format!("{} {}", system(errno), during(stage, address)),
+        Failure::Foreign(greeting) => {
+            format!("what answers there is no MQTT broker; it says \"{}\"", foreign::shown(&greeting))
+        }
+        Failure::ExpectsTls => format!("port {} expects TLS; write `mqtts://` in `broker.url`", address.port),
+    })
 }
 
 /// Why a connection ended, in a sentence; `text` where no layer knows better.
-pub fn of_loss(text: String) -> String {
-    match failure::take() {
-        Some(Failure::WebSocket(text)) => format!("connection lost: {}", foreign::shown(&text)),
+pub fn of_loss(place: &Place, text: &str) -> String {
+    let why = match failure::take().map(|(failure, _)| failure) {
+        Some(Failure::WebSocket(text)) => foreign::shown(&text),
         Some(Failure::Protocol(what)) => broken(&what),
-        Some(Failure::Tls(_) | Failure::Proxy(..)) | None => text,
+        Some(Failure::Ended) => "the other side ended it".to_owned(),
+        Some(Failure::Broken(errno)) => system(errno),
+        Some(Failure::Silent) => "no answer to a ping".to_owned(),
+        Some(Failure::Tls(_) | Failure::Proxy(..) | Failure::Foreign(_) | Failure::ExpectsTls) | None => {
+            text.to_owned()
+        }
+    };
+    format!("connection lost: {place}: {why}")
+}
+
+fn system(errno: i32) -> String {
+    dial::reason(Errno::from_raw_os_error(errno))
+}
+
+/// What was under way, where the library has not said that it had begun: what comes first for the scheme. A proxy's own failures
+/// say so.
+fn begun(stage: Stage, scheme: Scheme) -> Stage {
+    match (stage, scheme) {
+        (Stage::Other | Stage::Proxy, Scheme::Mqtts | Scheme::Wss) => Stage::Tls,
+        (Stage::Other | Stage::Proxy, Scheme::Ws) => Stage::WebSocket,
+        (Stage::Other | Stage::Proxy, Scheme::Mqtt) => Stage::Connect,
+        (Stage::Tls | Stage::WebSocket | Stage::Connect, _) => stage,
+    }
+}
+
+fn silent(stage: Stage, broker: &Broker, address: &Address) -> String {
+    let timeout = humantime::format_duration(broker.connect_timeout);
+    match stage {
+        Stage::Connect | Stage::Proxy | Stage::Other => format!("no answer to CONNECT within {timeout}"),
+        Stage::Tls => format!(
+            "no answer to the TLS handshake within {timeout}; does port {} speak TLS? `{}` goes without",
+            address.port,
+            address.scheme.without_tls()
+        ),
+        Stage::WebSocket => format!("no answer to the WebSocket's handshake within {timeout}"),
+    }
+}
+
+/// When an attempt was interrupted, and what that suggests.
+fn during(stage: Stage, address: &Address) -> String {
+    let port = address.port;
+    match stage {
+        Stage::Connect | Stage::Proxy | Stage::Other if address.scheme.is_tls() => {
+            "before it answered CONNECT".to_owned()
+        }
+        Stage::Connect | Stage::Proxy | Stage::Other => {
+            format!("before it answered CONNECT; does port {port} expect TLS (`mqtts://`)?")
+        }
+        Stage::Tls => format!(
+            "during the TLS handshake; does port {port} speak TLS? `{}` goes without",
+            address.scheme.without_tls()
+        ),
+        Stage::WebSocket => "during the WebSocket's handshake".to_owned(),
     }
 }
 

@@ -6,6 +6,8 @@
 //! carries the number of the connection that it belongs to.
 
 mod abandoned;
+mod attempt;
+mod dial;
 mod failure;
 mod options;
 mod reasons;
@@ -20,7 +22,9 @@ use crate::foreign;
 use crate::message::{Qos, Seq};
 use crate::payload::Outgoing;
 use abandoned::Abandoned;
+use attempt::Connecting;
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use dial::{Dialer, Verdict};
 use options::{Attempt, options};
 use paho_mqtt::{
     AsyncClient, CreateOptionsBuilder, DeliveryToken, DisconnectOptionsBuilder, Message, MessageBuilder,
@@ -29,8 +33,9 @@ use paho_mqtt::{
 use rings::{About, Bell, Pending};
 use session::{Beginning, Expected, News};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::time::Duration;
-use translate::{advised, connected, ended, not_taken, properties, qos, refusal, version};
+use translate::{connected, ended, not_taken, properties, qos, version};
 
 pub use rings::Ring;
 pub use session::Session;
@@ -64,7 +69,10 @@ pub struct Link {
     /// Never connects. Whenever no client is left, the library stops its threads, which takes up to a second.
     keeper: Option<AsyncClient>,
     client: Option<AsyncClient>,
-    connecting: Option<Pending<Token>>,
+    connecting: Option<Connecting>,
+    dialer: Dialer,
+    /// The address of the broker, or of the proxy, that the present connection goes to.
+    peer: Option<SocketAddr>,
     abandoned: Abandoned,
     /// The session's news from before we knew of the connection: where this thread is slow to ask for the end of a
     /// connect, the library is through with messages by then.
@@ -98,6 +106,7 @@ impl Link {
         link.connection = self.connection;
         link.keeper = self.keeper.take();
         link.abandoned = std::mem::take(&mut self.abandoned);
+        link.dialer = std::mem::take(&mut self.dialer);
         link
     }
 
@@ -117,6 +126,8 @@ impl Link {
             keeper: None,
             client: None,
             connecting: None,
+            dialer: Dialer::default(),
+            peer: None,
             abandoned: Abandoned::default(),
             early: Vec::new(),
             disconnecting: None,
@@ -144,26 +155,34 @@ impl Link {
         resumes: impl Fn(Publish) -> bool,
     ) -> Result<(), Lost> {
         self.close();
+        self.address = address.clone();
+        self.peer = None;
         if self.abandoned.has_unanswered() {
-            let reason = "no connection: a former attempt still waits for the name server";
-            return Err(Lost::Passing(reason.to_owned()));
+            return Err(Lost::Passing(format!("no connection to {address}: a former attempt has not ended yet")));
         }
         failure::forget();
-        self.address = address.clone();
         self.profile = BrokerProfile::of(&self.broker, address);
         let name = session_name(&self.broker, &self.client_id, address);
         let prepare = |session: &Session| session.prepare(name, render, resumes);
         self.beginning = self.session.as_ref().map_or(Beginning::Without, prepare);
         let will = will.map(|will| self.message(will));
         let (beginning, stale, window) = (self.beginning, self.stale, self.window);
-        let options = options(&self.broker, &self.profile, Attempt { address, beginning, stale, window, will })?;
+        let options = options(&self.broker, &self.profile, Attempt { address, beginning, stale, window, will })
+            .map_err(|why| Lost::Passing(format!("no connection to {address}: {why}")))?;
         let client = self
             .create_client()
             .map_err(|error| Lost::Passing(format!("no MQTT client: {}", foreign::shown(&error.to_string()))))?;
         if let Some(session) = &self.session {
             session.client_is_made();
         }
-        self.connecting = Some(self.bell().wait_for(client.connect(options), About::Connect));
+        let (host, port) = match &self.broker.proxy {
+            Some(proxy) => (&proxy.host, proxy.port),
+            None => (&address.host, address.port),
+        };
+        let bell = self.bell();
+        let ring = move || bell.ring(About::Dialed);
+        let dial = self.dialer.begin(host.trim_matches(['[', ']']), port, self.broker.connect_timeout, ring);
+        self.connecting = Some(Connecting::Dialing(dial, Box::new(options)));
         self.client = Some(client);
         Ok(())
     }
@@ -178,8 +197,8 @@ impl Link {
         self.early.clear();
         let Some(client) = self.client.take() else { return };
         match self.connecting.take() {
-            Some(connecting) => self.abandoned.add(connection, client, connecting),
-            None => abandoned::free(client),
+            Some(Connecting::Asked(connecting)) => self.abandoned.add(connection, client, connecting),
+            Some(Connecting::Dialing(..)) | None => abandoned::free(client),
         }
     }
 
@@ -241,20 +260,15 @@ impl Link {
             return None;
         }
         match ring.about {
+            About::Dialed => self.dialed().err().map(Report::Lost),
             About::Connect => Some(match self.end_of_connect()? {
                 Ok(response) => self.connected(connected(&response)),
-                Err(error) => {
-                    let lost = refusal(&error, || failure::of_connect(&self.broker.tls, &self.address));
-                    Report::Lost(advised(lost, &self.profile.credentials))
-                }
+                Err(error) => Report::Lost(self.refused(&error)),
             }),
             About::Publish(what) => Some(match self.deliveries.remove(&what)?.result()? {
                 Ok(()) => Report::Acknowledged(what),
                 Err(paho_mqtt::Error::ReasonCode(reason, _)) => Report::Refused(what, not_taken(reason)),
-                Err(error) => {
-                    let text = foreign::shown(&error.to_string());
-                    Report::Lost(Lost::Ended(failure::of_loss(format!("connection lost: {text}"))))
-                }
+                Err(error) => Report::Lost(self.ended(&foreign::shown(&error.to_string()))),
             }),
             About::Disconnect => Some(Report::Disconnected),
             About::Session(News::Completed(what)) => Some(Report::Acknowledged(what)),
@@ -262,14 +276,15 @@ impl Link {
                 Some(Report::Refused(what, not_taken(ReasonCode::from(u32::from(reason)))))
             }
             About::Session(News::Invalid(reason)) => Some(Report::Lost(Lost::Passing(reason))),
-            About::Lost(Lost::Ended(text)) => Some(Report::Lost(Lost::Ended(failure::of_loss(text)))),
+            About::Lost(Lost::Ended(text)) => Some(Report::Lost(self.ended(&text))),
             About::Lost(lost) => Some(Report::Lost(lost)),
         }
     }
 
     /// How the connect ended. What came too early rings again.
     fn end_of_connect(&mut self) -> Option<paho_mqtt::Result<paho_mqtt::ServerResponse>> {
-        let result = self.connecting.take()?.result()?;
+        let Some(Connecting::Asked(pending)) = self.connecting.take() else { return None };
+        let result = pending.result()?;
         self.abandoned.free_answered();
         // Both ends of the channel are this thread's.
         self.early.drain(..).for_each(|ring| drop(self.rings.send(ring)));
@@ -278,6 +293,9 @@ impl Link {
 
     /// The broker accepted the connection; whether its session is the one that we want.
     fn connected(&mut self, mut connected: Connected) -> Report {
+        if let Some(peer) = self.peer {
+            self.dialer.judge(peer, Verdict::Fruitful);
+        }
         connected.limits = self.profile.limits(connected.limits);
         let maximum = connected.limits.packet_size;
         if maximum < Limits::PACKET_SIZE_MIN {
@@ -320,7 +338,7 @@ impl Link {
             .create_client()?;
         let bell = self.bell();
         client.set_connection_lost_callback(move |_| {
-            bell.ring(About::Lost(Lost::Ended("connection lost".to_owned())));
+            bell.ring(About::Lost(Lost::Ended("it ended".to_owned())));
         });
         let bell = self.bell();
         client.set_disconnected_callback(move |_, properties, reason| {

@@ -5,7 +5,6 @@ use super::tls;
 use super::translate::{connect_properties, version};
 use crate::azure::Token;
 use crate::config::{Address, AzureIotHub, Broker, BrokerProfile, Credentials, PASSWORD_MAX, Protocol, Proxy};
-use crate::delivery::Lost;
 use crate::foreign;
 use crate::named;
 use paho_mqtt::{ConnectOptions, ConnectOptionsBuilder, Message};
@@ -25,11 +24,12 @@ pub struct Attempt<'a> {
     pub will: Option<Message>,
 }
 
-/// The options of a connection. Password, key and certificates are read now, so that new ones are used at once.
+/// The options of a connection, but for the time that it may take. Password, key and certificates are read now, so that new
+/// ones are used at once.
 ///
 /// # Errors
-/// [`Lost::Passing`]: a file cannot be read.
-pub fn options(broker: &Broker, profile: &BrokerProfile, attempt: Attempt) -> Result<ConnectOptions, Lost> {
+/// Why a file cannot be used.
+pub fn options(broker: &Broker, profile: &BrokerProfile, attempt: Attempt) -> Result<ConnectOptions, String> {
     let mut options = ConnectOptionsBuilder::with_mqtt_version(version(broker.protocol));
     match broker.protocol {
         Protocol::V5 => {
@@ -42,10 +42,7 @@ pub fn options(broker: &Broker, profile: &BrokerProfile, attempt: Attempt) -> Re
             options.clean_session(attempt.beginning == Beginning::Without || attempt.stale);
         }
     }
-    options
-        .keep_alive_interval(broker.keep_alive)
-        .connect_timeout(broker.connect_timeout)
-        .max_inflight(i32::from(attempt.window) + 1);
+    options.keep_alive_interval(broker.keep_alive).max_inflight(i32::from(attempt.window) + 1);
     if let Some(will) = attempt.will {
         options.will_message(will);
     }
@@ -79,13 +76,12 @@ pub fn options(broker: &Broker, profile: &BrokerProfile, attempt: Attempt) -> Re
 }
 
 /// What a password's file holds; `key` is the file's in the broker's section.
-fn password(key: &str, file: &Path) -> Result<Zeroizing<Vec<u8>>, Lost> {
-    named::read(file, PASSWORD_MAX)
-        .map_err(|why| Lost::Passing(format!("no connection: broker.{key}: `{}` {why}", foreign::path(file))))
+fn password(key: &str, file: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    named::read(file, PASSWORD_MAX).map_err(|why| format!("broker.{key}: `{}` {why}", foreign::path(file)))
 }
 
 /// The proxy's address with the credentials, as the library takes it.
-fn proxy_url(proxy: &Proxy) -> Result<Zeroizing<String>, Lost> {
+fn proxy_url(proxy: &Proxy) -> Result<Zeroizing<String>, String> {
     let Some(username) = &proxy.username else { return Ok(proxy.to_string().into()) };
     let secret = match &proxy.password_file {
         Some(file) => percent_encoded(password("proxy_password_file", file)?.trim_ascii_end()),
@@ -109,8 +105,8 @@ fn percent_encoded(bytes: &[u8]) -> Zeroizing<String> {
 }
 
 /// A fresh token for a password; `None`: the device proves itself by its certificate.
-fn token(hub: &AzureIotHub) -> Result<Option<Token>, Lost> {
-    let failed = |why: String| Lost::Passing(format!("no connection: broker.azure_iot_hub: {why}"));
+fn token(hub: &AzureIotHub) -> Result<Option<Token>, String> {
+    let failed = |why: String| format!("broker.azure_iot_hub: {why}");
     let string = hub.connection_string.read().map_err(|unusable| failed(unusable.to_string()))?;
     if string.device != hub.device {
         let origin = &hub.connection_string;

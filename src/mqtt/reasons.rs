@@ -20,6 +20,36 @@ pub enum Meaning {
     Refused,
 }
 
+/// What of the configuration a broker refuses a connection for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Culprit {
+    /// User name or password.
+    Credentials,
+    ClientId,
+    Protocol,
+    Other,
+}
+
+/// MQTT 3.1.1, table 3.1.
+pub fn culprit_of_return_code(code: ConnectReturnCode) -> Culprit {
+    match code {
+        ConnectReturnCode::BadUserNameOrPassword | ConnectReturnCode::NotAuthorized => Culprit::Credentials,
+        ConnectReturnCode::IdentifierRejected => Culprit::ClientId,
+        ConnectReturnCode::UnacceptableProtocolVersion => Culprit::Protocol,
+        ConnectReturnCode::Accepted | ConnectReturnCode::ServerUnavailable => Culprit::Other,
+    }
+}
+
+/// CONNACK of MQTT 5, section 3.2.2.2.
+pub fn culprit_of_connack(code: ReasonCode) -> Culprit {
+    match code {
+        ReasonCode::BadUserNameOrPassword | ReasonCode::NotAuthorized => Culprit::Credentials,
+        ReasonCode::ClientIdentifierNotValid => Culprit::ClientId,
+        ReasonCode::UnsupportedProtocolVersion => Culprit::Protocol,
+        _ => Culprit::Other,
+    }
+}
+
 /// MQTT 3.1.1, table 3.1.
 pub fn of_return_code(code: ConnectReturnCode) -> Meaning {
     match code {

@@ -19,6 +19,8 @@ pub struct Ring {
 
 #[derive(Debug, Clone)]
 pub(super) enum About {
+    /// The broker, or the proxy, was reached, or was not.
+    Dialed,
     Connect,
     Publish(Publish),
     Disconnect,

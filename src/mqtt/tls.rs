@@ -2,7 +2,6 @@
 
 use crate::clock::rfc3339;
 use crate::config::{Address, Tls};
-use crate::delivery::Lost;
 use crate::foreign;
 use crate::pem::{self, Content};
 use paho_mqtt::{SslOptions, SslOptionsBuilder};
@@ -24,11 +23,10 @@ const ABOUT_OUR_CERTIFICATE: [i64; 10] = [40, 42, 43, 44, 45, 46, 48, 49, 51, 11
 /// was renewed is used at once. `alpn`: the application protocol to ask for unless the configuration says another one.
 ///
 /// # Errors
-/// [`Lost::Passing`]: a file cannot be read, or does not hold what it should.
-pub fn options(tls: &Tls, alpn: Option<&str>) -> Result<SslOptions, Lost> {
+/// A file cannot be read, or does not hold what it should.
+pub fn options(tls: &Tls, alpn: Option<&str>) -> Result<SslOptions, String> {
     let holds = |key: &str, path: &Path, content| {
-        pem::check(path, content)
-            .map_err(|why| Lost::Passing(format!("no connection: broker.tls.{key}: `{}` {why}", path.display())))
+        pem::check(path, content).map_err(|why| format!("broker.tls.{key}: `{}` {why}", path.display()))
     };
     let mut options = SslOptionsBuilder::new();
     options.verify(tls.verify).enable_server_cert_auth(tls.verify);
@@ -55,8 +53,8 @@ pub fn options(tls: &Tls, alpn: Option<&str>) -> Result<SslOptions, Lost> {
 }
 
 /// The library takes paths as text, and ours come from a file of text.
-fn unusable(key: &str, error: &paho_mqtt::Error) -> Lost {
-    Lost::Passing(format!("no connection: broker.tls.{key} cannot be used: {error}"))
+fn unusable(key: &str, error: &paho_mqtt::Error) -> String {
+    format!("broker.tls.{key} cannot be used: {error}")
 }
 
 /// The distribution's OpenSSL knows the distribution's certificates by itself.
@@ -82,7 +80,7 @@ fn trust_the_system(options: &mut SslOptionsBuilder) -> paho_mqtt::Result<()> {
 /// What went wrong, and what to do about it.
 pub fn sentence(failure: &TlsFailure, tls: &Tls, address: &Address) -> String {
     let time = rfc3339(chrono::Utc::now().timestamp_millis());
-    let host = &address.host;
+    let host = &address.host_elsewhere();
     let shown = |text: &String| foreign::shown(text);
     match failure {
         TlsFailure::Certificate(certificate::EXPIRED, _) => {
@@ -105,6 +103,10 @@ pub fn sentence(failure: &TlsFailure, tls: &Tls, address: &Address) -> String {
                 "the broker's certificate is not for `{host}`; `broker.url` must name the host as the certificate does"
             )
         }
+        TlsFailure::CommonName => format!(
+            "the broker's certificate names `{host}` as its common name alone, which does not count (RFC 9525); it needs \
+             the name as a subjectAltName"
+        ),
         TlsFailure::Alert(number, text) if ABOUT_OUR_CERTIFICATE.contains(number) => match &tls.cert_file {
             None => {
                 format!(
@@ -119,7 +121,8 @@ pub fn sentence(failure: &TlsFailure, tls: &Tls, address: &Address) -> String {
         },
         TlsFailure::Alert(_, text) => format!("the broker ended TLS: {}", shown(text)),
         TlsFailure::Other(text) if address.port == 1883 || text.contains("wrong version number") => {
-            format!("the broker does not speak TLS on port {} ({})", address.port, shown(text))
+            let plain = address.scheme.without_tls();
+            format!("the broker does not speak TLS on port {} ({}); `{plain}` goes without", address.port, shown(text))
         }
         TlsFailure::Other(text) => format!("TLS failed: {}", shown(text)),
     }

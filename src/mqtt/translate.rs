@@ -1,9 +1,10 @@
 //! Between the MQTT library's words and ours.
 
-use super::reasons::{self, Meaning};
+use super::failure::Place;
+use super::reasons::{self, Culprit, Meaning};
 use crate::azure::Credential;
 use crate::clock::{is_synchronised, rfc3339};
-use crate::config::{Credentials, Limits, Protocol};
+use crate::config::{Broker, Credentials, Limits, Protocol};
 use crate::delivery::{Connected, Lost, Refusal, Scope};
 use crate::foreign;
 use crate::message::Qos;
@@ -55,31 +56,57 @@ fn elsewhere(properties: &Properties) -> String {
     server.map(|server| format!("; it names \"{server}\", which can be given in `broker.urls`")).unwrap_or_default()
 }
 
-/// Why the broker did not accept the connection, and whether trying again can help. `below` gives what a layer
+/// Why the broker at `place` did not accept the connection, and whether trying again can help. `below` gives what a layer
 /// below MQTT knows of it.
-pub fn refusal(error: &paho_mqtt::Error, below: impl FnOnce() -> Option<String>) -> Lost {
+pub fn refusal(
+    error: &paho_mqtt::Error,
+    place: &Place,
+    broker: &Broker,
+    client_id: &str,
+    below: impl FnOnce() -> Option<String>,
+) -> Lost {
     use paho_mqtt::Error;
     let (text, meaning) = match error {
-        Error::ConnectReturn(code) => (code.to_string(), reasons::of_return_code(*code)),
-        Error::ReasonCode(ReasonCode::UnsupportedProtocolVersion, _) => {
-            let reason = ReasonCode::UnsupportedProtocolVersion;
-            let advice = "it may know MQTT 3.1.1 (`broker.protocol: 3.1.1`)";
-            (format!("{}; {advice}", reason_text(reason)), reasons::of_connack(reason))
+        Error::ConnectReturn(code) => {
+            let advice = advice(reasons::culprit_of_return_code(*code), broker, client_id);
+            (format!("{code}{advice}"), reasons::of_return_code(*code))
         }
         Error::ReasonCode(code, properties) => {
-            (format!("{}{}", reason_text(*code), elsewhere(properties)), reasons::of_connack(*code))
+            let advice = advice(reasons::culprit_of_connack(*code), broker, client_id);
+            (format!("{}{}{advice}", reason_text(*code), elsewhere(properties)), reasons::of_connack(*code))
         }
         other => {
             let reason = below().unwrap_or_else(|| foreign::shown(&other.to_string()));
-            return Lost::Passing(format!("no connection: {reason}"));
+            return Lost::Passing(format!("no connection to {place}: {reason}"));
         }
     };
-    let text = format!("the broker refused the connection: {text}");
+    let text = format!("the broker refused the connection to {place}: {text}");
     match meaning {
         Meaning::Retry | Meaning::Packet => Lost::Passing(text),
         Meaning::Elsewhere => Lost::Moved(text),
         Meaning::Refused => Lost::Refused(text),
         Meaning::Will(fault) => Lost::Will(fault, text),
+    }
+}
+
+/// What to look at when a broker refuses us, by the keys of the configuration.
+fn advice(culprit: Culprit, broker: &Broker, client_id: &str) -> String {
+    match culprit {
+        // The hub's have advice of their own.
+        Culprit::Credentials if broker.azure_iot_hub.is_some() => String::new(),
+        Culprit::Credentials => match (&broker.username, &broker.password_file) {
+            (None, None) => "; set `broker.username` and `broker.password_file`, if it wants them".to_owned(),
+            (_, Some(file)) => {
+                format!("; look at `broker.username` and `broker.password_file` ({})", foreign::path(file))
+            }
+            (Some(_), None) => "; look at `broker.username`; `broker.password_file` is not set".to_owned(),
+        },
+        Culprit::ClientId => format!("; look at `broker.client_id`, which is `{}`", foreign::shown(client_id)),
+        Culprit::Protocol => match broker.protocol {
+            Protocol::V5 => "; it may know MQTT 3.1.1 (`broker.protocol: 3.1.1`)".to_owned(),
+            Protocol::V311 => "; it may know MQTT 5 (`broker.protocol: 5`)".to_owned(),
+        },
+        Culprit::Other => String::new(),
     }
 }
 

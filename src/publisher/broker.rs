@@ -137,8 +137,7 @@ impl Link for Broker {
     }
 
     fn end_session(&mut self) {
-        // A connection that is being made is left to itself: the library may hold its lock for as long as a name server
-        // takes, and nothing is on its way over it yet.
+        // A connection that is being made is left to itself, for nothing is on its way over it yet.
         if !self.link.is_connecting() {
             self.link.close();
             self.link.session().into_iter().for_each(Session::flush);

@@ -107,7 +107,7 @@ fn what_was_in_flight_when_the_link_was_cut_is_gone_on_with_after_an_edit() {
     proxy.delay(Duration::from_millis(10));
     proxy.refuse();
     proxy.cut_before(PacketKind::Pubrec);
-    agent.wait_for_output("no connection: ");
+    agent.wait_for_output("retrying ");
     proxy.delay(Duration::ZERO);
     proxy.accept();
     gateway.edit("window: 100", "window: 50");

@@ -74,18 +74,19 @@ fn refused(protocol: &'static str, words: &str) {
 
     assert_eq!(status.code(), Some(77));
     let log = log_files(&gateway.logs(), "info.log.").concat();
-    assert!(log.contains(words), "{log}");
+    let refusal = format!("exiting with code 77: the broker refused the connection to {}{words}", broker.url());
+    assert!(log.contains(&refusal), "{log}");
     assert_eq!(gateway.accepted().first().map(|range| *range.start()), Some(1), "what was sampled is on disk");
 }
 
 #[test]
 fn refused_credentials_are_77_over_mqtt_5() {
-    refused("5", "exiting with code 77: the broker refused the connection: Not authorized (0x87)");
+    refused("5", ": Not authorized (0x87); set `broker.username` and `broker.password_file`");
 }
 
 #[test]
 fn refused_credentials_are_77_over_mqtt_3_1_1() {
-    refused("3.1.1", "exiting with code 77: the broker refused the connection: Not Authorized");
+    refused("3.1.1", ": Not Authorized; set `broker.username` and `broker.password_file`");
 }
 
 #[test]

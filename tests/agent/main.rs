@@ -29,6 +29,7 @@ mod planted;
 mod power;
 mod proxies;
 mod rabbitmq;
+mod reach;
 mod refusals;
 mod remounts;
 mod requeue;

@@ -1,6 +1,7 @@
 //! A name server that does not answer: the agent gives the attempt up, and nothing of it comes back later.
 
-use crate::support::{Gateway, Script, Scripted, Settings, log_files, wait_for, wait_until};
+use crate::support::{Agent, Gateway, Script, Scripted, Settings, log_files, wait_for, wait_until};
+use rustix::process::Signal;
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
@@ -8,8 +9,22 @@ use std::time::Duration;
 /// Answers for the broker's name by what the folder holds that the environment names.
 const RESOLVER: &str = include_str!("../resolver.c");
 
-/// How long the agent waits for the library, on top of `connect_timeout` (`GRACE` in the agent), and more.
-const GIVEN_UP: Duration = Duration::from_secs(100);
+/// Attempts take 2 s, and the back-off little.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An agent whose name server answers when the folder of its configuration has a file `answer`.
+fn start(gateway: &Gateway) -> Agent {
+    let file = |name: &str| gateway.config().with_file_name(name);
+    let (source, library) = (file("resolver.c"), file("resolver.so"));
+    fs::write(&source, RESOLVER).unwrap();
+    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
+    assert!(compiled.unwrap().success());
+    let folder = gateway.config().parent().unwrap().to_owned();
+    let agent =
+        gateway.start_with(&[("LD_PRELOAD", library.to_str().unwrap()), ("RESOLVER", folder.to_str().unwrap())]);
+    wait_until("the name is looked up", || file("asked").exists());
+    agent
+}
 
 #[test]
 fn an_attempt_that_was_given_up_does_not_connect_when_the_name_resolves_at_last() {
@@ -17,19 +32,14 @@ fn an_attempt_that_was_given_up_does_not_connect_when_the_name_resolves_at_last(
     let url = broker.url().replace("127.0.0.1", "broker.example");
     let gateway = Gateway::new(&url, &Settings::default());
     let file = |name: &str| gateway.config().with_file_name(name);
-    let (source, library) = (file("resolver.c"), file("resolver.so"));
-    fs::write(&source, RESOLVER).unwrap();
-    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
-    assert!(compiled.unwrap().success());
-    let folder = gateway.config().parent().unwrap().to_owned();
 
-    let agent =
-        gateway.start_with(&[("LD_PRELOAD", library.to_str().unwrap()), ("RESOLVER", folder.to_str().unwrap())]);
-    wait_until("the name is looked up", || file("asked").exists());
+    let agent = start(&gateway);
     let debug = || log_files(&gateway.logs(), "debug.log.").concat();
-    wait_for("further attempts", GIVEN_UP, || {
-        (debug().matches("a former attempt still waits for the name server").count() >= 2).then_some(())
+    let reason = "cannot reach mqtt://broker.example:";
+    wait_for("further attempts", PATIENCE, || {
+        (debug().matches("no name server has answered within 2s").count() >= 3).then_some(())
     });
+    assert!(debug().contains(reason), "{}", debug());
     // Meanwhile the samples are accepted, and nobody has asked again.
     let (accepted, asked) = (gateway.accepted_count(), fs::read(file("asked")).unwrap().len());
     fs::write(file("answer"), "").unwrap();
@@ -38,4 +48,15 @@ fn an_attempt_that_was_given_up_does_not_connect_when_the_name_resolves_at_last(
 
     assert!(accepted > 0, "{accepted}");
     assert_eq!((asked, broker.connects().len(), broker.violations()), (1, 1, vec![]));
+}
+
+#[test]
+fn a_stop_does_not_wait_for_the_name_server() {
+    let gateway = Gateway::new("mqtt://broker.example:1883", &Settings::default());
+    let agent = start(&gateway);
+
+    agent.signal(Signal::TERM);
+    let status = agent.wait_within(Duration::from_secs(2));
+
+    assert_eq!(status.code(), Some(0));
 }

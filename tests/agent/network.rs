@@ -1,48 +1,7 @@
 //! A network that goes away and comes back: a back-off of hours ends with it.
 
-use crate::support::{Gateway, Settings, log_files, skip, stays, wait_until};
-use rustix::process::{Pid, Signal, kill_process_group};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use crate::support::{Gateway, Netns, Settings, log_files, stays, wait_until};
 use std::time::{Duration, Instant};
-
-/// Processes in a network of their own. Dropping it ends them, and the network with them.
-struct Netns {
-    shell: Child,
-}
-
-impl Netns {
-    /// Runs a script in a new network; `None` where that is not allowed, which is said.
-    fn run(script: &str) -> Option<Self> {
-        let allowed = Command::new("unshare").args(["-n", "ip", "link", "add", "probe0", "type", "veth"]).output();
-        if !allowed.is_ok_and(|output| output.status.success()) {
-            skip("this machine does not allow to make a network");
-            return None;
-        }
-        let shell = Command::new("unshare")
-            .args(["-n", "sh", "-c", script])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .unwrap();
-        Some(Self { shell })
-    }
-
-    /// Runs a command in this network.
-    fn command(&self, command: &[&str]) {
-        let target = self.shell.id().to_string();
-        let status = Command::new("nsenter").args(["-t", &target, "-n"]).args(command).status().unwrap();
-        assert!(status.success(), "{command:?}");
-    }
-}
-
-impl Drop for Netns {
-    fn drop(&mut self) {
-        let _ = kill_process_group(Pid::from_child(&self.shell), Signal::KILL);
-        let _ = self.shell.wait();
-    }
-}
 
 #[test]
 fn the_agent_connects_within_five_seconds_of_a_route_s_return_and_for_nothing_less() {

@@ -25,7 +25,7 @@ fn ready_comes_before_the_broker_answers_and_the_status_tells_of_it() {
     let agent = start(&gateway, &manager);
 
     manager.wait_for("STATUS=no connection yet; messages waiting: ");
-    manager.wait_for("STATUS=no connection: TCP/TLS connect failure; ");
+    manager.wait_for("STATUS=cannot reach ");
     wait_until("messages wait", || manager.saying("messages waiting: ").iter().any(|(_, said)| !said.ends_with(": 0")));
     broker.run();
     manager.wait_for(&format!("STATUS=connected to {}; ", broker.url()));

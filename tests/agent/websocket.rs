@@ -199,7 +199,7 @@ fn a_server_that_never_stops_pinging_keeps_nobody_waiting() {
     let gateway = server.gateway();
 
     let agent = gateway.start();
-    agent.wait_for_output("no connection");
+    agent.wait_for_output("no connection to ");
     wait_until("samples are kept", || gateway.accepted_count() > 100);
     assert_eq!(agent.stop().code(), Some(0));
 }
@@ -315,11 +315,11 @@ fn fixed(status: &str) -> impl Fn(&Request) -> String + Send + 'static {
 
 #[test]
 fn an_answer_other_than_101_is_named() {
-    answered(fixed("404 Not Found"), "no connection: the server answered 404 Not Found");
-    answered(fixed("502 Bad Gateway"), "no connection: the server answered 502 Bad Gateway");
-    answered(fixed("401 Unauthorized"), "no connection: the server answered 401 Unauthorized");
-    answered(fixed("503"), "no connection: the server answered 503");
-    answered(|_| "220 mail.example.com ESMTP\r\n".to_owned(), "no connection: the server does not answer in HTTP");
+    answered(fixed("404 Not Found"), ": the server answered 404 Not Found");
+    answered(fixed("502 Bad Gateway"), ": the server answered 502 Bad Gateway");
+    answered(fixed("401 Unauthorized"), ": the server answered 401 Unauthorized");
+    answered(fixed("503"), ": the server answered 503");
+    answered(|_| "220 mail.example.com ESMTP\r\n".to_owned(), ": the server does not answer in HTTP");
     answered(|_| String::new(), "ended the connection without an answer to the WebSocket's handshake");
 }
 

@@ -38,7 +38,7 @@ broker() {
 end_broker() { kill "$broker" && wait "$broker"; }
 
 promise "it is ready though no broker is there" is ActiveState active
-promise "the status says so" says "no connection"
+promise "the status says so" says "cannot reach mqtt://localhost:1883: connection refused"
 promise "the spool is there, for the user and the group" \
     test "$(stat -c %U:%G:%a /var/lib/packhorse /var/log/packhorse | sort -u)" = packhorse:packhorse:750
 promise "and so are its files" sh -c 'stat -c %U:%a /var/lib/packhorse/spool/*.seg | grep -qx packhorse:640'

@@ -49,6 +49,8 @@ fn an_address_gets_the_default_port() {
         ("mqtt://10.0.0.1:8883", "mqtt://10.0.0.1:8883"),
         ("mqtt://[2001:db8::1]", "mqtt://[2001:db8::1]:1883"),
         ("mqtt://[::1]:65535", "mqtt://[::1]:65535"),
+        ("mqtt://[fe80::1%eth0]", "mqtt://[fe80::1%eth0]:1883"),
+        ("wss://[fe80::1%en-0.7]:444", "wss://[fe80::1%en-0.7]:444/mqtt"),
     ] {
         assert_eq!(config(&format!("broker: {{url: '{url}'}}")).broker.addresses[0].to_string(), effective);
     }
@@ -125,6 +127,11 @@ fn a_wrong_address_says_why() {
         ("mqtt://broker:+1", "valid port"),
         ("mqtt://broker:", "valid port"),
         ("mqtt://2001:db8::1", "without brackets"),
+        ("mqtt://[fe80::1]", "lacks its network interface, as in `[fe80::1%eth0]`"),
+        ("mqtt://[2001:db8::1%eth0]", "which only link-local addresses (fe80::...) have"),
+        ("mqtt://[fe80::1%25eth0]", "has `%25` where a `%` is enough"),
+        ("mqtt://[fe80::1%]", "no name of a network interface"),
+        ("mqtt://[fe80::1%../../x]", "without its other half"),
         ("mqtt://[2001:db8", "without its other half"),
         ("mqtt://[broker]", "no IPv6 address"),
         ("mqtt://[::1]x", "valid port"),

@@ -1,5 +1,6 @@
 //! A device with a configuration, a spool and a log folder, and the agent that runs on it.
 
+use super::Netns;
 use super::{ControlGroup, PATIENCE, SmallDisk, count, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
@@ -160,6 +161,13 @@ impl Gateway {
         let mut command = Command::new(binary());
         command.uid(user).gid(user);
         let agent = self.spawn(command);
+        agent.wait_for_output("spool opened");
+        agent
+    }
+
+    /// Starts an agent in another network.
+    pub fn start_inside(&self, network: &Netns) -> Agent {
+        let agent = self.spawn(network.inside(binary().to_str().unwrap()));
         agent.wait_for_output("spool opened");
         agent
     }

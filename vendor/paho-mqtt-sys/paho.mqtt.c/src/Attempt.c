@@ -1,5 +1,7 @@
 /* packhorse: connects can be abandoned without the lock, which is held while a name is looked up. */
 
+#include <unistd.h>
+
 #include "Attempt.h"
 
 /** The last attempt that has begun, and the last one of those that are abandoned. They may wrap around, after years. */
@@ -9,6 +11,37 @@ static unsigned int abandoned = 0;
 unsigned int Attempt_begin(void)
 {
 	return __atomic_add_fetch(&last, 1, __ATOMIC_SEQ_CST);
+}
+
+
+/** What the next attempt of this thread is given; 0: nothing. */
+static __thread int next_given = 0;
+static __thread int next_seconds = 0;
+
+void Attempt_give(int socket, int seconds)
+{
+	Attempt_dropGiven(&next_given); /* of an attempt that failed before it began */
+	next_given = socket;
+	next_seconds = seconds;
+}
+
+
+int Attempt_takeGiven(int* seconds)
+{
+	int socket = next_given;
+
+	next_given = 0;
+	if (socket)
+		*seconds = next_seconds;
+	return socket;
+}
+
+
+void Attempt_dropGiven(int* given)
+{
+	if (*given)
+		close(*given);
+	*given = 0;
 }
 
 

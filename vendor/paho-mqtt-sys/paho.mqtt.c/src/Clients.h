@@ -131,9 +131,11 @@ typedef struct Clients
 	unsigned int good : 1; 			  /**< if we have an error on the socket we turn this off */
 	unsigned int ping_outstanding : 1;
 	unsigned int takes_messages : 1; /**< whether anybody wants inbound messages; else they are discarded */
+	unsigned int answered : 1;      /**< packhorse: whether the first bytes of the server's answer were looked at */
 	unsigned int ping_due : 1;      /**< we couldn't send a ping so we should send one when we can */
 	signed int connect_state : 4;
 	unsigned int attempt;           /**< packhorse: numbers the connect; see Attempt.h */
+	SOCKET given;                   /**< packhorse: a connected socket that the connect begins with; 0: none */
 	START_TIME_TYPE ping_due_time;  /**< the time at which the ping should have been sent (ping_due) */
 	networkHandles net;             /**< network info for this client */
 	int msgID;                      /**< the MQTT message id */

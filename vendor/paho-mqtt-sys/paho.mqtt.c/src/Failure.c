@@ -15,7 +15,7 @@ static pthread_mutex_t failure_mutex = PTHREAD_MUTEX_INITIALIZER;
 #define FAILURE_UNLOCK pthread_mutex_unlock(&failure_mutex)
 #endif
 
-static Failure failure = { FAILURE_NONE, 0, "" };
+static Failure failure = { FAILURE_NONE, 0, 0, "" };
 
 void Failure_set(int kind, long code, const char* format, ...)
 {
@@ -30,11 +30,42 @@ void Failure_set(int kind, long code, const char* format, ...)
 	va_end(args);
 }
 
+/* Notes what says the least: it gives way to everything else. */
+static void Failure_atLeast(int kind, long code)
+{
+	FAILURE_LOCK;
+	if (failure.kind == FAILURE_NONE)
+	{
+		failure.kind = kind;
+		failure.code = code;
+		failure.text[0] = '\0';
+	}
+	FAILURE_UNLOCK;
+}
+
+void Failure_ended(long code)
+{
+	Failure_atLeast(FAILURE_ENDED, code);
+}
+
+void Failure_silent(void)
+{
+	Failure_atLeast(FAILURE_SILENT, 0);
+}
+
+void Failure_atStage(int stage)
+{
+	FAILURE_LOCK;
+	failure.stage = stage;
+	FAILURE_UNLOCK;
+}
+
 void Failure_take(Failure* taken)
 {
 	FAILURE_LOCK;
 	*taken = failure;
 	failure.kind = FAILURE_NONE;
+	failure.stage = 0;
 	FAILURE_UNLOCK;
 }
 

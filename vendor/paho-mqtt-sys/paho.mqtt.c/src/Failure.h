@@ -8,7 +8,7 @@
 #define FAILURE_NONE 0
 /** TLS: the peer's certificate is not accepted; code: X509_V_ERR_... */
 #define FAILURE_TLS_CERTIFICATE 1
-/** TLS: the peer's certificate is for another name */
+/** TLS: the peer's certificate is for another name; code: 1 where its common name is the right one */
 #define FAILURE_TLS_NAME 2
 /** TLS: the peer has sent an alert; code: its number (RFC 8446, section 6) */
 #define FAILURE_TLS_ALERT 3
@@ -20,10 +20,20 @@
 #define FAILURE_PROXY 6
 /** MQTT: what the server sent and must not; nothing of it is in the text but numbers */
 #define FAILURE_PROTOCOL 7
+/** the connection itself has ended; code: errno, 0 where the other side ended it in order */
+#define FAILURE_ENDED 8
+/** nothing came in time */
+#define FAILURE_SILENT 9
+/** the server's first bytes are no MQTT; the text shows them, where they are text */
+#define FAILURE_FOREIGN 10
+/** the server's first bytes are TLS's, on a connection without */
+#define FAILURE_EXPECTS_TLS 11
 
 typedef struct
 {
 	int kind;
+	/** how far the connect had come, as Clients.h numbers it; 0: it was over */
+	int stage;
 	long code;
 	/** printable ASCII: what others sent is shortened, and other characters are question marks */
 	char text[256];
@@ -31,6 +41,15 @@ typedef struct
 
 /** Notes a failure, in place of any former one. The text is formatted like printf's. */
 void Failure_set(int kind, long code, const char* format, ...);
+
+/** Notes the end of a connection, unless its reason is known already. */
+void Failure_ended(long code);
+
+/** Notes that nothing came in time, unless another reason is known already. */
+void Failure_silent(void);
+
+/** Notes how far the connect had come that has failed. */
+void Failure_atStage(int stage);
 
 /** Gives the last failure of any connection of this process, and forgets it. */
 void Failure_take(Failure* taken);

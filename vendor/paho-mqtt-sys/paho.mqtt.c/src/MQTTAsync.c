@@ -961,6 +961,8 @@ int MQTTAsync_connect(MQTTAsync handle, const MQTTAsync_connectOptions* options)
 		conn->command.context = options->context;
 	}
 	m->c->attempt = Attempt_begin(); /* packhorse */
+	Attempt_dropGiven(&m->c->given);
+	m->c->given = Attempt_takeGiven(&m->connectTimeout);
 	conn->command.type = CONNECT;
 	conn->command.details.conn.currentURI = 0;
 	rc = MQTTAsync_addCommand(conn, sizeof(conn));

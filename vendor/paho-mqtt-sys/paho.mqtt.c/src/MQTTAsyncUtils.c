@@ -35,6 +35,7 @@
 #include "StackTrace.h"
 #include "Wipe.h"
 #include "Heap.h"
+#include "Answer.h"
 #include "Failure.h"
 #include "OsWrapper.h"
 #include "WebSocket.h"
@@ -1660,6 +1661,7 @@ static void nextOrClose(MQTTAsyncs* m, int rc, char* message)
 	int connectionLost_called = 0;
 	FUNC_ENTRY;
 
+	Failure_atStage(was_connected ? NOT_IN_PROGRESS : m->c->connect_state); /* packhorse */
 	more_to_try = MQTTAsync_checkConn(&m->connect, m, was_connected);
 	if (more_to_try)
 	{
@@ -1754,7 +1756,7 @@ static void MQTTAsync_checkTimeouts(void)
 	FUNC_ENTRY;
 	MQTTAsync_lock_mutex(mqttasync_mutex);
 	now = MQTTTime_now();
-	if (MQTTTime_difftime(now, last) < (DIFF_TIME_TYPE)3000)
+	if (MQTTTime_difftime(now, last) < (DIFF_TIME_TYPE)500) /* packhorse: it was 3000, on top of the time for a connect */
 		goto exit;
 	last = now;
 	while (ListNextElement(MQTTAsync_handles, &current))		/* for each client */
@@ -1774,6 +1776,7 @@ static void MQTTAsync_checkTimeouts(void)
 		if (m->c->connect_state != NOT_IN_PROGRESS && MQTTTime_elapsed(m->connect.start_time) > (ELAPSED_TIME_TYPE)(m->connectTimeout * 1000))
 		{
 			Proxy_timedOut(&m->c->net, m->c->connect_state); /* packhorse */
+			Failure_silent();
 			nextOrClose(m, MQTTASYNC_FAILURE, "TCP connect timeout");
 			continue;
 		}
@@ -3186,6 +3189,8 @@ static MQTTPacket* MQTTAsync_cycle(SOCKET* sock, unsigned long timeout, int* rc)
 			if (m->c->connect_state == TCP_IN_PROGRESS || m->c->connect_state == SSL_IN_PROGRESS || m->c->connect_state == WEBSOCKET_IN_PROGRESS ||
 					m->c->connect_state == PROXY_CONNECT_IN_PROGRESS)
 				*rc = MQTTAsync_connecting(m);
+			else if (m->c->connect_state == WAIT_FOR_CONNACK && Answer_isForeign(m->c)) /* packhorse */
+				*rc = SOCKET_ERROR;
 			else
 				pack = MQTTPacket_Factory(m->c->MQTTVersion, &m->c->net, rc);
 			if (m->c->connect_state == WAIT_FOR_CONNACK && *rc == SOCKET_ERROR)

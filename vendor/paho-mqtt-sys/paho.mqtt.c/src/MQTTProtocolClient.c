@@ -42,6 +42,7 @@
 #include "Proxy.h"
 #include "Wipe.h"
 #include "Heap.h"
+#include "Attempt.h"
 #include "Failure.h"
 
 #if !defined(min)
@@ -792,6 +793,7 @@ void MQTTProtocol_keepalive(START_TIME_TYPE now)
 				MQTTTime_difftime(now, client->net.lastReceived) >= (DIFF_TIME_TYPE)(client->keepAliveInterval * 1500))
 			{
 				Log(TRACE_PROTOCOL, -1, "PINGRESP not received in keepalive interval for client %s on socket %d, disconnecting", client->clientID, client->net.socket);
+				Failure_silent(); /* packhorse */
 				MQTTProtocol_closeSession(client, 1);
 			}
 		}
@@ -804,6 +806,7 @@ void MQTTProtocol_keepalive(START_TIME_TYPE now)
 			{
 				/* ping still outstanding after keep alive interval, so close session */
 				Log(TRACE_PROTOCOL, -1, "PINGREQ still outstanding for client %s on socket %d, disconnecting", client->clientID, client->net.socket);
+				Failure_silent(); /* packhorse */
 				MQTTProtocol_closeSession(client, 1);
 			}
 		}
@@ -1048,6 +1051,7 @@ void MQTTProtocol_freeClient(Clients* client)
 		free(client->httpsProxy);
 	}
 	Proxy_end(&client->net);
+	Attempt_dropGiven(&client->given); /* packhorse */
 #if defined(OPENSSL)
 	if (client->sslopts)
 	{

@@ -140,7 +140,14 @@ int MQTTProtocol_connect(const char* address, Clients* aClient, int unixsock, in
 	if ((rc = Proxy_set(&aClient->net, unixsock ? NULL : ssl ? aClient->httpsProxy : aClient->httpProxy)) != 0)
 		goto exit;
 
-	if (aClient->net.proxy)
+	aClient->answered = 0;
+	if (aClient->given) /* packhorse: whoever connects has connected to the server or its proxy already */
+	{
+		addr_len = MQTTProtocol_addressPort(address, &port, NULL, default_port);
+		rc = Socket_adopt(aClient->given, &(aClient->net.socket));
+		aClient->given = 0; /* it belongs to the list of sockets, or is closed */
+	}
+	else if (aClient->net.proxy)
 	{
 		addr_len = MQTTProtocol_addressPort(aClient->net.proxy, &port, NULL, PROXY_DEFAULT_PORT);
 #if defined(__GNUC__) && defined(__linux__)

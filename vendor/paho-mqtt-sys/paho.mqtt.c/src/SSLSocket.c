@@ -91,6 +91,13 @@ static const char* SSLSocket_reason(unsigned long error)
 	return reason ? reason : "unknown reason";
 }
 
+/* packhorse: what is left of former calls is no reason for the next one to fail */
+static void SSLSocket_forgetErrors(void)
+{
+	ERR_clear_error();
+	errno = 0;
+}
+
 /* packhorse: see Failure.h. Notes the oldest error in OpenSSL's queue of this thread, which is the cause of the others. The queue stays. */
 static void SSLSocket_noteFailure(SSL* ssl)
 {
@@ -100,11 +107,26 @@ static void SSLSocket_noteFailure(SSL* ssl)
 	if (ssl && verified != X509_V_OK && SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE)
 		Failure_set(FAILURE_TLS_CERTIFICATE, verified, "%s", X509_verify_cert_error_string(verified));
 	else if (error == 0)
-		return; /* nothing of TLS's: the socket failed */
+		Failure_ended(errno); /* nothing of TLS's: the socket failed */
+#if defined(SSL_R_UNEXPECTED_EOF_WHILE_READING)
+	else if (ERR_GET_LIB(error) == ERR_LIB_SSL && ERR_GET_REASON(error) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
+		Failure_ended(0);
+#endif
 	else if (ERR_GET_LIB(error) == ERR_LIB_SSL && ERR_GET_REASON(error) > SSL_AD_REASON_OFFSET)
 		Failure_set(FAILURE_TLS_ALERT, ERR_GET_REASON(error) - SSL_AD_REASON_OFFSET, "%s", SSLSocket_reason(error));
 	else
 		Failure_set(FAILURE_TLS_OTHER, (long)error, "%s", SSLSocket_reason(error));
+}
+
+/* packhorse: notes what SSL_get_error has told, unless it is only to wait */
+static void SSLSocket_noteEnd(SSL* ssl, int error)
+{
+	if (error == SSL_ERROR_SSL)
+		SSLSocket_noteFailure(ssl);
+	else if (error == SSL_ERROR_SYSCALL)
+		Failure_ended(errno);
+	else if (error == SSL_ERROR_ZERO_RETURN)
+		Failure_ended(0);
 }
 
 #if defined(_WIN32)
@@ -130,8 +152,7 @@ static int SSLSocket_error(char* aString, SSL* ssl, SOCKET sock, int rc, int (*c
     if (ssl)
     {
         error = SSL_get_error(ssl, rc);
-        if (error == SSL_ERROR_SSL)
-            SSLSocket_noteFailure(ssl);
+        SSLSocket_noteEnd(ssl, error);
     }
     else
     {
@@ -771,6 +792,15 @@ exit:
 }
 
 
+/* packhorse: an IPv6 address begins with its bracket */
+static int SSLSocket_isAddress(const char* host)
+{
+	struct in_addr address;
+
+	return host[0] == '[' || inet_pton(AF_INET, host, &address) == 1;
+}
+
+
 int SSLSocket_setSocketForSSL(networkHandles* net, MQTTClient_SSLOptions* opts,
 	const char* hostname, size_t hostname_len)
 {
@@ -816,7 +846,10 @@ int SSLSocket_setSocketForSSL(networkHandles* net, MQTTClient_SSLOptions* opts,
 		if (hostname_plus_null)
 		{
 			MQTTStrncpy(hostname_plus_null, hostname, hostname_len + 1u);
-			if ((rc = SSL_set_tlsext_host_name(net->ssl, hostname_plus_null)) != 1) {
+			/* packhorse: an address is no server's name (RFC 6066, section 3) */
+			if (SSLSocket_isAddress(hostname_plus_null))
+				rc = 1;
+			else if ((rc = SSL_set_tlsext_host_name(net->ssl, hostname_plus_null)) != 1) {
 				if (opts->struct_version >= 3)
 					SSLSocket_error("SSL_set_tlsext_host_name", NULL, net->socket, rc, opts->ssl_error_cb, opts->ssl_error_context);
 				else
@@ -841,7 +874,7 @@ int SSLSocket_connect(SSL* ssl, SOCKET sock, const char* hostname, int verify, i
 
 	FUNC_ENTRY;
 
-	ERR_clear_error();
+	SSLSocket_forgetErrors();
 	rc = SSL_connect(ssl);
 	if (rc != 1)
 	{
@@ -880,7 +913,8 @@ int SSLSocket_connect(SSL* ssl, SOCKET sock, const char* hostname, int verify, i
 			X509* cert = SSL_get_peer_certificate(ssl);
 			hostname_len = MQTTProtocol_addressPort(hostname, &port, NULL, MQTT_DEFAULT_PORT);
 
-			rc = X509_check_host(cert, hostname, hostname_len, 0, &peername);
+			/* packhorse: a common name is no host's any more (RFC 9525, section 2), not even without a subjectAltName */
+			rc = X509_check_host(cert, hostname, hostname_len, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT, &peername);
 			if (rc == 1)
 				Log(TRACE_PROTOCOL, -1, "peername from X509_check_host is %s", peername);
 			else
@@ -921,8 +955,10 @@ int SSLSocket_connect(SSL* ssl, SOCKET sock, const char* hostname, int verify, i
 
 				if (rc == 0 || rc == -1 || rc == -2)
 				{
+					int by_subject = X509_check_host(cert, hostname, hostname_len, 0, NULL) == 1;
+
 					rc = SSL_FATAL;
-					Failure_set(FAILURE_TLS_NAME, 0, "%s", "the certificate is for another name");
+					Failure_set(FAILURE_TLS_NAME, by_subject, "%s", "the certificate is for another name");
 				}
 			}
 
@@ -952,7 +988,7 @@ int SSLSocket_getch(SSL* ssl, SOCKET socket, char* c)
 	if ((rc = SocketBuffer_getQueuedChar(socket, c)) != SOCKETBUFFER_INTERRUPTED)
 		goto exit;
 
-	ERR_clear_error();
+	SSLSocket_forgetErrors();
 	if ((rc = SSL_read(ssl, c, (size_t)1)) < 0)
 	{
 		int err = SSLSocket_error("SSL_read - getch", ssl, socket, rc, NULL, NULL);
@@ -965,8 +1001,7 @@ int SSLSocket_getch(SSL* ssl, SOCKET socket, char* c)
 	else if (rc == 0)
 	{
 		/* packhorse: or when it has sent an alert */
-		if (SSL_get_error(ssl, rc) == SSL_ERROR_SSL)
-			SSLSocket_noteFailure(ssl);
+		SSLSocket_noteEnd(ssl, SSL_get_error(ssl, rc));
 		rc = SOCKET_ERROR; 	/* The return value from recv is 0 when the peer has performed an orderly shutdown. */
 	}
 	else if (rc == 1)
@@ -1007,7 +1042,7 @@ char *SSLSocket_getdata(SSL* ssl, SOCKET socket, size_t bytes, size_t* actual_le
 
 	if (*actual_len != bytes)
 	{
-		ERR_clear_error();
+		SSLSocket_forgetErrors();
 		if ((*rc = SSL_read(ssl, buf + (*actual_len), (int)(bytes - (*actual_len)))) < 0)
 		{
 			*rc = SSLSocket_error("SSL_read - getdata", ssl, socket, *rc, NULL, NULL);
@@ -1020,8 +1055,7 @@ char *SSLSocket_getdata(SSL* ssl, SOCKET socket, size_t bytes, size_t* actual_le
 		else if (*rc == 0) /* rc 0 means the other end closed the socket */
 		{
 			/* packhorse: or has sent an alert */
-			if (SSL_get_error(ssl, *rc) == SSL_ERROR_SSL)
-				SSLSocket_noteFailure(ssl);
+			SSLSocket_noteEnd(ssl, SSL_get_error(ssl, *rc));
 			buf = NULL;
 			goto exit;
 		}
@@ -1058,22 +1092,41 @@ int SSLSocket_receive(SSL* ssl, SOCKET socket, char* buf, size_t len)
 	int rc;
 
 	FUNC_ENTRY;
-	ERR_clear_error();
+	SSLSocket_forgetErrors();
 	if ((rc = SSL_read(ssl, buf, (int)len)) <= 0)
 	{
 		int err = SSL_get_error(ssl, rc);
 
-		if (err == SSL_ERROR_SSL)
-			SSLSocket_noteFailure(ssl);
+		SSLSocket_noteEnd(ssl, err);
 		if (err == SSL_ERROR_WANT_READ || err == SSL_ERROR_WANT_WRITE)
 			rc = TCPSOCKET_INTERRUPTED;
 		else
 			rc = (err == SSL_ERROR_ZERO_RETURN) ? 0 : SOCKET_ERROR;
+		SSLSocket_forgetErrors();
+	}
+	FUNC_EXIT_RC(rc);
+	return rc;
+}
+
+/**
+ *  packhorse: looks at what is there without taking it
+ *  @return > 0: so many bytes; else nothing, or not yet
+ */
+int SSLSocket_peek(SSL* ssl, char* buf, size_t len)
+{
+	int rc;
+
+	FUNC_ENTRY;
+	SSLSocket_forgetErrors();
+	if ((rc = SSL_peek(ssl, buf, (int)len)) <= 0)
+	{
+		SSLSocket_noteEnd(ssl, SSL_get_error(ssl, rc));
 		ERR_clear_error();
 	}
 	FUNC_EXIT_RC(rc);
 	return rc;
 }
+
 
 void SSLSocket_destroyContext(networkHandles* net)
 {
@@ -1091,7 +1144,7 @@ int SSLSocket_close(networkHandles* net)
 	FUNC_ENTRY;
 	if (net->ssl)
 	{
-		ERR_clear_error();
+		SSLSocket_forgetErrors();
 		rc = SSL_shutdown(net->ssl);
 		SSL_free(net->ssl);
 		net->ssl = NULL;
@@ -1140,7 +1193,7 @@ int SSLSocket_putdatas(SSL* ssl, SOCKET socket, char* buf0, size_t buf0len, Pack
 	}
 
 	SSL_lock_mutex(&sslCoreMutex);
-	ERR_clear_error();
+	SSLSocket_forgetErrors();
 	if ((rc = SSL_write(ssl, iovec.iov_base, iovec.iov_len)) == iovec.iov_len)
 		rc = TCPSOCKET_COMPLETE;
 	else
@@ -1202,7 +1255,7 @@ int SSLSocket_continueWrite(pending_writes* pw)
 	int rc = 0;
 
 	FUNC_ENTRY;
-	ERR_clear_error();
+	SSLSocket_forgetErrors();
 	if ((rc = SSL_write(pw->ssl, pw->iovecs[0].iov_base, pw->iovecs[0].iov_len)) == pw->iovecs[0].iov_len)
 	{
 		/* topic and payload buffers are freed elsewhere, when all references to them have been removed */

@@ -49,6 +49,7 @@ int SSLSocket_putdatas(SSL* ssl, SOCKET socket, char* buf0, size_t buf0len, Pack
 int SSLSocket_connect(SSL* ssl, SOCKET sock, const char* hostname, int verify, int (*cb)(const char *str, size_t len, void *u), void* u);
 
 /* packhorse */
+int SSLSocket_peek(SSL* ssl, char* buf, size_t len); /* packhorse */
 int SSLSocket_receive(SSL* ssl, SOCKET socket, char* buf, size_t len);
 int SSLSocket_continueWrite(pending_writes* pw);
 int SSLSocket_abortWrite(pending_writes* pw);

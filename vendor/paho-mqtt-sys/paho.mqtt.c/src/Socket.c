@@ -33,6 +33,7 @@
 
 
 #include "Attempt.h"
+#include "Failure.h"
 #include "Socket.h"
 #include "Log.h"
 #include "SocketBuffer.h"
@@ -131,6 +132,8 @@ int Socket_error(char* aString, SOCKET sock)
 	{
 		if (strcmp(aString, "shutdown") != 0 || (err != ENOTCONN && err != ECONNRESET))
 			Log(LOG_PROTOCOL, -1, "Socket error %s(%d) in %s for socket %d", strerror(err), err, aString, sock);
+		if (strcmp(aString, "shutdown") != 0 && strcmp(aString, "close") != 0)
+			Failure_ended(err); /* packhorse */
 	}
 	return err;
 }
@@ -960,7 +963,10 @@ int Socket_getch(SOCKET socket, char* c)
 		}
 	}
 	else if (rc == 0)
+	{
+		Failure_ended(0); /* packhorse */
 		rc = SOCKET_ERROR; 	/* The return value from recv is 0 when the peer has performed an orderly shutdown. */
+	}
 	else if (rc == 1)
 	{
 		SocketBuffer_queueChar(socket, *c);
@@ -987,6 +993,8 @@ int Socket_receive(SOCKET socket, char* buf, size_t len)
 		if (err == EWOULDBLOCK || err == EAGAIN || err == EINTR)
 			rc = TCPSOCKET_INTERRUPTED;
 	}
+	else if (rc == 0)
+		Failure_ended(0);
 	FUNC_EXIT_RC(rc);
 	return rc;
 }
@@ -1024,6 +1032,7 @@ char *Socket_getdata(SOCKET socket, size_t bytes, size_t* actual_len, int *rc)
 	}
 	else if (*rc == 0) /* rc 0 means the other end closed the socket, albeit "gracefully" */
 	{
+		Failure_ended(0); /* packhorse */
 		buf = NULL;
 		goto exit;
 	}
@@ -1404,6 +1413,52 @@ exit:
 	return rc;
 }
 #endif
+
+
+/**
+ *  packhorse: takes over a socket that is connected already. From here on it is looked after like one of Socket_new.
+ *  @param given the socket, which is closed where that fails
+ *  @param sock returns the socket
+ *  @return EINPROGRESS: it is ready to be written to as soon as it is looked at; else an error
+ */
+int Socket_adopt(SOCKET given, SOCKET* sock)
+{
+	SOCKET* pending = malloc(sizeof(SOCKET));
+	ListElement* added = NULL;
+	int opt = 1;
+	int rc = PAHO_MEMORY_ERROR;
+
+	FUNC_ENTRY;
+	*sock = SOCKET_ERROR;
+	if (pending == NULL)
+	{
+		close(given);
+		goto exit;
+	}
+	if (setsockopt(given, IPPROTO_TCP, TCP_NODELAY, (void*)&opt, sizeof(opt)) != 0)
+		Log(LOG_ERROR, -1, "Could not set TCP_NODELAY for socket %d", given);
+	Log(TRACE_MIN, -1, "Connected socket %d taken over", given);
+	*pending = given;
+	if ((rc = Socket_addSocket(given)) == 0)
+	{
+		Paho_thread_lock_mutex(socket_mutex);
+		added = ListAppend(mod_s.connect_pending, pending, sizeof(SOCKET));
+		Paho_thread_unlock_mutex(socket_mutex);
+	}
+	if (added == NULL)
+	{
+		free(pending);
+		Socket_close(given);
+		rc = rc ? rc : PAHO_MEMORY_ERROR;
+		goto exit;
+	}
+	*sock = given;
+	rc = EINPROGRESS;
+	Socket_interrupt();
+exit:
+	FUNC_EXIT_RC(rc);
+	return rc;
+}
 
 
 /**

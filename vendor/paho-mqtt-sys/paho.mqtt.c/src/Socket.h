@@ -152,6 +152,7 @@ int Socket_putdatas(SOCKET socket, char* buf0, size_t buf0len, PacketBuffers buf
 int Socket_close(SOCKET socket);
 #if defined(__GNUC__) && defined(__linux__)
 /* able to use GNU's getaddrinfo_a to make timeouts possible */
+int Socket_adopt(SOCKET given, SOCKET* sock); /* packhorse */
 int Socket_new(const char* addr, size_t addr_len, int port, SOCKET* socket, unsigned int attempt, long timeout);
 #else
 int Socket_new(const char* addr, size_t addr_len, int port, SOCKET* socket, unsigned int attempt);

@@ -1,0 +1,170 @@
+//! Reaches the broker, or the proxy on the way to it, for the MQTT library, which is given a connection that is there.
+//!
+//! A name is looked up and its addresses are tried in threads of their own: neither a name server nor an address that does
+//! not answer holds up anybody, and whoever gives an attempt up leaves it behind.
+
+mod lookup;
+mod race;
+mod words;
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select_biased};
+use lookup::{Found, Lookups};
+use race::Failed;
+use rustix::io::Errno;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub use words::reason;
+
+/// Addresses of one name that are tried. Clusters have a handful; a name server may answer with hundreds.
+const MOST_ADDRESSES: usize = 16;
+
+/// Begins attempts, and keeps what is left of those that were given up.
+#[derive(Debug, Default)]
+pub struct Dialer {
+    lookups: Lookups,
+    /// An address that took a connection, and did not lead to a broker: it is tried last.
+    fruitless: Option<SocketAddr>,
+}
+
+/// An attempt that is under way. Dropping it gives it up.
+#[derive(Debug)]
+pub struct Dial {
+    outcome: Receiver<Outcome>,
+    /// When it has failed by itself.
+    deadline: Instant,
+    /// Whoever dials notices when it is gone.
+    _holder: Sender<()>,
+}
+
+/// A connection, and where it leads to; or why there is none.
+pub type Outcome = Result<(OwnedFd, SocketAddr), Unreached>;
+
+/// Why nobody could be reached. It reads as words.
+#[derive(Debug)]
+pub enum Unreached {
+    /// The system's words for what is wrong with the name.
+    Name(String),
+    /// The address's zone is no network interface of this machine.
+    Interface(String),
+    /// No name server has answered for so long.
+    NameServer(Duration),
+    /// No thread could be had.
+    Thread(io::Error),
+    /// The system's reason, where the host is an address.
+    Address(Errno),
+    /// What each address of a name had to say.
+    Addresses(Vec<Failed>),
+}
+
+/// What a connection has led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// A broker has answered.
+    Fruitful,
+    Fruitless,
+}
+
+impl Dialer {
+    /// Begins to connect to a port of a host, which is a name, or an address that may have a zone. `ring` is called when there
+    /// is an outcome.
+    pub fn begin(
+        &mut self,
+        host: &str,
+        port: u16,
+        timeout: Duration,
+        ring: impl Fn() + Clone + Send + 'static,
+    ) -> Dial {
+        let (holder, given_up) = bounded(0);
+        let (tell, outcome) = bounded(1);
+        let deadline = Instant::now() + timeout;
+        let begun = self.lookups.of(host).and_then(|found| {
+            let (tell, ring, host, last) = (tell.clone(), ring.clone(), Host::of(host), self.fruitless);
+            let work = move || {
+                let task = Task { host, port, last, timeout, deadline, given_up };
+                // Nobody listens where it was given up at this moment.
+                if task.run(&found).is_some_and(|outcome| tell.send(outcome).is_ok()) {
+                    ring();
+                }
+            };
+            thread::Builder::new().name("dialer".to_owned()).spawn(work).map(drop)
+        });
+        if let Err(error) = begun {
+            // The channel is empty, and both ends are here.
+            let _ = tell.send(Err(Unreached::Thread(error)));
+            ring();
+        }
+        Dial { outcome, deadline, _holder: holder }
+    }
+
+    /// Notes what a connection to this address has led to.
+    pub fn judge(&mut self, address: SocketAddr, verdict: Verdict) {
+        self.fruitless = (verdict == Verdict::Fruitless).then_some(address);
+    }
+}
+
+impl Dial {
+    /// The outcome, once there is one.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.outcome.try_recv().ok()
+    }
+
+    /// What is left of the time for the whole attempt.
+    pub fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+}
+
+/// What is dialed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Host {
+    Name,
+    Address,
+}
+
+impl Host {
+    fn of(host: &str) -> Self {
+        // No name has a colon, and an address with a zone is not one for the standard library.
+        if host.contains(':') || host.parse::<IpAddr>().is_ok() { Host::Address } else { Host::Name }
+    }
+}
+
+/// What the thread of an attempt knows.
+struct Task {
+    host: Host,
+    port: u16,
+    /// The address that is tried last.
+    last: Option<SocketAddr>,
+    timeout: Duration,
+    deadline: Instant,
+    /// Ends when the attempt is given up.
+    given_up: Receiver<()>,
+}
+
+impl Task {
+    /// Waits for the addresses and tries them; `None`: it was given up.
+    fn run(&self, found: &Receiver<Found>) -> Option<Outcome> {
+        let answer = select_biased! {
+            recv(self.given_up) -> _ => return None,
+            recv(found) -> answer => answer,
+            default(self.deadline.saturating_duration_since(Instant::now())) => {
+                return Some(Err(Unreached::NameServer(self.timeout)));
+            }
+        };
+        let addresses = match answer {
+            Ok(Ok(addresses)) => race::ordered(addresses, self.port, self.last),
+            Ok(Err(why)) => return Some(Err(why)),
+            // It panicked.
+            Err(_) => return Some(Err(Unreached::Name("the look-up did not end".to_owned()))),
+        };
+        let is_given_up = || self.given_up.try_recv() == Err(TryRecvError::Disconnected);
+        let outcome = race::run(&addresses[..addresses.len().min(MOST_ADDRESSES)], self.deadline, &is_given_up)?;
+        Some(outcome.map_err(|failed| match failed[..] {
+            [(_, errno)] if self.host == Host::Address => Unreached::Address(errno),
+            _ => Unreached::Addresses(failed),
+        }))
+    }
+}
