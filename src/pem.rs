@@ -1,6 +1,8 @@
-//! Files in PEM (RFC 7468): whether they hold what they should. What is in a block is for the TLS library to read.
+//! Files in PEM (RFC 7468): whether they hold what they should, and whether a certificate and a key belong together.
 
+use crate::foreign;
 use crate::named;
+use paho_mqtt_sys::certificate::{self, Fault};
 use std::path::Path;
 
 /// Bytes of a file. The authorities of a distribution, all in one, have a fifth of this.
@@ -48,6 +50,67 @@ fn check_bytes(bytes: &[u8], content: Content) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What is wrong with files that hold what they should.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unfit {
+    /// TLS does not work with them.
+    Useless(String),
+    /// They work, but are probably not meant.
+    Odd(String),
+}
+
+/// Looks whether TLS can use the certificates of authorities.
+///
+/// # Errors
+/// A sentence that names the file.
+pub fn check_authorities(file: &Path) -> Result<(), String> {
+    let bytes = read(file)?;
+    certificate::check(&bytes, None).map_err(|fault| match words(&fault, file, file) {
+        Unfit::Useless(why) | Unfit::Odd(why) => why,
+    })
+}
+
+/// Looks whether a certificate and a key belong together; both may be in one file.
+///
+/// # Errors
+/// A sentence that names the files.
+pub fn check_pair(certificates: &Path, key: &Path) -> Result<(), Unfit> {
+    let bytes = [certificates, key].map(read);
+    let [Ok(certificate_bytes), Ok(key_bytes)] = &bytes else {
+        return Err(Unfit::Useless(bytes.into_iter().find_map(Result::err).unwrap_or_default()));
+    };
+    certificate::check(certificate_bytes, Some(key_bytes)).map_err(|fault| words(&fault, certificates, key))
+}
+
+fn read(file: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, String> {
+    named::read(file, SIZE_MAX).map_err(|error| format!("`{}` {error}", foreign::path(file)))
+}
+
+fn words(fault: &Fault, certificates: &Path, key: &Path) -> Unfit {
+    let [certificates, key] = [certificates, key].map(foreign::path);
+    Unfit::Useless(match fault {
+        Fault::Unreadable(number, why) => {
+            format!("`{certificates}`: its certificate number {number} cannot be read ({why})")
+        }
+        Fault::KeyUnreadable(why) => format!("`{key}`: its private key cannot be read ({why})"),
+        Fault::OtherKey => format!("the private key in `{key}` is not that of the certificate in `{certificates}`"),
+        Fault::NotFirst(number) => format!(
+            "`{certificates}` has its certificates in the wrong order: that of the key in `{key}` must be the first one, \
+             and is number {number}"
+        ),
+        Fault::Refused(why) => {
+            format!("TLS does not take the certificate in `{certificates}` and the key in `{key}` ({why})")
+        }
+        Fault::Disorder(number) => {
+            return Unfit::Odd(format!(
+                "`{certificates}` has its certificates in the wrong order: each must be followed by that of its issuer, \
+                 and number {number} is of another one"
+            ));
+        }
+        Fault::Expired => return Unfit::Odd(format!("the certificate in `{certificates}` has expired")),
+    })
 }
 
 #[cfg(test)]

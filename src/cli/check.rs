@@ -7,7 +7,7 @@ use super::{Code, Failure};
 use crate::config::{self, Inspection, NamedFile, PASSWORD_MAX, Problem, Problems, Role};
 use crate::foreign;
 use crate::named::{self, Unreadable};
-use crate::pem::{self, Content};
+use crate::pem::{self, Content, Unfit};
 use rustix::fs::{Access, AtFlags, CWD};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -75,8 +75,33 @@ pub fn findings(path: &Path, inspection: &Inspection, looking_at: &dyn Fn(&Named
             Finding::Problem(message) => findings.problems.push(problem(message)),
         }
     }
+    if !findings.problems.iter().any(|problem| problem.key.starts_with("broker.tls")) {
+        certificates(inspection, &mut findings);
+    }
     findings.warnings.splice(0..0, warnings(path, inspection));
     findings
+}
+
+/// Looks whether the certificates are what TLS can use, and whether the key is theirs. Each file holds what it should.
+fn certificates(inspection: &Inspection, findings: &mut Findings) {
+    let is = |file: &&NamedFile, role, name: &str| file.role == role && file.key.ends_with(name);
+    let find = |role, name| inspection.files.iter().find(|file| is(file, role, name));
+    if let Some(file) = find(Role::Certificates, ".ca_file")
+        && let Err(message) = pem::check_authorities(&file.path)
+    {
+        findings.problems.push(Problem { line: Some(file.line), key: file.key.clone(), message });
+    }
+    let pair = match (find(Role::Certificates, ".cert_file"), find(Role::Key, ".key_file")) {
+        (Some(file), Some(key)) => Some((file, key)),
+        _ => find(Role::CertificateAndKey, ".cert_file").map(|both| (both, both)),
+    };
+    let Some((file, key)) = pair else { return };
+    let (list, message) = match pem::check_pair(&file.path, &key.path) {
+        Ok(()) => return,
+        Err(Unfit::Useless(message)) => (&mut findings.problems, message),
+        Err(Unfit::Odd(message)) => (&mut findings.warnings, message),
+    };
+    list.push(Problem { line: Some(file.line), key: file.key.clone(), message });
 }
 
 /// What gives something away. The agent logs it at its start, and when an edit is applied.

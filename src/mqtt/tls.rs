@@ -3,7 +3,7 @@
 use crate::clock::rfc3339;
 use crate::config::{Address, Tls};
 use crate::foreign;
-use crate::pem::{self, Content};
+use crate::pem::{self, Content, Unfit};
 use paho_mqtt::{SslOptions, SslOptionsBuilder};
 use paho_mqtt_sys::failure::TlsFailure;
 use std::path::Path;
@@ -33,6 +33,7 @@ pub fn options(tls: &Tls, alpn: Option<&str>) -> Result<SslOptions, String> {
     match &tls.ca_file {
         Some(file) => {
             holds("ca_file", file, Content::Certificates)?;
+            pem::check_authorities(file).map_err(|why| format!("broker.tls.ca_file: {why}"))?;
             options.trust_store(file).map_err(|error| unusable("ca_file", &error))?;
         }
         None => trust_the_system(&mut options).map_err(|error| unusable("ca_file", &error))?,
@@ -45,6 +46,11 @@ pub fn options(tls: &Tls, alpn: Option<&str>) -> Result<SslOptions, String> {
     if let Some(file) = &tls.key_file {
         holds("key_file", file, Content::Key)?;
         options.private_key(file).map_err(|error| unusable("key_file", &error))?;
+    }
+    if let Some(file) = &tls.cert_file
+        && let Err(Unfit::Useless(why)) = pem::check_pair(file, tls.key_file.as_ref().unwrap_or(file))
+    {
+        return Err(format!("broker.tls.cert_file: {why}"));
     }
     if let Some(protocol) = tls.alpn.as_deref().or(alpn) {
         options.alpn_protos(&[protocol]);

@@ -4,6 +4,7 @@
 //! second connection received.
 
 mod azure;
+mod certificates;
 mod clock;
 mod clusters;
 mod constrained;

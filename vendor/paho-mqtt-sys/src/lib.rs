@@ -40,6 +40,10 @@ pub mod attempt;
 /// How the server answered a message: packhorse's addition, see PATCHES.md.
 pub mod acknowledgement;
 
+/// Looks at certificates before they are needed: packhorse's addition, see PATCHES.md.
+#[cfg(feature = "ssl")]
+pub mod certificate;
+
 /// Why TLS failed: packhorse's addition, see PATCHES.md.
 #[cfg(feature = "ssl")]
 pub mod failure;
