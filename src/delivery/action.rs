@@ -33,7 +33,10 @@ pub struct Remains {
 #[derive(Debug)]
 pub enum Event {
     /// Time has passed, and the store may have more messages.
-    Turn,
+    Turn {
+        /// Messages in the spool that are not finished.
+        backlog: u64,
+    },
     /// Answers [`Action::Read`]: the next message. Messages of the spool come in order of seq.
     Read(Publish, Message),
     /// Answers [`Action::Read`]: there is none for now.

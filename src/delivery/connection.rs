@@ -1,10 +1,11 @@
 //! When and where to connect: one connection after the other, with a back-off between those that do not hold. Pure.
 
-use super::action::{Action, GiveUp};
+use super::action::{Action, GiveUp, Remains};
 use super::backoff::{Backoff, Next};
 use super::event::{Connected, Lost};
 use super::members::{Members, Turn};
 use super::standing::{Proof, State, Stay, Wait};
+use super::story::{Rounded, is_worth_telling};
 use super::will::Will;
 use crate::burst::Burst;
 use crate::config::{AtMax, BrokerProfile, Config, Limits, OnRefusal, Retry};
@@ -202,8 +203,8 @@ impl Connection {
         }
     }
 
-    /// Notes that the broker accepted the connection; what to log.
-    pub fn connected(&mut self, connected: Connected, now: Instant, backlog: u64) -> Action {
+    /// Notes that the broker accepted the connection; what to log. `away`: how long there was none.
+    pub fn connected(&mut self, connected: Connected, now: Instant, backlog: u64, away: Option<Duration>) -> Action {
         let maximum = if connected.at_qos_2 { self.profile().exactly_once_at_a_time } else { u16::MAX };
         let told =
             if is_planted(Planted::ReceiveMaximumForgotten) { u16::MAX } else { connected.limits.receive_maximum };
@@ -211,10 +212,11 @@ impl Connection {
         self.limits = connected.limits;
         // Where connections come and do not last, the first one to a broker says it all.
         let elsewhere = self.connected.replace(self.members.index()) != Some(self.members.index());
-        let level =
-            if self.failures.unproved.failed() == Level::Warn || elsewhere { Level::Info } else { Level::Debug };
+        let is_news = self.failures.unproved.failed() == Level::Warn || elsewhere || is_worth_telling(away);
+        let level = if is_news { Level::Info } else { Level::Debug };
+        let away = away.map_or_else(String::new, |away| format!(" after=\"{}\"", Rounded(away)));
         let text = format!(
-            "connected to {} session_present={} window={limit} backlog={backlog} attempts={}",
+            "connected to {} session_present={} window={limit} backlog={backlog} attempts={}{away}",
             self.members.present(),
             connected.session_present,
             self.backoff.failures() + 1
@@ -258,12 +260,12 @@ impl Connection {
     }
 
     /// Notes that there is no connection any more, or that none came about, and plans the next attempt, unless there will
-    /// be none. `first`: the member that a new round begins with; `random`, evenly from 0 to 1, places the delay.
+    /// be none. `lasted`: how long it had lasted; `random`, evenly from 0 to 1, places the delay.
     pub fn lost(
         &mut self,
         lost: &Lost,
-        first: usize,
-        backlog: u64,
+        remains: &Remains,
+        lasted: Option<Duration>,
         now: Instant,
         random: f64,
         actions: &mut impl Extend<Action>,
@@ -286,12 +288,12 @@ impl Connection {
             self.state = State::Waiting { until: now, wait: Wait::Reach };
             return;
         }
-        let delay = match self.members.lost(lost, held, first) {
+        let delay = match self.members.lost(lost, held, remains.first) {
             Turn::Refused if self.settings.on_refusal == OnRefusal::Exit => {
                 actions.extend([Action::GiveUp(GiveUp::Refused(lost.to_string()))]);
                 return;
             }
-            Turn::Refused => return self.refused(lost, backlog, now, random, actions),
+            Turn::Refused => return self.refused(lost, remains.backlog, now, random, actions),
             Turn::Next => Duration::ZERO,
             Turn::Round => match self.backoff.fail(random) {
                 Next::Wait(delay) => delay,
@@ -305,10 +307,12 @@ impl Connection {
         };
         let elsewhere =
             if self.members.index() == former { String::new() } else { format!("{} ", self.members.present()) };
+        let lasted = lasted.map_or_else(String::new, |lasted| format!(", connected for {}", Rounded(lasted)));
         let text = format!(
-            "{lost}; retrying {elsewhere}in {:.1} s (attempt {}, backlog {backlog})",
+            "{lost}; retrying {elsewhere}in {:.1} s (attempt {}, backlog {}{lasted})",
             delay.as_secs_f64(),
             self.backoff.failures() + 1,
+            remains.backlog,
         );
         actions.extend([Action::Log(self.failures.level_of(&lost.to_string()), text)]);
         let delay = if is_planted(Planted::BackOffForgotten) { Duration::ZERO } else { delay };
@@ -349,6 +353,18 @@ impl Connection {
         if let State::Waiting { until, .. } = &mut self.state {
             *until = now;
         }
+    }
+
+    /// Why there is no connection, to which address, and when it is tried again; `None`: there is one, or will be none.
+    pub fn outage(&self, away: Duration, backlog: u64, now: Instant) -> Option<String> {
+        let next = match self.state {
+            State::Waiting { until, .. } => format!("in {}", Rounded(until.saturating_duration_since(now))),
+            State::Connecting { .. } => "under way".to_owned(),
+            State::Connected { .. } | State::Disconnecting { .. } | State::Closing { .. } | State::Over => return None,
+        };
+        let why = self.last_loss.as_deref().unwrap_or("no answer yet");
+        let (address, away) = (self.members.present(), Rounded(away));
+        Some(format!("no connection to {address} for {away}: {why}; next attempt {next}; messages waiting: {backlog}"))
     }
 
     /// Whether the connection is to be replaced as planned, once nothing is in flight over it.

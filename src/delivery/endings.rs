@@ -59,6 +59,7 @@ impl Delivery {
     /// A message has reached its end.
     pub(super) fn over(&mut self, what: Publish, how: How) {
         self.gone(what);
+        self.story.over(what, matches!(how, How::Acknowledged | How::Completed));
         self.actions.push_back(Action::End(what, how));
     }
 
@@ -129,7 +130,9 @@ impl Delivery {
         }
         let verdict = if was_disconnecting { Verdict::Open } else { self.conclude(why, flight, overdue, now.at) };
         let random = self.random.f64();
-        self.connection.lost(why, remains.first, remains.backlog, now.at, random, &mut self.actions);
+        self.backlog = remains.backlog;
+        let lasted = if was_disconnecting { None } else { self.story.lost(now.at) };
+        self.connection.lost(why, remains, lasted, now.at, random, &mut self.actions);
         if verdict == Verdict::Control {
             self.plan_control(now);
         }
@@ -284,6 +287,7 @@ impl Delivery {
         let Some(message) = self.window.take(what) else { return };
         self.suspects.convicted(what);
         self.refusals.forget(what);
+        self.story.over(what, false);
         self.actions.push_back(Action::SetAside { what, message, reason });
     }
 

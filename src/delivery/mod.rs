@@ -24,9 +24,11 @@ mod sending;
 mod sizes;
 mod stalls;
 mod standing;
+mod story;
 mod suspects;
 #[cfg(test)]
 mod suspects_tests;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod times;
@@ -36,7 +38,6 @@ mod window;
 #[cfg(test)]
 mod window_tests;
 
-use crate::burst::Burst;
 use crate::clock::Reading;
 use crate::config::Config;
 use crate::message::{Message, Seq, Stamp};
@@ -53,6 +54,7 @@ use sizes::Sizes;
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
+use story::Story;
 use suspects::Suspects;
 use unanswered::Unanswered;
 use window::Window;
@@ -62,6 +64,7 @@ pub use connection::Reach;
 pub use effect::{Effect, effect};
 pub use event::{Connected, Lost, Publish, Refusal, Report, Scope, UnderWay, WillFault};
 pub use stalls::Stalls;
+pub use tally::{Dropped, Tally};
 pub use times::{Dated, Times};
 
 /// Decides how messages are delivered.
@@ -80,8 +83,12 @@ pub struct Delivery {
     sizes: Vec<Sizes>,
     presence: Presence,
     pace: Pace,
+    /// What the log tells of outages.
+    story: Story,
+    /// Messages in the spool that are not finished, as far as is known.
+    backlog: u64,
     /// Messages dropped because they are too old, without one in between that is not.
-    outdated: Burst,
+    outdated: Outdated,
     /// Another configuration, which waits for the connection.
     pending: Option<Pending>,
     stop: Option<Stop>,
@@ -98,6 +105,15 @@ struct Pace {
     due: Option<Instant>,
 }
 
+/// What was dropped because it is too old, by rule.
+#[derive(Debug, Default)]
+struct Outdated {
+    /// Older than their expiry.
+    expired: Tally,
+    /// Older than `spool.max_age`.
+    too_old: Tally,
+}
+
 impl Delivery {
     /// Nothing is in flight, and the first attempt to connect is due at once. `first` is the broker to begin with; `seed`
     /// places the delays of the back-off within their jitter.
@@ -112,7 +128,9 @@ impl Delivery {
             sizes: Self::sizes(&config),
             presence: Presence::default(),
             pace: Pace { rate: config.delivery.max_rate.map(Rate::new), due: None },
-            outdated: Burst::default(),
+            story: Story::new(now),
+            backlog: 0,
+            outdated: Outdated::default(),
             pending: None,
             stop: None,
             is_exhausted: false,
@@ -127,7 +145,7 @@ impl Delivery {
     /// Takes note of what happened.
     pub fn on(&mut self, event: Event, now: Now) {
         match event {
-            Event::Turn => self.is_exhausted = false,
+            Event::Turn { backlog } => self.turn(backlog, now),
             Event::Read(what, message) => self.window.push(what, message),
             Event::NothingToRead => self.is_exhausted = true,
             Event::Held(under_way) => self.window.connection_lost(&under_way),
@@ -146,7 +164,10 @@ impl Delivery {
             Event::NetworkBack(how) => self.network_back(&how, now),
             Event::CredentialsChanged => self.credentials_changed(now),
             Event::BootBegan(beginning) => self.times.began(beginning),
-            Event::Stop(until) => self.stop = Some(Stop::new(until)),
+            Event::Stop(until) => {
+                self.stop = Some(Stop::new(until));
+                self.tell_outdated(|tally| tally.ended());
+            }
         }
     }
 
@@ -175,6 +196,7 @@ impl Delivery {
             self.resumed_first_until(),
             self.refusals.deadline(),
             self.stop.as_ref().map(Stop::until),
+            self.story.deadline().filter(|_| !self.connection.is_over()),
         ];
         let deadlines = deadlines.into_iter().flatten();
         let missed = if is_planted(Planted::WakeUpForgotten) { Duration::from_secs(1) } else { Duration::ZERO };
@@ -187,7 +209,8 @@ impl Delivery {
         if self.stop.is_some() {
             return self.check_stop(now);
         }
-        let steps: [fn(&mut Self, Now); 5] = [
+        let steps: [fn(&mut Self, Now); 6] = [
+            Self::tell_of_outage,
             Self::check_change,
             Self::check_connection,
             Self::check_acknowledgements,
@@ -199,6 +222,23 @@ impl Delivery {
             if !self.actions.is_empty() {
                 return;
             }
+        }
+    }
+
+    fn turn(&mut self, backlog: u64, now: Now) {
+        (self.is_exhausted, self.backlog) = (false, backlog);
+        if let Some(text) = self.story.drained(backlog, self.window.spooled_in_flight(), now.at) {
+            self.log(Level::Info, text);
+        }
+        self.tell_outdated(|tally| tally.look(now.at));
+    }
+
+    /// A line every ten minutes while there is no connection.
+    fn tell_of_outage(&mut self, now: Now) {
+        if let Some(away) = self.story.look(now.at)
+            && let Some(text) = self.connection.outage(away, self.backlog, now.at)
+        {
+            self.log(Level::Info, text);
         }
     }
 
@@ -241,7 +281,9 @@ impl Delivery {
     }
 
     fn connected(&mut self, connected: Connected, backlog: u64, now: Now) {
-        let log = self.connection.connected(connected, now.at, backlog);
+        self.backlog = backlog;
+        let away = self.story.connected(backlog, usize::from(self.config.delivery.window), now.at);
+        let log = self.connection.connected(connected, now.at, backlog, away);
         self.actions.push_back(log);
         if connected.session_present && !is_planted(Planted::ResumedPublishedAnew) {
             let suspects = &self.suspects;
@@ -288,6 +330,7 @@ impl Delivery {
     }
 
     fn dropped(&mut self, range: &RangeInclusive<Seq>) {
+        self.story.dropped(range.end().0 - range.start().0 + 1);
         let range = Publish::Message(*range.start())..=Publish::Message(*range.end());
         self.window.drop_waiting(&range).into_iter().for_each(|what| self.gone(what));
     }

@@ -6,8 +6,9 @@ use super::event::Publish;
 use super::rate::Rate;
 use super::refusals::every_message;
 use super::suspects::Control;
-use super::{Dated, Delivery, packet};
-use crate::message::{Message, Qos};
+use super::tally::{Dropped, Tally};
+use super::{Dated, Delivery, Outdated, packet};
+use crate::message::{Message, Qos, Seq};
 use crate::payload::Outgoing;
 use crate::planted::{Planted, is_planted};
 use crate::status;
@@ -80,7 +81,7 @@ impl Delivery {
         let Some(message) = self.window.get(what) else { return false };
         let waited = self.times.waited(message.sample.taken, now.clock);
         if let Some(how) = self.outdated(message, waited) {
-            self.drop_outdated(what, how, waited);
+            self.drop_outdated(what, how, waited, now);
             return true;
         }
         if !self.is_paced(now) {
@@ -98,9 +99,7 @@ impl Delivery {
         if let Some(message) = self.window.get(what) {
             self.refusals.sent(what, &message.sample.route.topic);
         }
-        if let Some(dropped) = self.outdated.ended() {
-            self.log(Level::Info, format!("messages dropped, too old count={dropped}"));
-        }
+        self.tell_outdated(Tally::ended);
         true
     }
 
@@ -204,13 +203,27 @@ impl Delivery {
         }
     }
 
-    fn drop_outdated(&mut self, what: Publish, how: How, waited: Duration) {
-        let level = self.outdated.failed();
-        let seq = self.window.get(what).map_or(0, |message| message.seq.0);
+    fn drop_outdated(&mut self, what: Publish, how: How, waited: Duration, now: Now) {
+        let seq = self.window.get(what).map_or(Seq(0), |message| message.seq);
         let waited = humantime::format_duration(waited);
-        self.log(level, format!("message dropped, too old seq={seq} waited={waited}"));
+        self.log(Level::Debug, format!("message dropped seq={seq} waited={waited}"));
+        let Outdated { expired, too_old } = &mut self.outdated;
+        if how == How::Expired { expired } else { too_old }.add(1, &(seq..=seq));
+        self.tell_outdated(|tally| tally.look(now.at));
         self.window.take(what);
         self.over(what, how);
+    }
+
+    /// Tells how many messages were dropped because they are too old, where `look` has something to tell.
+    pub(super) fn tell_outdated(&mut self, mut look: impl FnMut(&mut Tally) -> Option<Dropped>) {
+        let Outdated { expired, too_old } = &mut self.outdated;
+        for (tally, rule) in [(expired, "expiry"), (too_old, "spool.max_age")] {
+            let level = if tally.is_new() { Level::Warn } else { Level::Info };
+            if let Some(dropped) = look(tally) {
+                let text = format!("messages dropped, too old rule={rule} {dropped}");
+                self.actions.push_back(Action::Log(level, text));
+            }
+        }
     }
 
     /// By which rule a message is too old; `None`: it is not.

@@ -1,12 +1,12 @@
 //! The way from the channel into the spool, and what to do while the disk fails.
 
 use super::disk::Access;
-use crate::burst::Burst;
+use crate::delivery::{Dropped, Tally};
 use crate::message::{Sample, Seq};
 use crate::spool::{Appended, Spool};
 use crate::status::Counters;
 use crossbeam_channel::{Receiver, never};
-use log::{debug, info, log};
+use log::{Level, debug, info, log};
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::time::Instant;
@@ -26,14 +26,22 @@ pub struct Intake {
     /// Samples that are held at most while the disk fails.
     capacity: usize,
     disk: Access,
-    full: Burst,
+    full: Full,
+}
+
+/// What was dropped because the spool is full.
+#[derive(Debug, Default)]
+struct Full {
+    oldest: Tally,
+    /// They had no seq yet: where they lie is behind the last message of the spool.
+    newest: Tally,
 }
 
 impl Intake {
     pub fn new(samples: Receiver<Sample>, capacity: usize) -> Self {
         let disk = Access::new("write the spool");
         let (next, waiting) = (VecDeque::new(), VecDeque::new());
-        Self { samples, next, nothing: never(), waiting, capacity, disk, full: Burst::default() }
+        Self { samples, next, nothing: never(), waiting, capacity, disk, full: Full::default() }
     }
 
     /// Another channel follows once the present one is closed and empty. `capacity` is that of the other one.
@@ -143,30 +151,38 @@ impl Intake {
         counters: &Counters,
         now: Instant,
     ) -> Vec<RangeInclusive<Seq>> {
-        if self.full.is_on() && spool.backlog().messages == 0 {
-            let times = self.full.ended().unwrap_or(0);
-            info!("spool has drained; it was full and dropped messages {times} times");
+        if (self.full.oldest.is_on() || self.full.newest.is_on()) && spool.backlog().messages == 0 {
+            self.full.tell(Tally::ended);
+            info!("spool has drained; it was full");
         }
+        self.full.tell(|tally| tally.look(now));
         if self.waiting.is_empty() {
             return Vec::new();
         }
         let appended = spool.append(self.waiting.make_contiguous(), in_flight.as_ref(), now);
         self.waiting.drain(..appended.taken);
-        self.count_dropped(&appended, counters);
+        self.count_dropped(&appended, spool, counters, now);
         if let Some(error) = appended.error {
             self.disk.failed(&error);
         }
         appended.dropped_oldest
     }
 
-    fn count_dropped(&mut self, appended: &Appended, counters: &Counters) {
-        let oldest: u64 = appended.dropped_oldest.iter().map(|range| range.end().0 - range.start().0 + 1).sum();
-        let dropped = oldest + appended.dropped_newest;
-        if dropped > 0 {
-            counters.dropped_spool_full.add(dropped);
-            let which = if oldest > 0 { "oldest" } else { "newest" };
-            log!(self.full.failed(), "spool full; {which} messages dropped count={dropped}");
+    fn count_dropped(&mut self, appended: &Appended, spool: &Spool, counters: &Counters, now: Instant) {
+        for range in &appended.dropped_oldest {
+            let count = range.end().0 - range.start().0 + 1;
+            counters.dropped_spool_full.add(count);
+            self.full.oldest.add(count, range);
         }
+        counters.dropped_spool_full.add(appended.dropped_newest);
+        let last = Seq(spool.next_seq().0 - 1);
+        self.full.newest.add(appended.dropped_newest, &(last..=last));
+        self.full.tell(|tally| tally.look(now));
+    }
+
+    /// Tells what was not told of the messages dropped: nothing follows.
+    pub fn tell_rest(&mut self) {
+        self.full.tell(Tally::ended);
     }
 
     fn commit(&mut self, spool: &mut Spool, counters: &Counters) -> Result<(), String> {
@@ -184,6 +200,20 @@ impl Intake {
             Err(error) => {
                 self.disk.failed(&error);
                 Err(error.to_string())
+            }
+        }
+    }
+}
+
+impl Full {
+    /// Tells what `look` has to tell.
+    fn tell(&mut self, mut look: impl FnMut(&mut Tally) -> Option<Dropped>) {
+        for (tally, which) in
+            [(&mut self.oldest, "oldest messages dropped"), (&mut self.newest, "newest dropped behind")]
+        {
+            let level = if tally.is_new() { Level::Warn } else { Level::Info };
+            if let Some(dropped) = look(tally) {
+                log!(level, "spool full; {which} {dropped}");
             }
         }
     }

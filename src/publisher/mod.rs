@@ -205,7 +205,7 @@ impl<L: Link> Publisher<L> {
         }
         self.store.set_aside_late(now.at);
         self.store.bound_repeats(now.at);
-        self.delivery.on(Event::Turn, now);
+        self.delivery.on(Event::Turn { backlog: self.store.backlog().messages }, now);
         self.act();
         // An attempt may have failed by now.
         self.watch();
@@ -527,6 +527,7 @@ impl<L: Link> Publisher<L> {
                 }
             }
         }
+        self.store.intake.tell_rest();
         info!("stopped backlog={}", self.store.backlog().messages);
     }
 

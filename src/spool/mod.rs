@@ -288,7 +288,6 @@ impl Spool {
     }
 
     /// The number of the next message that is appended.
-    #[cfg(test)]
     pub fn next_seq(&self) -> Seq {
         self.writer.next()
     }

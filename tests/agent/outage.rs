@@ -34,6 +34,32 @@ fn a_broker_that_comes_late_gets_everything_in_order_while_sampling_goes_on() {
 }
 
 #[test]
+fn an_outage_reads_like_a_story_at_info_level() {
+    let mut broker = Broker::start();
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+    let gateway = Gateway::new(&broker.url(), &Settings::default());
+    let agent = gateway.start();
+    subscriber.wait_for_count(20);
+
+    broker.stop();
+    wait_until("300 messages wait", || gateway.accepted_count() >= subscriber.arrivals().len() + 300);
+    broker.run();
+    let info = || log_files(&gateway.logs(), "info.log.").concat();
+    wait_until("the backlog drains", || info().contains("drained; "));
+
+    let info = info();
+    let at = |text: &str| info.find(text).unwrap_or_else(|| panic!("{text:?} in {info}"));
+    let told = [at("connected for "), info.rfind("connected to ").unwrap(), at("drained; ")];
+    assert!(told.is_sorted(), "{info}");
+    let back = info.lines().rfind(|line| line.contains("connected to ")).unwrap();
+    assert!(back.contains("after=\""), "{back}");
+    let drained = info.lines().find(|line| line.contains("drained; ")).unwrap();
+    let count: u64 = drained.split_once("drained; ").unwrap().1.split(' ').next().unwrap().parse().unwrap();
+    assert!(count >= 300, "{drained}");
+    judge(agent, &gateway, &subscriber);
+}
+
+#[test]
 fn a_backlog_survives_the_agent_and_drains_faster_than_sampling_fills_it() {
     let (mut broker, subscriber) = broker_with_a_subscriber();
     let gateway = Gateway::new(&broker.url(), &Settings { interval: "4ms", ..Settings::default() });
