@@ -4,6 +4,7 @@ use super::action::{Action, GiveUp, Remains};
 use super::backoff::{Backoff, Next};
 use super::event::{Connected, Lost};
 use super::members::{Members, Turn};
+use super::rivals::Rivals;
 use super::standing::{Proof, State, Stay, Wait};
 use super::story::{Rounded, is_worth_telling};
 use super::will::Will;
@@ -48,11 +49,13 @@ pub struct Connection {
     /// Why there is no connection.
     last_loss: Option<String>,
     failures: Failures,
+    rivals: Rivals,
 }
 
 /// What the configuration says of connections.
 #[derive(Debug)]
 struct Settings {
+    client_id: String,
     window: u16,
     keep_alive: Duration,
     connect_timeout: Duration,
@@ -99,6 +102,7 @@ impl Connection {
             }),
             members: Members::new(config.broker.addresses.clone(), first),
             settings: Settings {
+                client_id: config.broker.client_id.clone(),
                 window: config.delivery.window,
                 keep_alive: config.broker.keep_alive,
                 connect_timeout: config.broker.connect_timeout,
@@ -110,6 +114,7 @@ impl Connection {
             connected: None,
             last_loss: None,
             failures: Failures::default(),
+            rivals: Rivals::default(),
         }
     }
 
@@ -210,6 +215,7 @@ impl Connection {
             if is_planted(Planted::ReceiveMaximumForgotten) { u16::MAX } else { connected.limits.receive_maximum };
         let limit = self.settings.window.min(told).min(maximum);
         self.limits = connected.limits;
+        self.rivals.connected(now);
         // Where connections come and do not last, the first one to a broker says it all.
         let elsewhere = self.connected.replace(self.members.index()) != Some(self.members.index());
         let is_news = self.failures.unproved.failed() == Level::Warn || elsewhere || is_worth_telling(away);
@@ -234,6 +240,7 @@ impl Connection {
 
     /// Notes that the broker has taken a message over the present connection.
     pub fn carries(&mut self, now: Instant, actions: &mut impl Extend<Action>) {
+        self.rivals.carries();
         if let State::Connected { lasting, proof: Proof::By(at), .. } = &mut self.state {
             *at = (*at).min(*lasting);
             if now >= *at {
@@ -278,6 +285,9 @@ impl Connection {
         }
         let held = self.state.has_held();
         self.state = State::Over;
+        let hint = self.rivals.lost(lost, now, &self.settings.client_id);
+        let hinted = hint.map(|hint| Lost::Ended(format!("{lost}{hint}")));
+        let lost = hinted.as_ref().unwrap_or(lost);
         self.last_loss = Some(lost.to_string());
         let former = self.members.index();
         if let Lost::Will(fault, reason) = lost

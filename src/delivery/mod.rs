@@ -20,6 +20,7 @@ mod rate;
 mod refusals;
 #[cfg(test)]
 mod refusals_tests;
+mod rivals;
 mod sending;
 mod sizes;
 mod stalls;

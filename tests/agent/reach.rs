@@ -1,7 +1,7 @@
 //! What a broker's address may lead to: every address of a name is tried, and a failure names the address and the reason. In a
 //! network of its own, with names of its own.
 
-use crate::support::{Authority, Gateway, Netns, Settings, log_files, wait_for, wait_until};
+use crate::support::{Authority, Broker, Gateway, Netns, Settings, log_files, wait_for, wait_until};
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -124,5 +124,24 @@ fn a_failure_names_the_address_and_the_system_s_own_reason() {
 
         assert_eq!(agent.stop().code(), Some(0), "{url}");
         println!("{}", log().lines().find(|line| line.contains(reason)).unwrap());
+    }
+}
+
+#[test]
+fn two_devices_with_one_client_id_are_told_to_look_at_it() {
+    let broker = Broker::start();
+    let retry = "{initial_delay: 100ms, factor: 1.1, max_delay: 1s, at_max: hold}";
+    // MQTT 3.1.1 has no way to say why.
+    let settings = || Settings { protocol: "3.1.1", retry, ..Settings::default() };
+    let gateways = [(); 2].map(|()| Gateway::new(&broker.url(), &settings()));
+
+    let agents = gateways.each_ref().map(Gateway::start);
+    let hint = "as when another device has the same client id (`broker.client_id` is `";
+    wait_until("a hint", || agents.iter().any(|agent| agent.output().contains(hint)));
+
+    for agent in agents {
+        let said = agent.output();
+        said.lines().filter(|line| line.contains(hint)).take(1).for_each(|line| println!("{line}"));
+        assert_eq!(agent.stop().code(), Some(0));
     }
 }
