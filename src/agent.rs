@@ -111,9 +111,6 @@ impl Control {
         let (sources, capacity) = (Scheduled::all(&config), config.channel.capacity);
         let channel = (capacity != self.config.channel.capacity).then(|| bounded(capacity));
         let (samples, taken) = channel.unzip();
-        // The former ones stay: the sampler may hang in one of them.
-        let first_step = self.sampling.steps.len();
-        self.sampling.steps.extend(steps(&sources));
         // The publisher first: when its channel closes, it has to know of the next one.
         self.order(Order::Change(Box::new(Change {
             config: config.clone(),
@@ -121,7 +118,7 @@ impl Control {
             samples: taken,
         })));
         // A thread that has ended is noticed elsewhere.
-        let _ = self.plans.send(Plan { sources, samples, first_step });
+        let _ = self.plans.send(Plan { sources, samples });
         self.config = config;
     }
 
@@ -129,11 +126,6 @@ impl Control {
         // As above.
         let _ = self.orders.send(order);
     }
-}
-
-/// What the steps of the sampler's pulse are called.
-fn steps(sources: &[Scheduled]) -> Vec<String> {
-    sources.iter().map(|scheduled| format!("source {}", scheduled.route.source)).collect()
 }
 
 /// The routes of these sources.
@@ -159,20 +151,26 @@ pub fn run(
     let (counters, clock) = (Arc::new(Counters::default()), Clock::new());
     let (samples, taken): (Sender<Sample>, _) = bounded(config.channel.capacity);
     // Edits are few, and the main thread must not wait for a thread that hangs.
-    let ((plans, planned), (orders, ordered)) = (unbounded(), unbounded());
+    let ((plans, planned), (orders, ordered), (hangs, hanging)) = (unbounded(), unbounded(), unbounded());
     let (gives_up, given_up) = bounded(1);
 
     let (tell, told) = bounded(NEWS);
     let (tell, news) = if manager.listens() { (Some(tell), told) } else { (None, never()) };
-    let watch = |name, steps| Watched { name, pulse: Arc::<Pulse>::default(), steps };
-    let (sampling, publishing) = (watch("sampler", steps(&sources)), watch("publisher", Vec::new()));
+    let watch = |name| Watched { name, pulse: Arc::<Pulse>::default() };
+    let (sampling, publishing) = (watch("sampler"), watch("publisher"));
 
-    let channels =
-        Channels { samples: taken, orders: ordered, gives_up, news: tell, pulse: Arc::clone(&publishing.pulse) };
+    let channels = Channels {
+        samples: taken,
+        orders: ordered,
+        hanging,
+        gives_up,
+        news: tell,
+        pulse: Arc::clone(&publishing.pulse),
+    };
     let publish = publisher(config.clone(), spool, channels, Arc::clone(&counters), clock);
     let publisher = Worker::start("publisher", publish);
     let pulse = Arc::clone(&sampling.pulse);
-    let sample = move || sampler::run(sources, samples, &planned, &counters, &pulse, clock);
+    let sample = move || sampler::run(sources, samples, &planned, &hangs, &counters, &pulse, clock);
     let sampler = Worker::start("sampler", sample);
 
     let mut control = Control { config, manager, plans, orders, sampling, publishing };
@@ -201,7 +199,7 @@ pub fn run(
     drop(plans);
     let sampler_ended = sampler.ends_within(config.shutdown_timeout.clamp(Duration::from_millis(100), SAMPLER_ENDS));
     if !sampler_ended {
-        warn!("a source does not return; stopping without it");
+        warn!("the sampler does not return; stopping without it");
     }
     drop(orders);
     loop {

@@ -3,7 +3,7 @@
 //! A thread says when it begins something, and before it waits by when it will be back. So a thread that waits costs no
 //! wake-ups and is told from one that hangs.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// The signs of life of one thread, which leaves them; another one looks at them.
@@ -12,25 +12,17 @@ pub struct Pulse {
     epoch: Instant,
     /// Milliseconds after `epoch`: when the thread was last seen, or when it will be back.
     expected: AtomicU64,
-    /// What the thread works on, as a number that it chose.
-    step: AtomicUsize,
 }
 
 impl Default for Pulse {
     fn default() -> Self {
-        Self { epoch: Instant::now(), expected: AtomicU64::new(0), step: AtomicUsize::new(0) }
+        Self { epoch: Instant::now(), expected: AtomicU64::new(0) }
     }
 }
 
 impl Pulse {
     /// The thread does something that takes a moment.
     pub fn works(&self, now: Instant) {
-        self.expect(now);
-    }
-
-    /// The thread does this, which takes a moment. The number is for [`Pulse::step`].
-    pub fn works_on(&self, step: usize, now: Instant) {
-        self.step.store(step, Ordering::Relaxed);
         self.expect(now);
     }
 
@@ -49,12 +41,6 @@ impl Pulse {
     pub fn silence(&self, now: Instant) -> Duration {
         let now = self.milliseconds(now);
         Duration::from_millis(now.saturating_sub(self.expected.load(Ordering::Relaxed)))
-    }
-
-    /// The number that [`Pulse::works_on`] was given last; 0 before.
-    #[must_use]
-    pub fn step(&self) -> usize {
-        self.step.load(Ordering::Relaxed)
     }
 
     fn expect(&self, at: Instant) {
@@ -76,11 +62,10 @@ mod tests {
     fn a_thread_that_works_is_silent_from_its_last_sign_on() {
         let (pulse, now) = (Pulse::default(), Instant::now());
 
-        pulse.works_on(7, now);
+        pulse.works(now);
 
         assert_eq!(pulse.silence(now), Duration::ZERO);
         assert!((Duration::from_millis(59_999)..=60 * SECOND).contains(&pulse.silence(now + 60 * SECOND)));
-        assert_eq!(pulse.step(), 7);
     }
 
     #[test]

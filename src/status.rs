@@ -8,6 +8,9 @@ use crate::spool::Backlog;
 use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Sources that the status message names: with a thousand of them it would be larger than many brokers take.
+const NAMES_MAX: usize = 20;
+
 /// A number that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -71,6 +74,8 @@ pub struct File {
 #[derive(Debug)]
 pub struct News<'a> {
     pub file: &'a File,
+    /// The names of the sources that hang.
+    pub hanging: &'a [String],
     pub backlog: Backlog,
     /// Messages in the spool that the broker refused, and that the disk does not take into `rejected/` yet.
     pub rejected_later: u64,
@@ -96,8 +101,19 @@ struct NewsNow<'a> {
     configuration: ConfigurationNow<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<&'a str>,
+    /// The first of the sources that hang.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    hanging: &'a [String],
+    /// How many more of them there are.
+    #[serde(skip_serializing_if = "is_zero")]
+    hanging_more: usize,
     backlog: BacklogNow,
     counters: CountersNow,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 #[derive(Debug, Serialize)]
@@ -155,12 +171,15 @@ impl From<&Counters> for CountersNow {
 /// The retained message that says the agent is here and how it fares; `None` where `status.topic` is off.
 #[must_use]
 pub fn online(config: &Config, started: Stamp, news: &News<'_>) -> Option<Outgoing> {
-    let News { file, backlog, rejected_later, refused, counters } = *news;
+    let News { file, hanging, backlog, rejected_later, refused, counters } = *news;
+    let (hanging, more) = hanging.split_at(hanging.len().min(NAMES_MAX));
     let configuration = ConfigurationNow { since: rfc3339(file.applied.wall), problem: file.problem.as_deref() };
     let backlog = BacklogNow { messages: backlog.messages, bytes: backlog.bytes };
     let mut counters = CountersNow::from(counters);
     counters.rejected += rejected_later;
-    outgoing(config, "online", started, Some(NewsNow { configuration, refused, backlog, counters }))
+    let hanging_more = more.len();
+    let news = NewsNow { configuration, refused, hanging, hanging_more, backlog, counters };
+    outgoing(config, "online", started, Some(news))
 }
 
 /// The retained message that says the agent is gone: its last will, and its goodbye. `None` where `status.topic` is

@@ -45,8 +45,6 @@ struct Mailbox {
 pub struct Watched {
     pub name: &'static str,
     pub pulse: Arc<Pulse>,
-    /// What the steps of the thread are called, as in `source cabinet`. Empty: nothing that is worth a name.
-    pub steps: Vec<String>,
 }
 
 /// When the watchdog is fed, and when it no longer is.
@@ -170,8 +168,7 @@ impl Manager {
 impl Watched {
     fn silence(&self, now: Instant) -> String {
         let seconds = self.pulse.silence(now).as_secs();
-        let step = self.steps.get(self.pulse.step()).map(|step| format!(" from {step}")).unwrap_or_default();
-        format!("the {} thread has not come back{step} for {seconds} s", self.name)
+        format!("the {} thread has not come back for {seconds} s", self.name)
     }
 }
 
@@ -229,15 +226,15 @@ mod tests {
         }
     }
 
-    fn watched(name: &'static str, steps: &[&str]) -> Watched {
-        Watched { name, pulse: Arc::default(), steps: steps.iter().map(|step| (*step).to_owned()).collect() }
+    fn watched(name: &'static str) -> Watched {
+        Watched { name, pulse: Arc::default() }
     }
 
     #[test]
     fn the_watchdog_is_fed_every_half_limit_while_all_threads_make_progress() {
         let (ear, now) = (Ear::new(), Instant::now());
         let mut manager = ear.manager(&[("WATCHDOG_USEC", "60000000")], now);
-        let (sampler, publisher) = (watched("sampler", &[]), watched("publisher", &[]));
+        let (sampler, publisher) = (watched("sampler"), watched("publisher"));
 
         for second in 0..=120 {
             let at = now + Duration::from_secs(second);
@@ -253,10 +250,10 @@ mod tests {
     fn a_thread_that_is_silent_beyond_the_limit_ends_the_feeding_and_is_named() {
         let (ear, now) = (Ear::new(), Instant::now());
         let mut manager = ear.manager(&[("WATCHDOG_USEC", "60000000")], now);
-        let (sampler, publisher) = (watched("sampler", &["source board", "source cabinet"]), watched("publisher", &[]));
+        let (sampler, publisher) = (watched("sampler"), watched("publisher"));
         publisher.pulse.rests();
         manager.status("connected");
-        sampler.pulse.works_on(1, now);
+        sampler.pulse.works(now);
 
         let mut at = now;
         while at < now + 2 * LIMIT {
@@ -265,7 +262,7 @@ mod tests {
 
         let heard = ear.heard();
         assert_eq!(heard[..4], ["STATUS=connected", "WATCHDOG=1", "WATCHDOG=1", "WATCHDOG=1"], "{heard:?}");
-        assert!(heard[4].starts_with("STATUS=the sampler thread has not come back from source cabinet for "));
+        assert!(heard[4].starts_with("STATUS=the sampler thread has not come back for "));
         assert!(heard[4..].iter().all(|message| message.starts_with("STATUS=")), "{heard:?}");
 
         sampler.pulse.works(at);

@@ -146,7 +146,9 @@ pub fn of_file(path: &Path, message: String) -> Problems {
 }
 
 fn judge(path: &Path, content: &[u8], applied: &Config, looking_at: &dyn Fn(&NamedFile)) -> Verdict {
-    let inspection = config::inspect_bytes(content, path);
+    let mut inspection = config::inspect_bytes(content, path);
+    // A sensor that is unplugged keeps no start from its work, so it keeps no edit from being applied.
+    inspection.files.retain(|file| file.role != Role::SourceFile);
     let config = Box::new(inspection.outcome.clone()?);
     if *config == *applied {
         return Ok((config, Vec::new()));

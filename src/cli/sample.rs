@@ -4,9 +4,9 @@ use super::{Code, Failure};
 use crate::clock::Clock;
 use crate::config::{self, BrokerProfile, Config, Protocol};
 use crate::foreign;
-use crate::message::{Message, Sample, Seq, StreamId};
+use crate::message::{Message, Seq, StreamId};
 use crate::payload::{self, Outgoing, Time};
-use crate::sampler::Scheduled;
+use crate::sampler::{self, Scheduled};
 use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -33,12 +33,10 @@ pub fn run(config: Option<&Path>, names: &[String]) -> Result<(), Failure> {
     let profile = BrokerProfile::of(&config.broker, &config.broker.addresses[0]);
     let (mut failed, clock) = (Vec::new(), Clock::new());
     for source in chosen {
-        let mut scheduled = Scheduled::new(source, &config.device, &config.spool.directory);
-        let taken = clock.now();
-        match scheduled.source.sample() {
-            Ok(data) => {
-                let data = serde_json::Value::Object(data).to_string().into_bytes();
-                let sample = Sample { route: scheduled.route, taken, data };
+        let scheduled = Scheduled::new(source, &config.device, &config.spool.directory);
+        match sampler::sample_once(scheduled, clock) {
+            Ok(sample) => {
+                let taken = sample.taken;
                 let message = Message { stream: StreamId(0), seq: Seq(0), sample };
                 let outgoing = payload::outgoing(&message, Time::as_taken(taken), Duration::ZERO);
                 let outgoing = profile.outgoing(outgoing);

@@ -172,6 +172,8 @@ pub struct Source {
     pub name: String,
     pub kind: SourceKind,
     pub interval: Duration,
+    /// How long a reading may take.
+    pub timeout: Duration,
     /// `{device}` and `{source}` replaced; a valid topic to publish to.
     pub topic: String,
     pub qos: Qos,

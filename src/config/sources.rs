@@ -2,7 +2,7 @@
 
 use super::azure::Hub;
 use super::profile::Rules;
-use super::read::{format, interval, qos};
+use super::read::{MILLISECOND, SECOND, format, interval, qos};
 use super::section::{Role, Section};
 use super::tree::{Content, Node};
 use super::value::{self, LONGEST, Reading, Refusal};
@@ -97,11 +97,18 @@ fn board(inherited: &Inherited<'_>) -> Source {
         name,
         kind: SourceKind::System,
         interval: inherited.interval,
+        timeout: timeout(inherited.interval),
         qos: inherited.qos,
         retain: false,
         format: inherited.format,
         expiry: None,
     }
+}
+
+/// The patience with a reading of a source that does not say: its interval. No more than ten seconds, for who has a slow
+/// sensor knows it, and no less than a tenth of one, for a machine that is busy is no sensor that hangs.
+fn timeout(interval: Duration) -> Duration {
+    interval.clamp(100 * MILLISECOND, 10 * SECOND)
 }
 
 fn source(section: &mut Section<'_>, inherited: &Inherited<'_>) -> Source {
@@ -113,6 +120,7 @@ fn source(section: &mut Section<'_>, inherited: &Inherited<'_>) -> Source {
     let name = name.unwrap_or_default();
     let kind = kind(section);
     let interval = section.value("interval", interval).unwrap_or(inherited.interval);
+    let own_timeout = section.optional("timeout", |node| value::duration(node, MILLISECOND..=LONGEST));
     let own_topic = section.value("topic", |node| {
         let topic = inherited.admit(fill_in(&value::text(node)?, inherited.device, &name)?)?;
         value::topic(&topic).map(|()| topic)
@@ -128,6 +136,7 @@ fn source(section: &mut Section<'_>, inherited: &Inherited<'_>) -> Source {
         topic,
         kind,
         interval,
+        timeout: own_timeout.unwrap_or(timeout(interval)),
         qos: own_qos.unwrap_or(inherited.qos),
         retain,
         format: section.value("format", format).unwrap_or(inherited.format),

@@ -136,6 +136,7 @@ fn source(source: &Source) -> Value {
     }
     keys.extend([
         ("interval", duration(source.interval)),
+        ("timeout", duration(source.timeout)),
         ("topic", source.topic.as_str().into()),
         ("qos", qos(source.qos)),
         ("retain", source.retain.into()),

@@ -30,7 +30,7 @@ use crate::spool::Spool;
 use crate::status::{self, Counters};
 use broker::Broker;
 use clock::ClockWatch;
-use crossbeam_channel::{Receiver, RecvError, Sender, select};
+use crossbeam_channel::{Receiver, RecvError, Sender, never, select};
 use link::Link;
 use log::{info, log, warn};
 use news::{Announcer, Standing};
@@ -86,6 +86,8 @@ pub struct Channels {
     pub samples: Receiver<Sample>,
     /// From the main thread; closed as the order to stop.
     pub orders: Receiver<Order>,
+    /// From the sampler: the names of the sources that hang, whenever they change.
+    pub hanging: Receiver<Vec<String>>,
     /// Told once when the publisher cannot go on and waits for the order to stop. Must have room for one.
     pub gives_up: Sender<()>,
     /// Told how the agent fares, in one line. What it has no room for is told later. `None`: nobody wants to know.
@@ -114,6 +116,8 @@ pub struct Publisher<L> {
 struct StatusNow {
     started: Stamp,
     file: status::File,
+    /// The sources that hang.
+    hanging: Vec<String>,
 }
 
 /// A publisher that takes from `channels.samples` into `spool`, and publishes from there.
@@ -150,7 +154,7 @@ impl<L: Link> Publisher<L> {
             watch: None,
             channels,
             announcer: Announcer::default(),
-            status: StatusNow { started, file: status::File { applied: started, problem: None } },
+            status: StatusNow { started, file: status::File { applied: started, problem: None }, hanging: Vec::new() },
             counters,
             end: End::Stopped,
         }
@@ -175,6 +179,7 @@ impl<L: Link> Publisher<L> {
                     Err(RecvError) if self.follow_channel() => {}
                     Err(RecvError) => break,
                 },
+                recv(self.channels.hanging) -> hanging => self.note_hanging(hanging),
                 recv(self.link.rings()) -> ring => if let Ok(ring) = ring {
                     self.hear(ring);
                 },
@@ -185,6 +190,18 @@ impl<L: Link> Publisher<L> {
         }
         self.stop();
         self.end
+    }
+
+    /// Notes which sources hang, for the status message and the service manager.
+    fn note_hanging(&mut self, hanging: Result<Vec<String>, RecvError>) {
+        match hanging {
+            Ok(hanging) => {
+                self.status.hanging = hanging;
+                self.delivery.on(Event::StatusChanged, self.clock.now());
+            }
+            // The sampler has ended.
+            Err(RecvError) => self.channels.hanging = never(),
+        }
     }
 
     /// Takes in what has come, then does what the core says; the moment to ask [`Publisher::deadline`] with.
@@ -264,9 +281,10 @@ impl<L: Link> Publisher<L> {
             }
             Action::Compose => {
                 let (backlog, refused) = (self.store.backlog(), self.delivery.refused_altogether());
-                let StatusNow { started, file } = &self.status;
+                let StatusNow { started, file, hanging } = &self.status;
                 let (rejected_later, counters) = (self.store.rejected_later(), &*self.counters);
-                let news = status::News { file, backlog, rejected_later, refused: refused.as_deref(), counters };
+                let news =
+                    status::News { file, hanging, backlog, rejected_later, refused: refused.as_deref(), counters };
                 let status = status::online(self.delivery.config(), *started, &news);
                 self.delivery.on(Event::Status(status), now);
             }
@@ -494,6 +512,7 @@ impl<L: Link> Publisher<L> {
             reach: self.delivery.reach(),
             disk_fails: self.store.is_failing(),
             refused: self.delivery.refused_altogether(),
+            hanging: news::hanging(&self.status.hanging),
             waiting: self.store.backlog().messages.saturating_sub(in_flight),
         };
         if let Some(line) = self.announcer.look(now.at, standing, || self.delivery.detail())

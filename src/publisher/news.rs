@@ -15,6 +15,8 @@ pub struct Standing {
     pub disk_fails: bool,
     /// What the broker refuses altogether, and why.
     pub refused: Option<String>,
+    /// Which sources hang, in words.
+    pub hanging: Option<String>,
     /// Messages that wait to be sent; not those that are in flight, else it would change with every sample.
     pub waiting: u64,
 }
@@ -24,17 +26,30 @@ pub struct InWords<'a>(pub &'a Standing, pub &'a str);
 
 impl fmt::Display for InWords<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(Standing { reach, disk_fails, refused, waiting }, detail) = self;
+        let Self(Standing { reach, disk_fails, refused, hanging, waiting }, detail) = self;
         match reach {
             Reach::Unknown => formatter.write_str("no connection yet")?,
             Reach::Away => formatter.write_str(detail)?,
             Reach::Connected(_) => write!(formatter, "connected to {detail}")?,
         }
         write!(formatter, "; messages waiting: {waiting}")?;
-        if let Some(refused) = refused {
-            write!(formatter, "; {refused}")?;
+        for more in refused.iter().chain(hanging) {
+            write!(formatter, "; {more}")?;
         }
         if *disk_fails { formatter.write_str("; the disk fails") } else { Ok(()) }
+    }
+}
+
+/// Which sources hang, in words; `None`: none.
+pub fn hanging(names: &[String]) -> Option<String> {
+    /// Names that one line has room for.
+    const MOST: usize = 5;
+    let named = names[..names.len().min(MOST)].join(", ");
+    match names.len() {
+        0 => None,
+        1 => Some(format!("source {named} hangs")),
+        2..=MOST => Some(format!("sources {named} hang")),
+        count => Some(format!("sources {named} and {} more hang", count - MOST)),
     }
 }
 
@@ -74,7 +89,8 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
-    const CONNECTED: Standing = Standing { reach: Reach::Connected(0), disk_fails: false, refused: None, waiting: 0 };
+    const CONNECTED: Standing =
+        Standing { reach: Reach::Connected(0), disk_fails: false, refused: None, hanging: None, waiting: 0 };
 
     fn looks(announcer: &mut Announcer, now: Instant, standing: Standing) -> bool {
         announcer.look(now, standing, String::new).is_some()
@@ -117,8 +133,20 @@ mod tests {
     }
 
     #[test]
+    fn sources_that_hang_are_named_as_far_as_there_is_room() {
+        let names: Vec<String> = (1..=1000).map(|number| format!("s{number}")).collect();
+
+        let words = [0, 1, 2, 1000].map(|count| hanging(&names[..count]).unwrap_or_default());
+
+        assert_eq!(
+            words,
+            ["", "source s1 hangs", "sources s1, s2 hang", "sources s1, s2, s3, s4, s5 and 995 more hang"]
+        );
+    }
+
+    #[test]
     fn the_line_says_where_and_why() {
-        let away = Standing { reach: Reach::Away, disk_fails: true, refused: None, waiting: 1204 };
+        let away = Standing { reach: Reach::Away, disk_fails: true, refused: None, hanging: None, waiting: 1204 };
 
         assert_eq!(InWords(&CONNECTED, "mqtt://h:1883").to_string(), "connected to mqtt://h:1883; messages waiting: 0");
         assert_eq!(

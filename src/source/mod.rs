@@ -21,6 +21,11 @@ pub trait Source {
     /// # Errors
     /// [`Error`] when the sensor gives nothing. The next call tries again.
     fn sample(&mut self) -> Result<Data, Error>;
+
+    /// Whether a sample may take its time, or for ever, as whatever opens a path may.
+    fn may_block(&self) -> bool {
+        true
+    }
 }
 
 /// Why a source gave no sample.

@@ -31,6 +31,10 @@ impl super::Source for Wind {
         let rounded = (self.speed * 100.0).round() / 100.0;
         Ok(Data::from_iter([("wind_speed_metres_per_second".to_owned(), rounded.into())]))
     }
+
+    fn may_block(&self) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ mod remounts;
 mod requeue;
 mod scripted_support;
 mod secrets;
+mod sensors;
 mod sessions;
 mod stalls;
 mod stop;

@@ -22,6 +22,10 @@ impl Source for Defective {
         self.left = self.left.checked_sub(1).expect("this source panics, as the test wants");
         Ok(Data::from_iter([("left".to_owned(), self.left.into())]))
     }
+
+    fn may_block(&self) -> bool {
+        false
+    }
 }
 
 fn scheduled(left: u32) -> Scheduled {
@@ -38,6 +42,7 @@ fn scheduled(left: u32) -> Scheduled {
         source: Box::new(Defective { left }),
         route: Arc::new(route),
         interval: Duration::from_millis(1),
+        timeout: Duration::from_secs(1),
         kind: SourceKind::System,
     }
 }

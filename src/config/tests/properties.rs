@@ -239,6 +239,7 @@ fn source() -> impl Strategy<Value = Source> {
             name,
             kind,
             interval,
+            timeout: interval,
             topic,
             qos,
             retain,

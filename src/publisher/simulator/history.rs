@@ -14,7 +14,7 @@ use crate::pulse::Pulse;
 use crate::spool::power_cut::simulation;
 use crate::spool::{Spool, medium};
 use crate::status::Counters;
-use crossbeam_channel::{Sender, bounded, unbounded};
+use crossbeam_channel::{Sender, bounded, never, unbounded};
 use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
@@ -210,8 +210,14 @@ impl History {
         let (gives_up, _) = bounded(1);
         let counters = Arc::new(Counters::default());
         let clock = ClockWatch::new(Clock::new(), spool.boots());
-        let channels =
-            Channels { samples: taken, orders: ordered, gives_up, news: None, pulse: Arc::new(Pulse::default()) };
+        let channels = Channels {
+            samples: taken,
+            orders: ordered,
+            hanging: never(),
+            gives_up,
+            news: None,
+            pulse: Arc::new(Pulse::default()),
+        };
         let wire = Wire::new(Rc::clone(&self.world));
         let seed = self.random.u64(..);
         let mut publisher = Publisher::new(config, spool, wire, channels, Arc::clone(&counters), clock, seed);

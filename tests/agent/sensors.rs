@@ -1,0 +1,191 @@
+//! Sensors that hang or take their time, beside good ones: the good ones stay on their grid, and nothing else waits.
+
+use crate::support::{Agent, Arrival, Broker, Gateway, Manager, STATUS, Settings, Subscriber, scale, wait_until};
+use rustix::fs::{CWD, Mode, mkfifoat};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Milliseconds between two samples of a good source.
+const INTERVAL: i64 = 100;
+const GOOD: usize = 50;
+/// Samples that a source takes while the agent starts, which has more to do then.
+const SETTLED: usize = 10;
+
+fn fifo(gateway: &Gateway, name: &str) -> PathBuf {
+    let path = gateway.config().with_file_name(name);
+    mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).unwrap();
+    path
+}
+
+/// Whoever reads the FIFO waits for three seconds each time. It ends with the test's process.
+fn answer_slowly(path: &Path) {
+    let path = path.to_owned();
+    std::thread::spawn(move || {
+        while let Ok(mut file) = fs::OpenOptions::new().write(true).open(&path) {
+            std::thread::sleep(Duration::from_secs(3));
+            let _ = file.write_all(b"3\n");
+            drop(file);
+            // The reader sees the end only while nobody has the pipe open for writing.
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+}
+
+/// A gateway with one source that hangs for ever, one that takes three seconds, and the good ones.
+fn gateway(broker: &Broker) -> Gateway {
+    let gateway = Gateway::new(&broker.url(), &Settings { interval: "100ms", qos: 0, ..Settings::default() });
+    let [gate, slow] = ["gate", "slow"].map(|name| fifo(&gateway, name));
+    answer_slowly(&slow);
+    let good = (0..GOOD).map(|number| {
+        let path = gateway.config().with_file_name(format!("good-{number}"));
+        fs::write(&path, format!("{number}\n")).unwrap();
+        format!("{{name: good-{number}, type: file, path: {}}}", path.display())
+    });
+    let hung = format!("{{name: gate, type: file, path: {}, interval: 1s}}", gate.display());
+    let slow = format!("{{name: slow, type: file, path: {}, interval: 5s}}", slow.display());
+    let sources: Vec<String> = [hung, slow].into_iter().chain(good).collect();
+    gateway.edit("{name: wind, type: simulated, seed: 7}", &sources.join(", "));
+    gateway
+}
+
+fn milliseconds(arrival: &Arrival) -> i64 {
+    let time = arrival.payload["time"].as_str().unwrap();
+    chrono::DateTime::parse_from_rfc3339(time).unwrap().timestamp_millis()
+}
+
+/// How late each sample of the good sources was, in milliseconds, and how many ticks have none.
+fn lateness(arrivals: &[Arrival]) -> (Vec<i64>, i64) {
+    let mut times: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
+    for arrival in arrivals.iter().filter(|arrival| arrival.topic.contains("/good-")) {
+        times.entry(&arrival.topic).or_default().push(milliseconds(arrival));
+    }
+    assert_eq!(times.len(), GOOD);
+    let (mut late, mut missed) = (Vec::new(), 0);
+    for times in times.values() {
+        // The grid is where the earliest sample of all was on time.
+        let times = &times[SETTLED..];
+        let phase = times
+            .iter()
+            .map(|time| time - times[0])
+            .map(|since| since - (since + INTERVAL / 2).div_euclid(INTERVAL) * INTERVAL)
+            .min();
+        let grid = times[0] + phase.unwrap();
+        let ticks: Vec<i64> = times.iter().map(|time| (time - grid) / INTERVAL).collect();
+        late.extend(times.iter().map(|time| (time - grid) % INTERVAL));
+        missed += ticks.windows(2).map(|pair| pair[1] - pair[0] - 1).sum::<i64>();
+    }
+    late.sort_unstable();
+    (late, missed)
+}
+
+fn thread_count(agent: &Agent) -> usize {
+    fs::read_dir(format!("/proc/{}/task", agent.id())).unwrap().count()
+}
+
+#[test]
+fn fifty_sources_stay_on_their_grid_beside_one_that_hangs_and_one_that_takes_three_seconds() {
+    let (broker, manager) = (Broker::start(), Manager::start());
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+    let status = Subscriber::start(&broker.url(), STATUS);
+    let gateway = gateway(&broker);
+    gateway.turn_status_on();
+
+    let agent = gateway.start_with(&[("NOTIFY_SOCKET", &manager.socket()), ("WATCHDOG_USEC", "2000000")]);
+    let time = Duration::from_secs(scale(10, 60) as u64);
+    std::thread::sleep(time);
+    let (threads, resident) = (thread_count(&agent), agent.memory("VmRSS"));
+    manager.wait_for("; source gate hangs");
+    let named = |arrival: &Arrival| arrival.payload["hanging"] == serde_json::json!(["gate"]);
+    status.wait_until("the status message names it", |arrivals| arrivals.iter().any(named));
+    let fed = manager.saying("WATCHDOG=1").len() as u64;
+    let output = agent.output();
+    let asked = Instant::now();
+    assert_eq!(agent.stop().code(), Some(0));
+    let stopped = asked.elapsed();
+
+    let arrivals = subscriber.arrivals();
+    let (late, missed) = lateness(&arrivals);
+    let p99 = late[late.len() * 99 / 100];
+    let worst = late.last().unwrap();
+    println!(
+        "{} samples of {GOOD} sources in {time:?}: p99 {p99} ms late, worst {worst} ms, {missed} missed; {threads} threads, \
+         {resident} KiB resident; stopped after {stopped:?}",
+        late.len()
+    );
+    assert!(p99 < 5, "{p99} ms");
+    assert_eq!(missed, 0);
+    assert!(late.len() as u64 > GOOD as u64 * (time.as_secs() * 10 - 30));
+    assert!(arrivals.iter().any(|arrival| arrival.topic.ends_with("/slow")), "the slow one is sampled, too");
+    assert!(threads < 16, "{threads} threads");
+    assert!(resident < 32 * 1024, "{resident} KiB");
+    assert!(fed >= time.as_secs(), "fed {fed} times");
+    assert_eq!(output.matches("the source hangs: no reading within 1s (timeout) source=gate").count(), 1, "{output}");
+    assert!(stopped < Duration::from_secs(2), "{stopped:?}");
+}
+
+#[test]
+fn a_source_that_answers_late_is_sampled_again_and_what_was_late_is_thrown_away() {
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/+/gate");
+    let gateway = Gateway::new(&broker.url(), &Settings::default());
+    let gate = fifo(&gateway, "gate");
+    gateway
+        .edit("seed: 7}", &format!("seed: 7}}, {{name: gate, type: file, path: {}, interval: 300ms}}", gate.display()));
+    let agent = gateway.start();
+    agent.wait_for_output("the source hangs: no reading within 300ms (timeout) source=gate");
+
+    // What a writer says goes to the reading that hangs; then a file takes the place of the pipe.
+    fs::write(gate.with_file_name("file"), "2\n").unwrap();
+    let late = fs::OpenOptions::new().write(true).open(&gate).unwrap();
+    fs::rename(gate.with_file_name("file"), &gate).unwrap();
+    (&late).write_all(b"1\n").unwrap();
+    drop(late);
+    agent.wait_for_output("source answers again source=gate");
+    subscriber.wait_for_count(3);
+
+    let values: Vec<_> = subscriber.arrivals().iter().map(|arrival| arrival.payload["data"]["value"].clone()).collect();
+    assert!(values.iter().all(|value| *value == 2), "{values:?}");
+    assert_eq!(agent.stop().code(), Some(0));
+}
+
+#[test]
+fn a_hundred_sources_that_hang_hold_up_none_and_take_a_thread_each() {
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/+/wind");
+    let gateway = Gateway::new(&broker.url(), &Settings { interval: "100ms", ..Settings::default() });
+    let gate = fifo(&gateway, "gate").display().to_string();
+    let hung: Vec<String> = (0..100).map(|number| format!("{{name: h{number}, type: file, path: {gate}}}")).collect();
+    gateway.edit("seed: 7}", &format!("seed: 7}}, {}", hung.join(", ")));
+
+    let agent = gateway.start();
+    agent.wait_for_output("(timeout) source=h99");
+    let before = subscriber.arrivals().len();
+    subscriber.wait_for_count(before + 20);
+
+    let threads = thread_count(&agent);
+    assert!((100..120).contains(&threads), "{threads} threads");
+    assert!(agent.memory("VmRSS") < 32 * 1024, "{}", agent.memory("VmRSS"));
+    let asked = Instant::now();
+    assert_eq!(agent.stop().code(), Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+}
+
+#[test]
+fn an_edit_is_applied_while_a_sensor_is_unplugged() {
+    let broker = Broker::start();
+    let gateway = Gateway::new(&broker.url(), &Settings::default());
+    gateway.add_text_source("cabinet", "1", "100ms");
+    let agent = gateway.start();
+    agent.wait_for_output("connected to");
+
+    fs::remove_file(gateway.logs().with_extension("txt")).unwrap();
+    agent.wait_for_output("sample failed; trying again at the next tick source=cabinet");
+    gateway.edit("window: 100", "window: 50");
+
+    wait_until("the edit is applied", || agent.output().contains("configuration changed"));
+    assert!(!agent.output().contains("configuration not applied"), "{}", agent.output());
+    assert_eq!(agent.stop().code(), Some(0));
+}
