@@ -81,3 +81,48 @@ fn for_an_iot_hub_the_properties_stand_in_the_topic() {
                  &stream=00000000&seq=0";
     assert!(text.starts_with(&format!("topic: {topic}\nqos: 1\nretain: false\npayload: {{")), "{text}");
 }
+
+/// What the binary prints for a source that reads this file.
+fn sample_of(folder: &TempDir, keys: &str) -> Output {
+    let (path, config) = (folder.path().display(), folder.path().join("config.yaml"));
+    let text = format!(
+        "device: gateway-7\nbroker: {{url: \"mqtt://127.0.0.1:1\"}}\nspool: {{directory: {path}/spool}}\n\
+         telemetry: {{sources: [{{name: a, type: file, path: {path}/sensor, timeout: 200ms{keys}}}]}}\n"
+    );
+    fs::write(&config, text).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_packhorse"));
+    command.arg("--config").arg(config).arg("sample").output().unwrap()
+}
+
+#[test]
+fn what_is_not_scaled_is_printed_as_it_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    for (content, keys, expected) in [
+        ("Raspberry Pi 4 Model B\0", "", r#""data":{"value":"Raspberry Pi 4 Model B"}"#),
+        ("000000007e123456\n", "", r#""data":{"value":"000000007e123456"}"#),
+        ("18446744073709551615\n", "", r#""data":{"value":18446744073709551615}"#),
+        ("0.12345678901234567\n", "", r#""data":{"value":0.12345678901234567}"#),
+        ("0042\n", ", as: number", r#""data":{"value":42}"#),
+        ("42\n", ", as: text", r#""data":{"value":"42"}"#),
+    ] {
+        fs::write(folder.path().join("sensor"), content).unwrap();
+
+        let output = sample_of(&folder, keys);
+
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[test]
+fn a_source_that_hangs_is_given_up_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = Command::new("mkfifo").arg(folder.path().join("sensor")).status().unwrap();
+    assert!(made.success());
+
+    let output = sample_of(&folder, "");
+
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("source a gives no sample: it hangs: no reading within 200ms (`timeout`)"), "{errors}");
+}

@@ -8,6 +8,7 @@ use crate::config::{self, Inspection, NamedFile, PASSWORD_MAX, Problem, Problems
 use crate::foreign;
 use crate::named::{self, Unreadable};
 use crate::pem::{self, Content, Unfit};
+use crate::source;
 use rustix::fs::{Access, AtFlags, CWD};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -167,7 +168,7 @@ fn source_file(path: &Path) -> Result<Finding, String> {
         Err(error) if error.error_len().is_none() && bytes.len() as u64 > READ_MAX => "...",
         Err(_) => return Err("holds neither a number nor text in UTF-8".to_owned()),
     };
-    if text.trim().is_empty() {
+    if source::is_empty(text) {
         return Err("is empty; it must hold a number or text".to_owned());
     }
     Ok(Finding::Fine)

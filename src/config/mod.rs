@@ -187,10 +187,19 @@ pub struct Source {
 pub enum SourceKind {
     /// The machine itself.
     System,
-    /// A number or text in a file: `value x scale + offset`. Text is taken as it is.
-    File { path: PathBuf, scale: f64, offset: f64, unit: Option<String> },
+    /// A number or text in a file: `value x scale + offset`. What is not scaled is taken as it stands.
+    File { path: PathBuf, read_as: ReadAs, scale: f64, offset: f64, unit: Option<String> },
     /// A wind speed that walks at random; the same seed gives the same walk. Without one, every run differs.
     Simulated { seed: Option<u64> },
+}
+
+/// What the content of a file is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadAs {
+    /// A number where it looks like one, else text.
+    Auto,
+    Number,
+    Text,
 }
 
 /// The channel between the two threads.

@@ -6,7 +6,7 @@ use super::read::{MILLISECOND, SECOND, format, interval, qos};
 use super::section::{Role, Section};
 use super::tree::{Content, Node};
 use super::value::{self, LONGEST, Reading, Refusal};
-use super::{Source, SourceKind};
+use super::{ReadAs, Source, SourceKind};
 use crate::message::{Format, Qos};
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -167,6 +167,8 @@ fn kind(section: &mut Section<'_>) -> SourceKind {
     section.missing("type", "allowed: `system`, `file`, `simulated`");
     let finite = |node: &Node| value::number(node, |_| true, "a number");
     let path = own(section, kind, Type::File, "path", value::path);
+    let words = [("auto", ReadAs::Auto), ("number", ReadAs::Number), ("text", ReadAs::Text)];
+    let read_as = own(section, kind, Type::File, "as", |node| value::choice(node, &words));
     let scale = own(section, kind, Type::File, "scale", finite);
     let offset = own(section, kind, Type::File, "offset", finite);
     let unit = own(section, kind, Type::File, "unit", value::text);
@@ -178,7 +180,12 @@ fn kind(section: &mut Section<'_>) -> SourceKind {
                 None if section.has("path") => {}
                 None => section.problem("path", "is missing; a source of type `file` reads the file of that name"),
             }
+            let scales = scale.is_some_and(|scale| scale.to_bits() != 1.0f64.to_bits());
+            if read_as == Some(ReadAs::Text) && (scales || offset.is_some_and(|offset| offset != 0.0)) {
+                section.problem("as", "is `text`, which cannot be scaled; leave out `scale` and `offset`");
+            }
             SourceKind::File {
+                read_as: read_as.unwrap_or(ReadAs::Auto),
                 path: path.unwrap_or_default(),
                 scale: scale.unwrap_or(1.0),
                 offset: offset.unwrap_or(0.0),

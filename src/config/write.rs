@@ -5,8 +5,8 @@
 
 use super::value::size_text;
 use super::{
-    AtMax, AzureIotHub, Broker, Config, Delivery, Logging, OnRefusal, Protocol, Retry, Source, SourceKind, Spool,
-    Status, Sync,
+    AtMax, AzureIotHub, Broker, Config, Delivery, Logging, OnRefusal, Protocol, ReadAs, Retry, Source, SourceKind,
+    Spool, Status, Sync,
 };
 use super::{Telemetry, WhenFull};
 use crate::azure::Origin;
@@ -125,9 +125,10 @@ fn source(source: &Source) -> Value {
     let mut keys = vec![("name", source.name.as_str().into())];
     match &source.kind {
         SourceKind::System => keys.push(("type", "system".into())),
-        SourceKind::File { path: file, scale, offset, unit } => keys.extend([
+        SourceKind::File { path: file, read_as: reading, scale, offset, unit } => keys.extend([
             ("type", "file".into()),
             ("path", path(file)),
+            ("as", read_as(*reading)),
             ("scale", (*scale).into()),
             ("offset", (*offset).into()),
             ("unit", unit.as_deref().into_value()),
@@ -229,6 +230,14 @@ fn qos(qos: Qos) -> Value {
 fn format(format: Format) -> Value {
     match format {
         Format::Json => "json".into(),
+    }
+}
+
+fn read_as(read_as: ReadAs) -> Value {
+    match read_as {
+        ReadAs::Auto => "auto".into(),
+        ReadAs::Number => "number".into(),
+        ReadAs::Text => "text".into(),
     }
 }
 

@@ -1,17 +1,16 @@
 //! A number or text in a file, such as a sysfs attribute.
 
+use super::content::{self, Unfit};
 use super::{Data, Error, read_text};
-use serde_json::{Number, Value};
+use crate::config::ReadAs;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
-
-/// Digits that a scaled number keeps. More than any sensor has, and few enough to hide the noise of binary
-/// fractions (48312 x 0.001 is 48.312, not 48.312000000000005).
-const DIGITS: usize = 12;
 
 /// Gives `{"value": 48.3, "unit": "celsius"}`; the unit where one is configured.
 #[derive(Debug)]
 pub struct FileSource {
     path: PathBuf,
+    read_as: ReadAs,
     scale: f64,
     offset: f64,
     unit: Option<String>,
@@ -19,30 +18,24 @@ pub struct FileSource {
 
 impl FileSource {
     /// The value is the file's number x `scale` + `offset`. With a scale of 1 and an offset of 0 the content is taken
-    /// as it is: an integer stays one, and what is no number is text.
-    pub fn new(path: &Path, scale: f64, offset: f64, unit: Option<&str>) -> Self {
-        Self { path: path.to_owned(), scale, offset, unit: unit.map(str::to_owned) }
+    /// as it stands.
+    pub fn new(path: &Path, read_as: ReadAs, scale: f64, offset: f64, unit: Option<&str>) -> Self {
+        Self { path: path.to_owned(), read_as, scale, offset, unit: unit.map(str::to_owned) }
     }
 
     fn value(&self, text: String) -> Result<Value, Error> {
-        let scaled = self.scale.to_bits() != 1.0f64.to_bits() || self.offset != 0.0;
-        if !scaled && let Ok(number) = text.parse::<i64>() {
-            return Ok(number.into());
-        }
-        match text.parse::<f64>() {
-            Ok(number) => self.number(number * self.scale + self.offset),
-            Err(_) if !scaled => Ok(Value::String(text)),
-            Err(_) => {
-                let content = text.chars().take(40).collect();
-                Err(Error::NoNumber { path: self.path.clone(), content })
-            }
-        }
-    }
-
-    fn number(&self, number: f64) -> Result<Value, Error> {
-        let rounded = format!("{number:.*e}", DIGITS - 1).parse().unwrap_or(number);
-        let number = Number::from_f64(rounded);
-        number.map(Value::Number).ok_or_else(|| Error::NoJsonNumber { path: self.path.clone(), number: rounded })
+        let is_scaled = self.scale.to_bits() != 1.0f64.to_bits() || self.offset != 0.0;
+        let content = text.chars().take(40).collect();
+        let value = if is_scaled {
+            content::scaled(&text, self.scale, self.offset)
+        } else {
+            content::plain(text, self.read_as)
+        };
+        let path = || self.path.clone();
+        value.map_err(|unfit| match unfit {
+            Unfit::NoNumber => Error::NoNumber { path: path(), content },
+            Unfit::NotFinite(number) => Error::NoJsonNumber { path: path(), number },
+        })
     }
 }
 
@@ -71,7 +64,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sensor");
         fs::write(&path, content).unwrap();
-        let sample = FileSource::new(&path, scale, offset, unit).sample();
+        let sample = FileSource::new(&path, ReadAs::Auto, scale, offset, unit).sample();
         let data = sample.map_err(|error| error.to_string().replace(&path.display().to_string(), "FILE"))?;
         Ok(Value::Object(data).to_string())
     }
@@ -106,7 +99,7 @@ mod tests {
 
         let expected = [
             "FILE is empty",
-            "FILE says \"warm\", which is no number to scale",
+            "FILE says \"warm\", which is no number",
             "FILE gives a number that JSON cannot hold: NaN",
             "FILE gives a number that JSON cannot hold: inf",
             "FILE is no UTF-8 text",
@@ -119,7 +112,7 @@ mod tests {
     fn a_missing_file_and_a_folder_are_errors_and_the_file_may_come_later() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sensor");
-        let mut source = FileSource::new(&path, 1.0, 0.0, None);
+        let mut source = FileSource::new(&path, ReadAs::Auto, 1.0, 0.0, None);
 
         let missing = source.sample().unwrap_err().to_string();
         fs::write(&path, "1").unwrap();
@@ -127,6 +120,6 @@ mod tests {
 
         assert!(missing.contains("sensor") && missing.contains("No such file"), "{missing}");
         assert!(present.is_ok());
-        assert!(FileSource::new(folder.path(), 1.0, 0.0, None).sample().is_err());
+        assert!(FileSource::new(folder.path(), ReadAs::Auto, 1.0, 0.0, None).sample().is_err());
     }
 }

@@ -1,14 +1,17 @@
 //! Sensors: each kind of source in a file of its own, behind one trait.
 
+mod content;
 mod file;
 mod simulated;
 mod system;
 
 use crate::config::SourceKind;
 use crate::foreign;
+use rustix::fs::OFlags;
 use serde_json::{Map, Value};
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// What a source says: the `data` of the payload. Keys keep their order and end in their unit.
@@ -39,7 +42,7 @@ pub enum Error {
     NoText(PathBuf),
     #[error("{} is larger than {LARGEST} bytes", .0.display())]
     TooLarge(PathBuf),
-    #[error("{} says \"{}\", which is no number to scale", path.display(), foreign::shown(content))]
+    #[error("{} says \"{}\", which is no number", path.display(), foreign::shown(content))]
     NoNumber { path: PathBuf, content: String },
     #[error("{} gives a number that JSON cannot hold: {number}", path.display())]
     NoJsonNumber { path: PathBuf, number: f64 },
@@ -57,21 +60,30 @@ const LARGEST: usize = 64 * 1024;
 pub fn build(kind: &SourceKind, spool: &Path) -> Box<dyn Source + Send> {
     match kind {
         SourceKind::System => Box::new(system::System::new(Path::new("/"), spool)),
-        SourceKind::File { path, scale, offset, unit } => {
-            Box::new(file::FileSource::new(path, *scale, *offset, unit.as_deref()))
+        SourceKind::File { path, read_as, scale, offset, unit } => {
+            Box::new(file::FileSource::new(path, *read_as, *scale, *offset, unit.as_deref()))
         }
         SourceKind::Simulated { seed } => Box::new(simulated::Wind::new(*seed)),
     }
 }
 
-/// Reads a small text file, without the white space around it.
+/// Whether a file has nothing to say.
+#[must_use]
+pub fn is_empty(content: &str) -> bool {
+    content::tidied(content).is_empty()
+}
+
+/// Reads a small text file, without what is not part of its content ([`content::tidied`]).
 fn read_text(path: &Path) -> Result<String, Error> {
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(LARGEST as u64 + 1).read_to_end(&mut bytes));
+    // A serial port must not become the one whose end stops us.
+    let mut options = File::options();
+    options.read(true).custom_flags(OFlags::NOCTTY.bits().cast_signed());
+    let read = options.open(path).and_then(|file| file.take(LARGEST as u64 + 1).read_to_end(&mut bytes));
     read.map_err(|source| Error::Read { path: path.to_owned(), source })?;
     if bytes.len() > LARGEST {
         return Err(Error::TooLarge(path.to_owned()));
     }
     let text = String::from_utf8(bytes).map_err(|_| Error::NoText(path.to_owned()))?;
-    Ok(text.trim().to_owned())
+    Ok(content::tidied(&text))
 }

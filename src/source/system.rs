@@ -1,13 +1,20 @@
 //! The machine itself, from `/proc` and `/sys`. What a machine lacks is left out.
 
 use super::{Data, Error, read_text};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Kinds of thermal zone that measure the processor, the best first: the Raspberry Pi's, then other boards', then
-/// the PC's.
-const CPU_ZONES: [&str; 5] = ["cpu-thermal", "cpu_thermal", "soc-thermal", "x86_pkg_temp", "acpitz"];
+/// What the type of a thermal zone contains that measures the processor, the best first. Boards name theirs as they like:
+/// `cpu-thermal`, `cpu0_thermal`, `soc-thermal`, `bcm2835_thermal`, `imx_thermal_zone`; PCs `x86_pkg_temp`, `acpitz`.
+const PROCESSOR: [&str; 8] = ["cpu", "soc", "pkg", "package", "core", "bcm2", "imx", "acpitz"];
+/// What the type of one contains that measures something else: it is never taken for the processor.
+const SOMETHING_ELSE: [&str; 6] = ["bat", "charg", "wifi", "wlan", "nvme", "modem"];
+/// Where they are.
+const THERMAL: &str = "sys/class/thermal";
 /// Thermal zones that are looked at.
-const ZONES: usize = 32;
+const ZONES: usize = 256;
+/// Millidegrees that a processor may have; what drivers say without a sensor is far outside.
+const PLAUSIBLE: std::ops::RangeInclusive<i32> = -60_000..=150_000;
 /// The firmware's answer to `get_throttled` on a Raspberry Pi: what holds now, and what has held since boot.
 /// Source: the firmware's documentation of `vcgencmd get_throttled`.
 const THROTTLED: [(u32, &str); 8] = [
@@ -40,18 +47,30 @@ impl System {
     }
 
     fn temperature(&self, data: &mut Data) {
-        let zones = (0..ZONES).map_while(|zone| {
-            let folder = format!("sys/class/thermal/thermal_zone{zone}");
-            let kind = self.text(&format!("{folder}/type"))?;
-            Some((kind, folder))
-        });
-        let rank = |kind: &str| CPU_ZONES.iter().position(|known| *known == kind).unwrap_or(CPU_ZONES.len());
-        let mut zones: Vec<_> = zones.filter(|(kind, _)| rank(kind) < CPU_ZONES.len()).collect();
-        zones.sort_by_key(|(kind, _)| rank(kind));
-        let reading = zones.iter().find_map(|(_, folder)| self.text(&format!("{folder}/temp"))?.parse::<i32>().ok());
+        let mut zones = self.zones();
+        zones.sort_unstable();
+        let reading = |zone: &u32| {
+            let text = self.text(&format!("{THERMAL}/thermal_zone{zone}/temp"))?;
+            text.parse().ok().filter(|millidegrees| PLAUSIBLE.contains(millidegrees))
+        };
+        let reading: Option<i32> = zones.iter().find_map(|(_, zone)| reading(zone));
         if let Some(millidegrees) = reading {
             data.insert("cpu_temperature_celsius".to_owned(), (f64::from(millidegrees) / 1000.0).into());
         }
+    }
+
+    /// The zones that may measure the processor, as how well they do and their number. The numbers have gaps.
+    fn zones(&self) -> Vec<(usize, u32)> {
+        let entries = fs::read_dir(self.root.join(THERMAL)).into_iter().flatten().flatten();
+        let numbers =
+            entries.filter_map(|entry| entry.file_name().to_str()?.strip_prefix("thermal_zone")?.parse().ok());
+        let rank = |zone: u32| {
+            let kind = self.text(&format!("{THERMAL}/thermal_zone{zone}/type")).unwrap_or_default().to_lowercase();
+            let is_of = |words: &[&str]| words.iter().position(|word| kind.contains(word));
+            let rank = is_of(&PROCESSOR).unwrap_or(PROCESSOR.len() + usize::from(kind.contains("gpu")));
+            is_of(&SOMETHING_ELSE).is_none().then_some((rank, zone))
+        };
+        numbers.take(ZONES).filter_map(rank).collect()
     }
 
     fn load(&self, data: &mut Data) {
@@ -149,7 +168,6 @@ mod tests {
     use super::*;
     use crate::source::Source;
     use serde_json::{Value, json};
-    use std::fs;
     use tempfile::TempDir;
 
     fn machine(files: &[(&str, &str)]) -> TempDir {
@@ -208,6 +226,35 @@ mod tests {
             "temperature_limited_since_boot": false,
         });
         assert_eq!(data, expected);
+    }
+
+    /// The temperature of a machine with these zones: number, type, millidegrees.
+    fn temperature(zones: &[(u32, &str, &str)]) -> Value {
+        let root = machine(&[("proc/uptime", "1.0 1.0")]);
+        for (number, kind, millidegrees) in zones {
+            let zone = root.path().join(format!("{THERMAL}/thermal_zone{number}"));
+            fs::create_dir_all(&zone).unwrap();
+            fs::write(zone.join("type"), kind).unwrap();
+            fs::write(zone.join("temp"), millidegrees).unwrap();
+        }
+        sample(&root)["cpu_temperature_celsius"].clone()
+    }
+
+    #[test]
+    fn the_temperature_is_that_of_the_processor_whatever_the_zones_are_called_and_numbered() {
+        for (zones, expected) in [
+            (&[(1, "cpu-thermal\n", "41000\n")][..], json!(41.0)),
+            (&[(0, "gpu-thermal", "50000"), (7, "soc-thermal", "42000")], json!(42.0)),
+            (&[(0, "acpitz", "27800"), (12, "x86_pkg_temp", "43000")], json!(43.0)),
+            (&[(3, "CPU-therm", "44000"), (40, "cpu1-thermal", "45000")], json!(44.0)),
+            (&[(10, "center-thermal", "46000"), (9, "fancy_ts", "47000")], json!(47.0)),
+            (&[(0, "gpu-thermal", "48000")], json!(48.0)),
+            (&[(0, "cpu-thermal", "-274000"), (1, "soc-thermal", ""), (2, "board", "49000")], json!(49.0)),
+            (&[(0, "battery", "30000"), (1, "iwlwifi_1", "31000")], Value::Null),
+            (&[], Value::Null),
+        ] {
+            assert_eq!(temperature(zones), expected, "{zones:?}");
+        }
     }
 
     #[test]

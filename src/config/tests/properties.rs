@@ -2,8 +2,8 @@
 
 use super::super::load::inspect_text;
 use super::super::{
-    Address, AtMax, AzureIotHub, Broker, Channel, Config, Delivery, Logging, OnRefusal, Protocol, Proxy, Query, Retry,
-    Scheme, Source, SourceKind, Spool, Status, Sync, Telemetry, Tls, WhenFull,
+    Address, AtMax, AzureIotHub, Broker, Channel, Config, Delivery, Logging, OnRefusal, Protocol, Proxy, Query, ReadAs,
+    Retry, Scheme, Source, SourceKind, Spool, Status, Sync, Telemetry, Tls, WhenFull,
 };
 use super::{SHIPPED, azure, host, outcome};
 use crate::azure::Origin;
@@ -228,6 +228,7 @@ fn source() -> impl Strategy<Value = Source> {
         Just(SourceKind::System),
         (path(), number(), number(), option::of(name())).prop_map(|(path, scale, offset, unit)| SourceKind::File {
             path,
+            read_as: ReadAs::Number,
             scale,
             offset,
             unit

@@ -2,7 +2,7 @@
 
 use super::super::load::inspect_text;
 use super::super::read::Host;
-use super::super::{Protocol, SourceKind, Sync};
+use super::super::{Protocol, ReadAs, SourceKind, Sync};
 use super::{MINIMAL, config, config_of, outcome, problem_of, problems};
 use log::LevelFilter;
 use std::path::Path;
@@ -188,7 +188,7 @@ fn sources_inherit_and_override() {
     assert_eq!((sources[0].interval, sources[0].qos as u8), (Duration::from_secs(5), 2));
     assert_eq!((sources[1].interval, sources[1].qos as u8), (Duration::from_secs(60), 0));
     assert_eq!((sources[1].retain, sources[1].expiry), (true, Some(Duration::from_secs(3600))));
-    let file = SourceKind::File { path: "/b".into(), scale: 0.001, offset: 0.0, unit: None };
+    let file = SourceKind::File { path: "/b".into(), read_as: ReadAs::Auto, scale: 0.001, offset: 0.0, unit: None };
     assert_eq!(sources[1].kind, file);
 }
 
@@ -209,6 +209,7 @@ fn wrong_sources_name_their_key() {
             "{name: a, type: system, path: /a}",
             "telemetry.sources[0].path: belongs to type `file`; this source is of type `system`",
         ),
+        ("{name: a, type: file, path: /a, as: text, scale: 2}", "telemetry.sources[0].as: is `text`, which cannot be"),
         ("{name: a, type: file, path: /a, seed: 1}", "telemetry.sources[0].seed: belongs to type `simulated`"),
         (
             "{name: a, type: simulated, seed: -1}",
