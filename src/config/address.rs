@@ -181,6 +181,7 @@ pub(super) fn address(node: &Node) -> Reading<Address> {
     }
     let (rest, query) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let (host, port) = split_port(authority).map_err(|why| Refusal::Because(format!("{shown} {why}; {FORM}")))?;
     let Some(path) = scheme.path(path) else {
         return because(format!("{shown} has a path behind the host, which only `ws` and `wss` have; {FORM}"));
     };
@@ -197,7 +198,6 @@ pub(super) fn address(node: &Node) -> Reading<Address> {
     if foreign::secret_at(&path).is_some() {
         return because("has a path that looks like a secret, and an address stands in every log");
     }
-    let (host, port) = split_port(authority).map_err(|why| Refusal::Because(format!("{shown} {why}; {FORM}")))?;
     Ok(Address {
         scheme,
         host: host.to_owned(),
