@@ -2,12 +2,11 @@
 //! is lost by either.
 
 use crate::support::{
-    Agent, Broker, Gateway, Judgement, Manager, PacketKind, Process, Proxy, Settings, Subscriber, count, log_files,
+    Agent, Broker, DeadMount, Gateway, Judgement, Manager, PacketKind, Proxy, Settings, Subscriber, count, log_files,
     scale, seeded, wait_until,
 };
 use rustix::process::Signal;
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 /// A back-off that a test would notice.
@@ -330,42 +329,29 @@ fn another_log_folder_is_used_from_the_next_line_on() {
     assert_eq!(agent.stop().code(), Some(0));
 }
 
-/// Holds a lease on a file: whoever opens it hangs until the lease is given up, for at most the kernel's
-/// `lease-break-time` of 45 s. So does a file on a network mount whose server is gone.
-fn hang(file: &Path) -> Process {
-    let program = "import fcntl, os, signal, sys\n\
-        signal.signal(signal.SIGIO, signal.SIG_IGN)\n\
-        held = os.open(sys.argv[1], os.O_RDWR)\n\
-        fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_WRLCK)\n\
-        open(sys.argv[1] + '.held', 'w').close()\n\
-        while True: signal.pause()\n";
-    let process = Process::start(Process::command("python3").args(["-c", program]).arg(file));
-    let held = file.with_file_name("sensor.held");
-    wait_until("the file is held", || held.exists());
-    process
-}
-
-/// A running agent whose configuration was edited to name a file that hangs.
-fn judging(gateway: &Gateway, manager: &Manager) -> (Agent, Process) {
-    let agent = gateway.start_with(&[("NOTIFY_SOCKET", &manager.socket()), ("WATCHDOG_USEC", "2000000")]);
-    let file = gateway.config().with_file_name("sensor");
+/// A running agent whose configuration was edited to name a file that hangs. `None` where nothing can be made to.
+fn judging(gateway: &Gateway, manager: &Manager) -> Option<(Agent, DeadMount)> {
+    let folder = gateway.config().with_file_name("elsewhere");
+    fs::create_dir(&folder).unwrap();
+    let file = folder.join("password");
     fs::write(&file, "1\n").unwrap();
-    let holder = hang(&file);
-    gateway.edit("seed: 7}]", &format!("seed: 7}}, {{name: cabinet, type: file, path: {}}}]", file.display()));
-    (agent, holder)
+    let dead = DeadMount::over(&folder)?;
+    let agent = gateway.start_with(&[("NOTIFY_SOCKET", &manager.socket()), ("WATCHDOG_USEC", "2000000")]);
+    gateway.edit("protocol: 5", &format!("protocol: 5, username: u, password_file: {}", file.display()));
+    Some((agent, dead))
 }
 
 #[test]
 fn an_edit_that_names_a_file_that_hangs_is_reported_and_applied_once_it_answers() {
     let (broker, manager) = (Broker::start(), Manager::start());
     let gateway = Gateway::new(&broker.url(), &Settings { interval: "50ms", ..Settings::default() });
-    let (agent, holder) = judging(&gateway, &manager);
+    let Some((agent, dead)) = judging(&gateway, &manager) else { return };
 
-    agent.wait_for_output("sensor` does not answer: looking at it takes more than 10s");
+    agent.wait_for_output("password` does not answer: looking at it takes more than 10s");
     let fed = manager.saying("WATCHDOG=1").len();
     assert!(agent.output().contains("configuration not applied"), "{}", agent.output());
     assert!(fed >= 10, "fed {fed} times while the judgement hung");
-    holder.kill();
+    drop(dead);
 
     wait_for_changes(&agent, 1);
     assert_eq!(agent.stop().code(), Some(0));
@@ -375,7 +361,7 @@ fn an_edit_that_names_a_file_that_hangs_is_reported_and_applied_once_it_answers(
 fn a_stop_does_not_wait_for_a_judgement_that_hangs() {
     let (broker, manager) = (Broker::start(), Manager::start());
     let gateway = Gateway::new(&broker.url(), &Settings { interval: "50ms", ..Settings::default() });
-    let (agent, _holder) = judging(&gateway, &manager);
+    let Some((agent, _dead)) = judging(&gateway, &manager) else { return };
     // Twice the time that the agent takes to notice an edit.
     let begun = std::time::Instant::now();
     wait_until("the edit is judged", || begun.elapsed() > Duration::from_secs(8));

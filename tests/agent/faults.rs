@@ -263,7 +263,7 @@ fn a_message_that_waited_has_the_rest_of_its_expiry_and_none_arrives_too_late() 
     assert!(expiry <= 2, "{expiry}");
     assert!(arrivals.iter().all(|arrival| arrival.expiry.unwrap() <= 6));
     let info = log_files(&scene.gateway.logs(), "info.log.").concat();
-    assert!(info.contains(&format!("messages dropped, too old count={}", first - 1)), "{info}");
+    assert!(info.contains(&format!("messages dropped, too old rule=expiry count={}", first - 1)), "{info}");
     agent.stop();
 }
 

@@ -178,7 +178,7 @@ fn what_goes_past_a_full_disk_keeps_to_the_rate_and_the_expiry() {
     broker.wait_for_more(5);
     disk.fill();
     agent.wait_for_output("publishing from memory");
-    agent.wait_for_output("message dropped, too old");
+    agent.wait_for_output("messages dropped, too old");
     let (begin, before) = (Instant::now(), broker.deliveries().len());
     broker.wait_for_more(30);
     let (took, after) = (begin.elapsed(), broker.deliveries().len());
