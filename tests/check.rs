@@ -218,6 +218,20 @@ fn a_password_that_everybody_can_read_is_a_warning() {
 }
 
 #[test]
+fn a_disk_that_is_smaller_than_the_spool_may_become_is_a_warning() {
+    let setup = Setup::new(BROKER);
+    let config = setup.path("config.yaml");
+    let text = fs::read_to_string(&config).unwrap().replace("/spool}", "/spool, max_size: 8000TiB}");
+    fs::write(&config, text).unwrap();
+
+    let checked = setup.check();
+
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    assert!(checked.stderr.contains(":1: spool.directory: warning: `"), "{}", checked.stderr);
+    assert!(checked.stderr.contains("less than `spool.max_size` (7.8 PiB)"), "{}", checked.stderr);
+}
+
+#[test]
 fn a_bare_password_file_is_looked_up_among_systemd_s_credentials() {
     let setup = Setup::new("broker: {url: mqtts://h, password_file: mqtt}\n");
     fs::write(setup.path("mqtt"), "secret").unwrap();

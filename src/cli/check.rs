@@ -3,7 +3,7 @@
 //! Leaves no trace and disturbs no running agent: folders are asked whether they could be written to, never written to.
 
 use super::exposure::{self, Care};
-use super::{Code, Failure};
+use super::{Code, Failure, capacity};
 use crate::config::{self, Inspection, NamedFile, PASSWORD_MAX, Problem, Problems, Role};
 use crate::foreign;
 use crate::named::{self, Unreadable};
@@ -105,7 +105,7 @@ fn certificates(inspection: &Inspection, findings: &mut Findings) {
     list.push(Problem { line: Some(file.line), key: file.key.clone(), message });
 }
 
-/// What gives something away. The agent logs it at its start, and when an edit is applied.
+/// What gives something away, or does not last. The agent logs it at its start, and when an edit is applied.
 pub fn warnings(path: &Path, inspection: &Inspection) -> Vec<Problem> {
     let of_file = |file: &NamedFile| {
         let message = match file.role {
@@ -120,10 +120,15 @@ pub fn warnings(path: &Path, inspection: &Inspection) -> Vec<Problem> {
         };
         message.map(|message| Problem { line: Some(file.line), key: file.key.clone(), message })
     };
+    let of_disk = inspection.outcome.as_ref().ok().and_then(|config| capacity::of_disk(&config.spool)).map(|message| {
+        let line = inspection.files.iter().find(|file| file.role == Role::SpoolDirectory).map(|file| file.line);
+        Problem { line, key: "spool.directory".to_owned(), message }
+    });
     let of_configuration = exposure::of_file(path, Care::Configuration);
     let of_configuration = of_configuration.map(|message| Problem { line: None, key: String::new(), message });
     let schema = inspection.warnings.iter().cloned();
-    of_configuration.into_iter().chain(schema).chain(inspection.files.iter().filter_map(of_file)).collect()
+    let of_files = inspection.files.iter().filter_map(of_file);
+    of_configuration.into_iter().chain(schema).chain(of_files).chain(of_disk).collect()
 }
 
 /// What there is to say about a file or a folder.

@@ -1,5 +1,6 @@
 //! The command line: what the user typed, the command that serves it, and the exit code that it ends with.
 
+mod capacity;
 mod check;
 mod completions;
 mod edits;

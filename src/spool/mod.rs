@@ -25,6 +25,7 @@ mod finished;
 mod folder;
 #[cfg(test)]
 mod forged;
+mod full_disk;
 mod impostors;
 mod journal;
 pub(crate) mod medium;
@@ -52,6 +53,7 @@ use believed::Believed;
 use claim::Claim;
 use exchanges::Party;
 use finished::Finished;
+use full_disk::FullDisk;
 use journal::Journal;
 use log::{info, warn};
 use reader::{Limit, Reader, Step};
@@ -131,6 +133,7 @@ pub struct Spool {
     segment_size: u64,
     max_size: u64,
     when_full: WhenFull,
+    full_disk: FullDisk,
     sync: Sync,
 }
 
@@ -200,6 +203,7 @@ impl Spool {
             segment_size,
             max_size: config.max_size,
             when_full: config.when_full,
+            full_disk: FullDisk::default(),
             sync: config.sync,
         };
         spool.make_copies_fit();

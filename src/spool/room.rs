@@ -8,6 +8,7 @@ use super::writer::Writer;
 use super::{Spool, segment};
 use crate::config::WhenFull;
 use crate::message::{Sample, Seq};
+use log::warn;
 use std::fs;
 use std::io;
 use std::ops::RangeInclusive;
@@ -40,6 +41,8 @@ impl Spool {
             self.claim = Some(Claim::late(&self.directory)?);
         }
         let size = self.segment_size.max(Writer::segment_size_for(sample));
+        // Bytes of the segments that gave way to a full disk.
+        let mut freed = 0;
         loop {
             let finished = self.finished_segment();
             // A place that was damaged once is not trusted again.
@@ -70,16 +73,50 @@ impl Spool {
                 Some(_) | None => match self.writer.begin_segment(&self.directory, self.stream, size) {
                     Ok(()) => {
                         self.segments.insert(self.writer.first(), size);
+                        self.full_disk.is_over();
                         return Ok(());
                     }
-                    Err(error) if is_full(&error) && self.reader.copies_mut().remove_oldest() => {}
-                    Err(error) => match finished.filter(|_| is_full(&error)) {
+                    Err(error) if !is_full(&error) => return Err(error.into()),
+                    Err(_) if self.reader.copies_mut().remove_oldest() => {}
+                    Err(error) => match finished {
                         Some(first) => self.remove_segments([first])?,
-                        None => return Err(error.into()),
+                        None => freed += self.give_way(size, freed, in_flight, dropped, now).ok_or(error)?,
                     },
                 },
             }
         }
+    }
+
+    /// Drops the oldest messages where the disk is full and they are to give way: bytes of their segment. `freed`: those of
+    /// segments that gave way already, for one of `size` bytes.
+    fn give_way(
+        &mut self,
+        size: u64,
+        freed: u64,
+        in_flight: Option<&RangeInclusive<Seq>>,
+        dropped: &mut Vec<RangeInclusive<Seq>>,
+        now: Instant,
+    ) -> Option<u64> {
+        if freed >= size {
+            self.full_disk.was_in_vain(now);
+            return None;
+        }
+        let is_patient = !self.full_disk.was_waited_for(self.finished_count(), now);
+        if self.when_full != WhenFull::DropOldest || is_patient {
+            return None;
+        }
+        let victim = self.victim(in_flight)?;
+        self.drop_messages(&victim, dropped, now);
+        if self.full_disk.gave_way(self.finished_count()) {
+            let (folder, size, bytes) = (self.directory.display(), self.max_size, self.segments.bytes());
+            warn!("the disk is full; the oldest messages give way folder={folder} bytes={bytes} max_size={size}");
+        }
+        Some(self.segments[victim.start()])
+    }
+
+    fn finished_count(&self) -> u64 {
+        let finished = self.journal.finished();
+        finished.low().0 + finished.count_above()
     }
 
     /// Bytes that count towards the spool's size.

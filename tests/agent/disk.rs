@@ -101,6 +101,80 @@ fn a_full_disk_at_qos_2() {
     a_full_disk(2);
 }
 
+/// A device on a small disk whose broker is away. Messages of 20 kB fill the disk within seconds.
+fn gateway_without_a_broker(max_size: &str) -> Option<(SmallDisk, Broker, Subscriber, Gateway)> {
+    let disk = SmallDisk::mount(8)?;
+    let mut broker = Broker::start();
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+    broker.stop();
+    let gateway = Gateway::new(&broker.url(), &Settings { interval: "100ms", ..Settings::default() });
+    gateway.add_text_source("camera", &"x".repeat(20_000), "10ms");
+    gateway.put_spool_on(&disk, max_size);
+    Some((disk, broker, subscriber, gateway))
+}
+
+/// What was accepted, is there, and did not give way arrives without a gap; how many gave way.
+fn the_rest_arrives(mut broker: Broker, subscriber: &Subscriber, gateway: &Gateway, agent: Agent) -> u64 {
+    let newest = *gateway.accepted().last().unwrap().end();
+    broker.run();
+    subscriber
+        .wait_until("the newest arrives", |arrivals| arrivals.iter().any(|arrival| arrival.identity().1 >= newest));
+    assert_eq!(agent.stop().code(), Some(0));
+    let streams = by_stream(&subscriber.arrivals());
+    let arrivals = streams.values().max_by_key(|arrivals| arrivals.len()).unwrap();
+    let judgement = Judgement::of(arrivals);
+    let (first, last) = (*judgement.seqs.first().unwrap(), *judgement.seqs.last().unwrap());
+    assert!((first..=last).all(|seq| judgement.seqs.contains(&seq)), "a gap behind {first}");
+    assert!(last >= newest && judgement.disorder.is_empty(), "{last}, {newest}, {:?}", judgement.disorder);
+    first - 1
+}
+
+#[test]
+fn on_a_disk_that_is_smaller_than_the_spool_the_oldest_give_way() {
+    let Some((_disk, broker, subscriber, gateway)) = gateway_without_a_broker("256MiB") else { return };
+    let agent = gateway.start();
+    agent.wait_for_output("the disk is full; the oldest messages give way");
+    agent.wait_for_output("spool full; oldest messages dropped");
+
+    let before = gateway.accepted_count();
+    wait_until("the newest are accepted", || gateway.accepted_count() >= before + 300);
+    let gave_way = the_rest_arrives(broker, &subscriber, &gateway, agent);
+
+    assert!(gave_way >= 50, "{gave_way} gave way: a segment of 1 MiB at least");
+    assert_eq!(gateway.logged("the disk is full; "), 1, "it stays full");
+}
+
+#[test]
+fn where_something_else_fills_the_disk_the_oldest_give_way() {
+    let Some((disk, broker, subscriber, gateway)) = gateway_without_a_broker("4MiB") else { return };
+    let agent = gateway.start();
+    wait_until("some segments", || gateway.accepted_count() >= 60);
+    disk.fill();
+    agent.wait_for_output("the disk is full; the oldest messages give way");
+
+    let before = gateway.accepted_count();
+    wait_until("the newest are accepted", || gateway.accepted_count() >= before + 100);
+    disk.free();
+
+    assert!(the_rest_arrives(broker, &subscriber, &gateway, agent) > 0);
+}
+
+#[test]
+fn on_a_full_disk_nothing_accepted_gives_way_where_the_newest_are_to_be_dropped() {
+    let Some((disk, mut broker, subscriber, gateway)) = gateway_without_a_broker("256MiB") else { return };
+    gateway.edit("max_size: 256MiB", "max_size: 256MiB, when_full: drop_newest");
+    gateway.edit("status: {topic: ~}", "status: {topic: ~}\nchannel: {capacity: 20}");
+    let agent = gateway.start();
+    agent.wait_for_output("channel full");
+
+    let accepted = gateway.accepted();
+    broker.run();
+    subscriber.wait_for_all(&accepted);
+
+    assert_eq!(gateway.logged("give way"), 0);
+    drop((agent, disk));
+}
+
 /// Debian's fiu-utils make the system calls of a process fail. `None` where they are not installed, which is said.
 fn preload() -> Option<&'static str> {
     const LIBRARIES: &str = "/usr/lib/fiu/fiu_run_preload.so /usr/lib/fiu/fiu_posix_preload.so";
