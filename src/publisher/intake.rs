@@ -151,7 +151,7 @@ impl Intake {
         counters: &Counters,
         now: Instant,
     ) -> Vec<RangeInclusive<Seq>> {
-        if (self.full.oldest.is_on() || self.full.newest.is_on()) && spool.backlog().messages == 0 {
+        if (self.full.oldest.is_on() || self.full.newest.is_on()) && spool.waiting() == 0 {
             self.full.tell(Tally::ended);
             info!("spool has drained; it was full");
         }

@@ -222,7 +222,7 @@ impl<L: Link> Publisher<L> {
         }
         self.store.set_aside_late(now.at);
         self.store.bound_repeats(now.at);
-        self.delivery.on(Event::Turn { backlog: self.store.backlog().messages }, now);
+        self.delivery.on(Event::Turn { backlog: self.store.waiting() }, now);
         self.act();
         // An attempt may have failed by now.
         self.watch();
@@ -367,7 +367,7 @@ impl<L: Link> Publisher<L> {
         let event = match report {
             Report::Connected(connected) => {
                 self.counters.connections.add(1);
-                Event::Connected { connected, backlog: self.store.backlog().messages }
+                Event::Connected { connected, backlog: self.store.waiting() }
             }
             Report::Acknowledged(what) => Event::Acknowledged(what),
             Report::Refused(what, refusal) => Event::Refused(what, refusal),
@@ -414,7 +414,7 @@ impl<L: Link> Publisher<L> {
     }
 
     fn remains(&self) -> Remains {
-        let (under_way, first, backlog) = (self.link.under_way(), self.link.first(), self.store.backlog().messages);
+        let (under_way, first, backlog) = (self.link.under_way(), self.link.first(), self.store.waiting());
         Remains { under_way, first, backlog }
     }
 
@@ -513,7 +513,7 @@ impl<L: Link> Publisher<L> {
             disk_fails: self.store.is_failing(),
             refused: self.delivery.refused_altogether(),
             hanging: news::hanging(&self.status.hanging),
-            waiting: self.store.backlog().messages.saturating_sub(in_flight),
+            waiting: self.store.waiting().saturating_sub(in_flight),
         };
         if let Some(line) = self.announcer.look(now.at, standing, || self.delivery.detail())
             && news.try_send(line).is_err()
@@ -527,7 +527,7 @@ impl<L: Link> Publisher<L> {
     fn stop(&mut self) {
         // First of all, for whoever stops us may lose patience. What fails here is tried again below.
         let _ = self.store.save(self.delivery.range_in_flight(), self.clock.now().at);
-        let backlog = self.store.backlog().messages;
+        let backlog = self.store.waiting();
         info!("stopping in_flight={} backlog={backlog}", self.delivery.in_flight());
         // The broker's time begins when the disk has taken its own.
         let deadline = self.clock.now().at + self.delivery.config().shutdown_timeout;
@@ -547,7 +547,7 @@ impl<L: Link> Publisher<L> {
             }
         }
         self.store.intake.tell_rest();
-        info!("stopped backlog={}", self.store.backlog().messages);
+        info!("stopped backlog={}", self.store.waiting());
     }
 
     /// Does what the core says until the stop is complete.

@@ -89,9 +89,14 @@ impl Store {
         deadlines.into_iter().flatten().min()
     }
 
-    /// Messages that wait.
+    /// What waits. It looks at each segment: [`Store::waiting`] tells the messages alone.
     pub fn backlog(&self) -> Backlog {
         self.spool.backlog()
+    }
+
+    /// How many messages wait.
+    pub fn waiting(&self) -> u64 {
+        self.spool.waiting()
     }
 
     /// Whether so many messages were set aside, each with a flush, that the rest must not hold up a turn any longer.

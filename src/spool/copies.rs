@@ -159,14 +159,14 @@ mod tests {
         let mut spool = open(&config).unwrap();
         while spool.next(std::time::Instant::now(), |_| ()).unwrap().is_some() {}
         let (segments, copied) = (spool.segments.bytes(), spool.reader.copies().bytes());
-        assert_eq!((copies(folder.path()).len(), spool.backlog().bytes), (2, segments + copied));
+        assert_eq!((copies(folder.path()).len(), spool.bytes()), (2, segments + copied));
 
         let mut dropped = Vec::new();
         for _ in 0..300 {
             if spool.reader.copies().bytes() == 0 {
                 break;
             }
-            assert!(spool.backlog().bytes <= config.max_size, "{:?}", spool.backlog());
+            assert!(spool.bytes() <= config.max_size, "{:?}", spool.backlog());
             dropped.extend(spool.append(&samples(1..=100), None, std::time::Instant::now()).dropped_oldest);
         }
 

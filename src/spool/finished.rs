@@ -54,6 +54,18 @@ impl Finished {
         }
     }
 
+    /// How many numbers from `first` on, and below `end`, are not finished.
+    pub fn unfinished_in(&self, first: Seq, end: Seq) -> u64 {
+        let first = first.max(self.low);
+        if first >= end {
+            return 0;
+        }
+        let overlap = |(begin, last): (&u64, &u64)| last.saturating_add(1).min(end.0) - (*begin).max(first.0);
+        let before = self.above.range(..end.0).rev();
+        let finished: u64 = before.take_while(|(_, last)| **last >= first.0).map(overlap).sum();
+        end.0 - first.0 - finished
+    }
+
     /// The number behind the highest finished one.
     pub fn end(&self) -> Seq {
         self.above.last_key_value().map_or(self.low, |(_, last)| Seq(last.saturating_add(1)))
@@ -110,6 +122,10 @@ mod tests {
             for seq in (0..80).filter(|seq| !model.contains(seq)) {
                 let row_end = (seq..=75.max(seq)).take_while(|seq| !model.contains(seq)).last().unwrap();
                 prop_assert_eq!(finished.unfinished_row_end(Seq(seq), Seq(75.max(seq))), Seq(row_end));
+            }
+            for (first, end) in [(0, 80), (5, 30), (20, 21), (40, 10)] {
+                let count = (first..end).filter(|seq| !model.contains(seq)).count() as u64;
+                prop_assert_eq!(finished.unfinished_in(Seq(first), Seq(end)), count, "{} to {}", first, end);
             }
             prop_assert_eq!(finished.count_above(), model.iter().filter(|seq| **seq > lowest).count() as u64);
             let ranges: Vec<_> = finished.ranges().collect();

@@ -10,6 +10,7 @@
 //! It relies on one owner (the lock file keeps a second agent out) and on a medium that writes sectors of 512 bytes
 //! whole or not at all. `docs/spool-format.md` describes the files.
 
+mod backlog;
 mod believed;
 mod boots;
 mod claim;
@@ -68,6 +69,7 @@ use std::time::Instant;
 use witness::Witness;
 use writer::Writer;
 
+pub use backlog::Backlog;
 pub use boots::Boots;
 pub use exchanges::{Exchange, Exchanges, Stage};
 pub use rejected::{Requeued, SetAside, files as set_aside_files, look as look_into};
@@ -106,15 +108,6 @@ pub struct Appended {
     pub dropped_oldest: Vec<RangeInclusive<Seq>>,
     /// What kept the rest from being taken. Trying again later is right.
     pub error: Option<String>,
-}
-
-/// What is waiting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Backlog {
-    /// Messages that are not finished.
-    pub messages: u64,
-    /// Bytes of all segments on disk, and of the copies of damaged ones.
-    pub bytes: u64,
 }
 
 /// An open spool.
@@ -259,7 +252,7 @@ impl Spool {
         let [session, others @ ..] = sessions else { return Ok(None) };
         let party = Party { stream: self.stream, session: *session, boot_id };
         let exchanges = Exchanges::open(&self.directory, party, others, Witness::of(&self.directory, boot_id))?;
-        if !at_qos_2 && self.backlog().messages == 0 && exchanges.under_way().next().is_none() {
+        if !at_qos_2 && self.waiting() == 0 && exchanges.under_way().next().is_none() {
             Exchanges::remove(&self.directory)?;
             return Ok(None);
         }
@@ -282,13 +275,6 @@ impl Spool {
     /// Whether a message is finished, or was dropped.
     pub fn is_finished(&self, seq: Seq) -> bool {
         self.journal.finished().next_unfinished(seq) != seq
-    }
-
-    /// What is waiting.
-    pub fn backlog(&self) -> Backlog {
-        let finished = self.journal.finished();
-        let waiting = self.writer.next().0.saturating_sub(finished.low().0);
-        Backlog { messages: waiting.saturating_sub(finished.count_above()), bytes: self.bytes() }
     }
 
     /// The number of the next message that is appended.

@@ -78,7 +78,7 @@ fn the_stream_stays_where_all_is_finished_and_a_failing_disk_takes_no_new_segmen
 
     let spool = open(&small(folder.path())).unwrap();
 
-    assert_eq!((spool.stream(), spool.next_seq(), spool.backlog().messages), (stream, next, 0));
+    assert_eq!((spool.stream(), spool.next_seq(), spool.waiting()), (stream, next, 0));
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn a_file_to_be_used_again_goes_before_a_message_does() {
         let second = *spool.segments.keys().nth(1).unwrap();
         (1..second.0).for_each(|seq| spool.finish(Seq(seq), Instant::now()));
         spool.trim().unwrap();
-        assert_eq!(spool.backlog().bytes, 1024 * 1024, "it counts");
+        assert_eq!(spool.bytes(), 1024 * 1024, "it counts");
 
         let appended = spool.append(&[large()], None, Instant::now());
         spool.commit().unwrap();
@@ -161,7 +161,7 @@ fn it_goes_before_a_message_does_where_it_is_too_small_too() {
 
         assert_eq!(appended, Appended { taken: 1, ..Appended::default() }, "{when_full:?}");
         assert_eq!(spool.segments.first_key_value().unwrap().0, &second);
-        assert!(spool.backlog().bytes <= max_size);
+        assert!(spool.bytes() <= max_size);
     }
 }
 
@@ -171,7 +171,7 @@ fn a_spool_that_becomes_as_small_as_its_one_segment_goes_on() {
     let large_spool = config::Spool { max_size: 64 * 1024 * 1024, ..config(folder.path()) };
     let mut spool = open(&large_spool).unwrap();
     append(&mut spool, &samples(1..=1));
-    assert_eq!(spool.backlog().bytes, 1024 * 1024);
+    assert_eq!(spool.bytes(), 1024 * 1024);
 
     spool.change(&small(folder.path()), &[]);
     let mut taken = 0;
@@ -181,11 +181,11 @@ fn a_spool_that_becomes_as_small_as_its_one_segment_goes_on() {
         assert_eq!(appended.dropped_newest, 0, "after {taken} messages");
         taken += 1;
     }
-    let waiting = spool.backlog().messages;
+    let waiting = spool.waiting();
     let (read, _) = drain(&mut spool);
 
     assert_eq!(read.len() as u64, waiting);
-    assert!(spool.backlog().bytes <= 1024 * 1024, "{}", spool.backlog().bytes);
+    assert!(spool.bytes() <= 1024 * 1024, "{}", spool.bytes());
 }
 
 #[test]

@@ -180,7 +180,7 @@ fn a_long_backlog_crosses_segments_and_they_are_deleted_when_finished() {
     let left: Vec<Seq> = folder::segments(folder.path()).unwrap().0.into_keys().collect();
     assert_eq!(left.len(), 2, "the one being written, and one to be used again");
     assert_eq!(left[1], spool.writer.first());
-    assert_eq!(spool.backlog().messages, 0);
+    assert_eq!(spool.waiting(), 0);
     drop(spool);
     assert_eq!(append(&mut open(&config(folder.path())).unwrap(), &samples([1])), Seq(5001)..=Seq(5001));
 }
@@ -212,12 +212,12 @@ fn a_full_spool_drops_the_oldest_and_says_which() {
     }
     spool.commit().unwrap();
 
-    assert!(spool.backlog().bytes <= 1024 * 1024);
+    assert!(spool.bytes() <= 1024 * 1024);
     let (messages, lost) = drain(&mut spool);
     assert!(!dropped.is_empty() && lost.is_empty());
     assert_eq!(dropped, (1..=dropped.len() as u64).collect());
     assert_eq!(seqs(&messages), (dropped.len() as u64 + 1..=30_000).collect::<Vec<_>>());
-    assert_eq!(spool.backlog().messages, messages.len() as u64);
+    assert_eq!(spool.waiting(), messages.len() as u64);
 }
 
 #[test]

@@ -361,7 +361,7 @@ impl Writer {
     }
 
     /// Where in the segment the next record begins.
-    fn end(&self) -> u64 {
+    pub fn end(&self) -> u64 {
         self.committed_offset + self.uncommitted() as u64
     }
 

@@ -162,7 +162,7 @@ impl History {
         let Gateway { publisher, counters, .. } = self.gateway();
         let Store { spool, intake, .. } = &publisher.store;
         let in_memory = (intake.len() + publisher.delivery.from_memory()) as u64;
-        let (accepted, waiting) = (counters.accepted.get(), spool.backlog().messages + in_memory);
+        let (accepted, waiting) = (counters.accepted.get(), spool.waiting() + in_memory);
         let numbered = spool.next_seq().0 - next.0;
         let is_accepted = accepted == numbered || spool.commit_due(instant()).is_some() && accepted < numbered;
         if before == over + waiting && is_accepted {
@@ -179,7 +179,7 @@ impl History {
         let now = instant();
         let Gateway { publisher, .. } = self.gateway();
         let store = &publisher.store;
-        let waits = store.backlog().messages > 0 && store.rejected_later() == 0 && !store.is_failing();
+        let waits = store.waiting() > 0 && store.rejected_later() == 0 && !store.is_failing();
         let is_connected = matches!(publisher.delivery.reach(), Reach::Connected(_));
         if !waits || !is_connected {
             self.watch.idle = now;

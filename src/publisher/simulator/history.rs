@@ -73,7 +73,7 @@ pub struct Stream {
 
 impl Stream {
     pub fn of(spool: &Spool) -> Self {
-        Self { id: spool.stream(), next: spool.next_seq(), backlog: spool.backlog().messages }
+        Self { id: spool.stream(), next: spool.next_seq(), backlog: spool.waiting() }
     }
 }
 
@@ -171,7 +171,7 @@ impl History {
         self.recover();
         let (mut fewest, mut since) = (u64::MAX, instant());
         while !self.is_drained() {
-            let waiting = self.gateway().publisher.store.backlog().messages;
+            let waiting = self.gateway().publisher.store.waiting();
             if waiting < fewest {
                 (fewest, since) = (waiting, instant());
             }
@@ -193,7 +193,7 @@ impl History {
 
     fn is_drained(&mut self) -> bool {
         let publisher = &self.gateway().publisher;
-        publisher.store.backlog().messages == 0
+        publisher.store.waiting() == 0
             && publisher.store.intake.len() == 0
             && publisher.delivery.held_in_memory() == 0
             && publisher.delivery.in_flight() == 0

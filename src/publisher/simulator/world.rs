@@ -321,7 +321,7 @@ impl World {
 
     /// The gateway's process has begun, and looks for its session.
     pub fn gateway_began(&mut self, spool: &Spool) {
-        let is_left = self.has_session && (spool.backlog().messages > 0 || self.notes.is_busy());
+        let is_left = self.has_session && (spool.waiting() > 0 || self.notes.is_busy());
         self.has_session = spool.publishes_at_qos_2() || is_left;
         if !self.has_session {
             self.notes.forget();
