@@ -2,6 +2,8 @@
 //!
 //! A judgement has a thread of its own ([`super::judgement`]): the file that it hangs in holds up nobody else.
 //!
+//! The host's name belongs to it where no device is named: it may be set after the start.
+//!
 //! Guarantees that only what `packhorse check` finds no problem in is applied, and nothing that an editor is still
 //! writing. It goes by the file's content alone: its time is worth nothing where no clock is set.
 
@@ -22,15 +24,22 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// How often a judgement that takes its time is asked for.
 const ASK: Duration = Duration::from_millis(500);
 
+/// What a configuration follows from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Text {
+    content: Vec<u8>,
+    host_name: Option<String>,
+}
+
 /// The configuration file, and what of it is applied.
 #[derive(Debug)]
 pub struct Edits {
     path: PathBuf,
     applied: Config,
-    /// The file's content that `applied` stands for.
-    content: Vec<u8>,
-    /// Another content that was there at the last look.
-    seen: Option<Result<Vec<u8>, String>>,
+    /// What `applied` follows from.
+    text: Text,
+    /// What else was there at the last look.
+    seen: Option<Result<Text, String>>,
     judge: Judge,
     /// The judgement of what was seen, once it was begun.
     judgement: Option<Judgement>,
@@ -43,7 +52,8 @@ impl Edits {
     /// `applied` is what the `content` of the file `path` says.
     pub fn new(path: &Path, content: Vec<u8>, applied: Config, now: Instant) -> Self {
         let (path, judge) = (path.to_owned(), Judge::new(path));
-        Self { path, applied, content, seen: None, judge, judgement: None, said: None, next: now + LOOK }
+        let text = Text { content, host_name: config::host_name() };
+        Self { path, applied, text, seen: None, judge, judgement: None, said: None, next: now + LOOK }
     }
 
     /// When to look next.
@@ -57,8 +67,9 @@ impl Edits {
             return None;
         }
         self.next = now + LOOK;
-        let present = config::bytes(&self.path).map_err(|error| error.to_string());
-        if present.as_ref() == Ok(&self.content) {
+        let text = |content| Text { content, host_name: config::host_name() };
+        let present = config::bytes(&self.path).map(text).map_err(|error| error.to_string());
+        if present.as_ref() == Ok(&self.text) {
             (self.seen, self.judgement) = (None, None);
             return self.say(None);
         }
@@ -67,37 +78,45 @@ impl Edits {
             self.next = now + SETTLED;
             return None;
         }
-        match self.judge(present.as_deref(), now) {
+        let text = match present {
+            Ok(text) => text,
+            Err(error) => return self.say(Some(judgement::of_file(&self.path, error))),
+        };
+        match self.judge(&text.content, now) {
             Answer::Pending => {
                 self.next = now + ASK;
                 None
             }
             Answer::Late(problems) | Answer::Given(Err(problems)) => self.say(Some(problems)),
-            Answer::Given(Ok((config, warnings))) => {
-                self.content = present.unwrap_or_default();
-                self.seen = None;
-                if *config == self.applied {
-                    info!("configuration file edited; nothing in it changes what the agent does");
-                    return self.say(None);
-                }
-                info!("configuration file edited");
-                warn_of(&self.path, &warnings);
-                self.said = None;
-                self.applied.clone_from(&config);
-                Some(Edit::Apply(config))
-            }
+            Answer::Given(Ok((config, warnings))) => self.accept(text, config, &warnings),
         }
     }
 
+    /// Goes by what was judged to be right.
+    fn accept(&mut self, text: Text, config: Box<Config>, warnings: &[Problem]) -> Option<Edit> {
+        let former = std::mem::replace(&mut self.text, text);
+        let (was_edited, changes_nothing) = (former.content != self.text.content, *config == self.applied);
+        self.seen = None;
+        match (was_edited, changes_nothing) {
+            (true, true) => info!("configuration file edited; nothing in it changes what the agent does"),
+            (true, false) => info!("configuration file edited"),
+            (false, true) => {}
+            (false, false) => info!("the host's name has changed, which stands in for `device` name={}", config.device),
+        }
+        if changes_nothing {
+            return self.say(None);
+        }
+        warn_of(&self.path, warnings);
+        self.said = None;
+        self.applied.clone_from(&config);
+        Some(Edit::Apply(config))
+    }
+
     /// What the present content is worth.
-    fn judge(&mut self, present: Result<&[u8], &String>, now: Instant) -> Answer {
-        let content = match present {
-            Ok(content) => content.to_vec(),
-            Err(error) => return Answer::Given(Err(judgement::of_file(&self.path, error.clone()))),
-        };
+    fn judge(&mut self, content: &[u8], now: Instant) -> Answer {
         let begun = match self.judgement.take() {
             Some(begun) => begun,
-            None => match self.judge.begin(content, self.applied.clone(), now) {
+            None => match self.judge.begin(content.to_vec(), self.applied.clone(), now) {
                 Ok(begun) => begun,
                 Err(problems) => return Answer::Given(Err(problems)),
             },

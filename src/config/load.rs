@@ -94,6 +94,12 @@ pub fn bytes(path: &Path) -> Result<Vec<u8>, Unreadable> {
     named::read(path, SIZE_MAX).map(|mut bytes| std::mem::take(&mut *bytes))
 }
 
+/// The host's name, which stands in for `device`; `None` where nobody has set one.
+#[must_use]
+pub fn host_name() -> Option<String> {
+    Host::this().name
+}
+
 /// Like [`inspect`], of what [`bytes`] gave.
 #[must_use]
 pub fn inspect_bytes(bytes: &[u8], path: &Path) -> Inspection {

@@ -22,7 +22,7 @@ mod write;
 mod tests;
 
 pub use address::{Address, Query, Scheme};
-pub use load::{Inspection, NotFound, bytes, inspect, inspect_bytes, keys, locate, parse};
+pub use load::{Inspection, NotFound, bytes, host_name, inspect, inspect_bytes, keys, locate, parse};
 pub use problem::{Problem, Problems};
 pub use profile::{BrokerProfile, Credentials, Limits, Sessions};
 pub use proxy::Proxy;

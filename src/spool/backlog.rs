@@ -3,7 +3,6 @@
 use super::Spool;
 use super::sector;
 use super::segment::HEADER;
-use crate::message::Seq;
 
 /// What is waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +50,7 @@ fn share(bytes: u64, some: u64, all: u64) -> u64 {
 mod tests {
     use super::super::tests::{append, config, folder, open, samples};
     use super::*;
+    use crate::message::Seq;
     use std::time::Instant;
 
     #[test]

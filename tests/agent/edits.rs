@@ -372,3 +372,26 @@ fn a_stop_does_not_wait_for_a_judgement_that_hangs() {
     assert_eq!(agent.wait().code(), Some(0));
     assert!(begun.elapsed() < Duration::from_secs(16), "stopped after {:?}", begun.elapsed());
 }
+
+#[test]
+fn a_name_that_the_host_gets_later_becomes_the_device_s_and_nothing_is_lost() {
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+    let gateway = Gateway::new(&broker.url(), &Settings { interval: "50ms", ..Settings::default() });
+    gateway.edit("device: gateway-7\n", "");
+    let Some(agent) = gateway.start_on("localhost") else { return };
+    agent.wait_for_output("device: is not set, and the host is named `localhost`");
+    subscriber.wait_for_count(10);
+
+    agent.rename_host("gateway-8");
+    subscriber.wait_until("telemetry has the new name", |arrivals| {
+        arrivals.iter().any(|arrival| arrival.topic == "telemetry/gateway-8/wind")
+    });
+
+    assert!(agent.output().contains("the host's name has changed"), "{}", agent.output());
+    assert_eq!(agent.stop().code(), Some(0));
+    let arrivals = subscriber.arrivals();
+    assert!(arrivals.iter().all(|arrival| arrival.payload["device"] == arrival.topic.split('/').nth(1).unwrap()));
+    let judgement = Judgement::of(&arrivals);
+    judgement.assert_complete(&gateway.accepted());
+}

@@ -1,7 +1,7 @@
 //! A device with a configuration, a spool and a log folder, and the agent that runs on it.
 
 use super::Netns;
-use super::{ControlGroup, PATIENCE, SmallDisk, count, wait_for};
+use super::{ControlGroup, PATIENCE, SmallDisk, count, skip, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -152,6 +152,20 @@ impl Gateway {
         agent
     }
 
+    /// Starts an agent on a host of its own, by this name; `None` where that is not allowed, which is said.
+    pub fn start_on(&self, host: &str) -> Option<Agent> {
+        let allowed = Command::new("unshare").args(["--uts", "true"]).status();
+        if !allowed.is_ok_and(|status| status.success()) {
+            skip("this machine does not allow to make a host of another name");
+            return None;
+        }
+        let mut command = Command::new("unshare");
+        command.args(["--uts", "sh", "-c", &format!("hostname {host}; exec \"$0\" \"$@\"")]).arg(binary());
+        let agent = self.spawn(command);
+        agent.wait_for_output("spool opened");
+        Some(agent)
+    }
+
     /// Starts an agent as another user, whom all of the device's files belong to from then on; it has opened its spool
     /// when this returns. For tests that run as root.
     pub fn start_as(&self, user: u32) -> Agent {
@@ -293,6 +307,13 @@ impl Agent {
             format!("{} waits in {}", read("comm").trim(), read("wchan"))
         };
         tasks.map(|task| state(task.unwrap().path())).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Gives the host of its own that it runs on another name.
+    pub fn rename_host(&self, name: &str) {
+        let mut command = Command::new("nsenter");
+        command.args(["-t", &self.id().to_string(), "--uts", "hostname", name]);
+        assert!(command.status().unwrap().success(), "{name}");
     }
 
     /// The process.
