@@ -131,16 +131,39 @@ fn every_broken_file_is_refused_with_line_key_and_what_is_allowed() {
 
 #[test]
 fn problems_of_schema_and_of_files_are_told_together() {
-    let setup = Setup::new(
-        "broker: {url: mqtt://h, password_file: /nowhere/password}\ntelemetry:\n  qos: 3\n  sources:\n    \
-         - {name: a, type: file, path: /nowhere/sensor}\n",
-    );
+    let setup = Setup::new("broker: {url: mqtt://h, password_file: /nowhere/password}\ntelemetry:\n  qos: 3\n");
 
     setup.check().refused_with(&[
         ":3: broker.password_file: `/nowhere/password` cannot be read",
         ":5: telemetry.qos: found `3`",
-        ":7: telemetry.sources[0].path: `/nowhere/sensor` cannot be read",
     ]);
+}
+
+#[test]
+fn a_sensor_that_cannot_be_read_is_a_warning_as_the_agent_starts_without_it() {
+    let setup = Setup::new("broker: {url: mqtt://h}\n");
+    let [empty, binary, folder, gone] = ["empty", "binary", "folder", "gone"].map(|name| setup.path(name));
+    fs::write(&empty, " \n").unwrap();
+    fs::write(&binary, [0xFF, 0xFE]).unwrap();
+    fs::create_dir(&folder).unwrap();
+    let config = setup.path("config.yaml");
+    let source = |(name, path): (&str, &String)| format!("    - {{name: {name}, type: file, path: {path}}}\n");
+    let sources = [("a", &empty), ("b", &binary), ("c", &folder), ("d", &gone)].map(source).concat();
+    let text = fs::read_to_string(&config).unwrap() + "telemetry:\n  sources:\n" + &sources;
+    fs::write(&config, text).unwrap();
+
+    let checked = setup.check();
+
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    for warning in [
+        ":6: telemetry.sources[0].path: warning: ",
+        "binary` holds neither a number nor text in UTF-8; the source's samples fail until that changes",
+        "folder` is a folder; it must be a file; the source's samples fail",
+        ":9: telemetry.sources[3].path: warning: ",
+    ] {
+        assert!(checked.stderr.lines().any(|line| line.contains(warning)), "no {warning:?} in {}", checked.stderr);
+    }
+    assert!(checked.stdout.contains("type: file"), "{}", checked.stdout);
 }
 
 #[test]
@@ -172,26 +195,18 @@ fn the_flag_beats_the_environment_and_that_beats_the_working_folder() {
 #[test]
 fn an_unusable_file_is_a_problem_of_the_key_that_names_it() {
     let setup = Setup::new("");
-    let [empty, binary, folder] = ["empty", "binary", "folder"].map(|name| setup.path(name));
+    let [empty, folder] = ["empty", "folder"].map(|name| setup.path(name));
     fs::write(&empty, " \n").unwrap();
-    fs::write(&binary, [0xFF, 0xFE]).unwrap();
     fs::create_dir(&folder).unwrap();
     let config = setup.path("config.yaml");
     let text = fs::read_to_string(&config).unwrap()
         + &format!(
-            "broker:\n  url: mqtt://h\n  password_file: {empty}\ntelemetry:\n  sources:\n    \
-             - {{name: a, type: file, path: {empty}}}\n    \
-             - {{name: b, type: file, path: {binary}}}\n    \
-             - {{name: c, type: file, path: {folder}}}\n"
+            "broker:\n  url: mqtts://h\n  password_file: {empty}\n  \
+             tls: {{ca_file: {folder}}}\n"
         );
     fs::write(&config, text).unwrap();
 
-    setup.check().refused_with(&[
-        ":5: broker.password_file: ",
-        ":8: telemetry.sources[0].path: ",
-        "binary` holds neither a number nor text in UTF-8",
-        "folder` is a folder; it must be a file",
-    ]);
+    setup.check().refused_with(&[":5: broker.password_file: ", ":6: broker.tls.ca_file: "]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Leaves no trace and disturbs no running agent: folders are asked whether they could be written to, never written to.
 
 use super::exposure::{self, Care};
+use super::judgement::{Judge, Judgement};
 use super::{Code, Failure, capacity};
 use crate::config::{self, Inspection, NamedFile, PASSWORD_MAX, Problem, Problems, Role};
 use crate::foreign;
@@ -13,6 +14,7 @@ use rustix::fs::{Access, AtFlags, CWD};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::time::Instant;
 
 /// Far more than a sensor's file holds.
 const READ_MAX: u64 = 65_535;
@@ -25,23 +27,20 @@ const READ_MAX: u64 = 65_535;
 pub fn run(config: Option<&Path>) -> Result<(), Failure> {
     let failure = |message| Failure { code: Code::Config, message };
     let path = config::locate(config).map_err(|error| failure(error.to_string()))?;
-    let inspection = config::inspect(&path);
-    let findings = findings(&path, &inspection, &|_| ());
-    let mut problems = findings.problems;
-    let config = inspection.outcome.map_err(|schema| problems.extend(Vec::from(schema))).ok();
-    // What gives something away is told once the rest is right.
-    if problems.is_empty() {
-        for warning in findings.warnings {
-            super::complain(&format!("{}:{}", foreign::path(&path), marked(warning)));
+    let (config, warnings) = match judge(&path).and_then(Judgement::wait) {
+        Ok(verdict) => verdict,
+        Err(problems) => {
+            super::complain(&problems.to_string());
+            let count = problems.iter().count();
+            let noun = if count == 1 { "problem" } else { "problems" };
+            return Err(failure(format!("{} has {count} {noun}", foreign::path(&path))));
         }
+    };
+    // They are told once the rest is right.
+    for warning in warnings {
+        super::complain(&format!("{}:{}", foreign::path(&path), marked(warning)));
     }
-    let count = problems.len();
-    if let Err(problems) = Problems::none_of(&path, problems) {
-        super::complain(&problems.to_string());
-        let noun = if count == 1 { "problem" } else { "problems" };
-        return Err(failure(format!("{} has {count} {noun}", foreign::path(&path))));
-    }
-    let yaml = config.map(|config| config.to_yaml()).unwrap_or_default();
+    let yaml = config.to_yaml();
     match io::stdout().lock().write_all(yaml.as_bytes()) {
         // `packhorse check | head` is no mistake.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -49,6 +48,19 @@ pub fn run(config: Option<&Path>) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// Looks at the configuration and what it names in a thread of its own: what hangs is named and not waited for.
+fn judge(path: &Path) -> Result<Judgement, Problems> {
+    let named = path.to_owned();
+    Judge::new(path).begin_with(Instant::now(), move |looking_at| {
+        let inspection = config::inspect(&named);
+        let Findings { problems, warnings } = findings(&named, &inspection, looking_at);
+        match inspection.outcome {
+            Ok(config) => Problems::none_of(&named, problems).map(|()| (Box::new(config), warnings)),
+            Err(schema) => Err(schema.with(problems)),
+        }
+    })
 }
 
 /// What there is to say about the files and folders that a configuration names.
@@ -147,7 +159,7 @@ fn look_at(file: &NamedFile) -> Finding {
         Role::Certificates => pem::check(&file.path, Content::Certificates).map(|()| Finding::Fine),
         Role::Key => pem::check(&file.path, Content::Key).map(|()| Finding::Fine),
         Role::CertificateAndKey => pem::check(&file.path, Content::Both).map(|()| Finding::Fine),
-        Role::SourceFile => source_file(&file.path),
+        Role::SourceFile => source_file(&file.path).or_else(|why| Ok(failing_source(&file.path, &why))),
         Role::SpoolDirectory => folder(&file.path).and_then(|()| spool_files(&file.path)).map(|()| Finding::Fine),
         Role::LogDirectory => folder(&file.path).map(|()| Finding::Fine),
     };
@@ -177,6 +189,11 @@ fn source_file(path: &Path) -> Result<Finding, String> {
         return Err("is empty; it must hold a number or text".to_owned());
     }
     Ok(Finding::Fine)
+}
+
+/// A sensor that is unplugged keeps no start and no edit from its work: its samples fail, and others are taken.
+fn failing_source(path: &Path, why: &str) -> Finding {
+    Finding::Warning(format!("`{}` {why}; the source's samples fail until that changes", foreign::path(path)))
 }
 
 /// The beginning of a regular file; `None` for pipes and devices, which opening could disturb.

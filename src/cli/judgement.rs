@@ -1,4 +1,4 @@
-//! Judges an edit of the configuration in a thread of its own.
+//! Judges a configuration in a thread of its own: an edit, and for `packhorse check`.
 //!
 //! The judgement opens every file that the configuration names. One of them may be on a network mount whose server is gone,
 //! and hang for ever: whoever waits for the judgement must not. A thread that hangs is left to itself; it ends when
@@ -68,7 +68,11 @@ impl Judge {
         self.begin_with(now, move |looking_at| judge(&path, &content, &applied, looking_at))
     }
 
-    fn begin_with(
+    /// Begins what `judge` does. It tells of each file before it looks at it.
+    ///
+    /// # Errors
+    /// A problem where no thread can be had for it.
+    pub fn begin_with(
         &self,
         now: Instant,
         judge: impl FnOnce(&dyn Fn(&NamedFile)) -> Verdict + Send + 'static,
@@ -98,13 +102,32 @@ impl Judgement {
     /// Asks for the verdict, and waits for it a moment.
     pub fn ask(&self, now: Instant) -> Answer {
         let wait = if now < self.deadline { GLANCE } else { Duration::ZERO };
+        match self.ask_within(wait) {
+            Some(verdict) => Answer::Given(verdict),
+            None if now < self.deadline => Answer::Pending,
+            None => Answer::Late(self.late()),
+        }
+    }
+
+    /// Waits for the verdict for as long as it may take.
+    ///
+    /// # Errors
+    /// Every problem, or the file that does not answer.
+    pub fn wait(self) -> Verdict {
+        match self.ask_within(LIMIT) {
+            Some(verdict) => verdict,
+            None => Err(self.late()),
+        }
+    }
+
+    /// The verdict, where it comes within this time.
+    fn ask_within(&self, wait: Duration) -> Option<Verdict> {
         match self.verdict.recv_timeout(wait) {
-            Ok(verdict) => Answer::Given(verdict),
-            Err(RecvTimeoutError::Timeout) if now < self.deadline => Answer::Pending,
-            Err(RecvTimeoutError::Timeout) => Answer::Late(self.late()),
+            Ok(verdict) => Some(verdict),
+            Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => {
                 let message = "cannot be judged: the thread panicked; please report this";
-                Answer::Given(Err(of_file(&self.path, message.to_owned())))
+                Some(Err(of_file(&self.path, message.to_owned())))
             }
         }
     }
@@ -147,7 +170,7 @@ pub fn of_file(path: &Path, message: String) -> Problems {
 
 fn judge(path: &Path, content: &[u8], applied: &Config, looking_at: &dyn Fn(&NamedFile)) -> Verdict {
     let mut inspection = config::inspect_bytes(content, path);
-    // A sensor that is unplugged keeps no start from its work, so it keeps no edit from being applied.
+    // A sensor that is unplugged keeps no start from its work, so it keeps no edit from being applied; and one that hangs must not.
     inspection.files.retain(|file| file.role != Role::SourceFile);
     let config = Box::new(inspection.outcome.clone()?);
     if *config == *applied {

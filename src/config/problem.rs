@@ -43,6 +43,14 @@ impl Problems {
         Problems { file: file.to_owned(), list: vec![problem] }
     }
 
+    /// These and more.
+    #[must_use]
+    pub fn with(mut self, more: Vec<Problem>) -> Problems {
+        self.list.extend(more);
+        self.list.sort_by_key(|problem| problem.line);
+        self
+    }
+
     /// The file that they were found in.
     #[must_use]
     pub fn file(&self) -> &Path {

@@ -2,8 +2,8 @@
 //! is lost by either.
 
 use crate::support::{
-    Agent, Broker, DeadMount, Gateway, Judgement, Manager, PacketKind, Proxy, Settings, Subscriber, count, log_files,
-    scale, seeded, wait_until,
+    Agent, Broker, DeadMount, Gateway, Judgement, Manager, PacketKind, Process, Proxy, Settings, Subscriber, count,
+    log_files, scale, seeded, wait_until,
 };
 use rustix::process::Signal;
 use std::fs;
@@ -355,6 +355,27 @@ fn an_edit_that_names_a_file_that_hangs_is_reported_and_applied_once_it_answers(
 
     wait_for_changes(&agent, 1);
     assert_eq!(agent.stop().code(), Some(0));
+}
+
+#[test]
+fn check_names_a_file_that_hangs_and_does_not_wait_for_it() {
+    for (from, to) in [
+        ("protocol: 5", "protocol: 5, username: u, password_file: DEAD/file"),
+        ("seed: 7}]", "seed: 7}, {name: cabinet, type: file, path: DEAD/file}]"),
+    ] {
+        let gateway = Gateway::new("mqtt://127.0.0.1:1", &Settings::default());
+        let folder = gateway.config().with_file_name("elsewhere");
+        fs::create_dir(&folder).unwrap();
+        let Some(_dead) = DeadMount::over(&folder) else { return };
+        gateway.edit(from, &to.replace("DEAD", folder.to_str().unwrap()));
+        let mut check = Process::command(env!("CARGO_BIN_EXE_packhorse"));
+
+        let checked = check.arg("--config").arg(gateway.config()).arg("check").output().unwrap();
+
+        let said = String::from_utf8(checked.stderr).unwrap();
+        assert_eq!(checked.status.code(), Some(78), "{said}");
+        assert!(said.contains("elsewhere/file` does not answer: looking at it takes more than 10s"), "{said}");
+    }
 }
 
 #[test]
