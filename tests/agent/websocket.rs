@@ -287,7 +287,11 @@ fn a_server_that_reads_late_gets_every_frame_whole() {
         frames.into_iter().filter(|frame| frame.opcode == BINARY).flat_map(|frame| frame.payload).collect();
     let packets: Vec<Packet> = std::iter::from_fn(|| Packet::take(&mut stream)).collect();
     let publishes: Vec<Delivery> = packets.iter().skip(1).filter_map(|packet| Delivery::decode(packet, 5)).collect();
-    assert!(publishes.len() > 20 && publishes.len() + 2 >= packets.len(), "{} of {}", publishes.len(), packets.len());
+    // Pings come between them, and the end where nothing was on its way when the connection was given up.
+    let is_other = |packet: &&Packet| matches!(packet.kind(), Some(PacketKind::Pingreq | PacketKind::Disconnect));
+    let others = packets.iter().skip(1).filter(is_other).count();
+    assert!(publishes.len() > 20 && others <= 2, "{} publishes, {others} others", publishes.len());
+    assert_eq!(1 + publishes.len() + others, packets.len(), "each packet is whole");
     for publish in publishes {
         assert!(String::from_utf8(publish.payload).unwrap().contains(&text));
     }
