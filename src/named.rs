@@ -2,6 +2,8 @@
 //!
 //! They are read whole, up to a bound, and only where they are regular files: a pipe that nobody writes to, or a device
 //! without an end, would hold up whoever reads it. A symbolic link is fine here, for credentials often are one.
+//!
+//! Text that a person wrote means what was typed, not what an editor puts around it: [`text`] takes that off.
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -24,6 +26,8 @@ pub enum Unreadable {
         size: u64,
         most: usize,
     },
+    #[error("is in {0}, as some editors of Windows save it; save it in UTF-8")]
+    Encoding(&'static str),
 }
 
 fn amount(size: u64, most: usize) -> String {
@@ -51,6 +55,55 @@ pub fn read(path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, Unreadable> 
     let mut bytes = Zeroizing::new(Vec::with_capacity(expected + 1));
     file.take(most as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > most { Err(too_large()) } else { Ok(bytes) }
+}
+
+/// Like [`read`], of text that a person wrote: see [`text`].
+///
+/// # Errors
+/// [`Unreadable`].
+pub fn read_text(path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+    let mut bytes = read(path, most)?;
+    let (start, length) = {
+        let meant = text(&bytes)?;
+        (if begins_with_mark(&bytes) { MARK.len() } else { 0 }, meant.len())
+    };
+    // In place, for every copy would have to be wiped.
+    bytes.drain(..start);
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+/// The byte order mark in UTF-8, which editors of Windows put before a text.
+const MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// Whether a byte order mark stands before the text.
+#[must_use]
+pub fn begins_with_mark(bytes: &[u8]) -> bool {
+    bytes.starts_with(MARK)
+}
+
+/// What a text means: without the byte order mark before it, and without the spaces and the line ends behind it.
+///
+/// # Errors
+/// [`Unreadable::Encoding`] of text that is not in UTF-8 or the like, for all our files are.
+pub fn text(bytes: &[u8]) -> Result<&[u8], Unreadable> {
+    match wide(bytes) {
+        Some(encoding) => Err(Unreadable::Encoding(encoding)),
+        None => Ok(bytes.strip_prefix(MARK).unwrap_or(bytes).trim_ascii_end()),
+    }
+}
+
+/// The encoding of text that has two or four bytes for each character.
+fn wide(bytes: &[u8]) -> Option<&'static str> {
+    let (pairs, rest) = bytes.as_chunks::<2>();
+    let all = |is: fn(&[u8; 2]) -> bool| rest.is_empty() && pairs.len() > 1 && pairs.iter().all(is);
+    match bytes {
+        [0xFF, 0xFE, 0, 0, ..] | [0, 0, 0xFE, 0xFF, ..] => Some("UTF-32"),
+        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => Some("UTF-16"),
+        // Without a byte order mark: every other byte of plain letters is zero.
+        _ if all(|pair| pair[0] != 0 && pair[1] == 0) || all(|pair| pair[0] == 0 && pair[1] != 0) => Some("UTF-16"),
+        _ => None,
+    }
 }
 
 fn regular(kind: FileType) -> Result<(), Unreadable> {
@@ -86,6 +139,39 @@ mod tests {
         }
         assert!(read(Path::new("/proc/self/maps"), 10).unwrap_err().to_string().contains("it has more"));
         assert!(!read(Path::new("/proc/self/maps"), 1 << 20).unwrap().is_empty());
+    }
+
+    #[test]
+    fn text_means_what_was_typed() {
+        for (written, meant) in [
+            ("secret", "secret"),
+            ("\u{FEFF}secret\r\n", "secret"),
+            ("secret \t\r\n\r\n", "secret"),
+            ("\u{FEFF} two words\n", " two words"),
+            ("\u{FEFF}\r\n", ""),
+            ("", ""),
+            ("\u{FEFF}\u{FEFF}x", "\u{FEFF}x"),
+        ] {
+            assert_eq!(text(written.as_bytes()).unwrap(), meant.as_bytes(), "{written:?}");
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("file");
+            fs::write(&file, written).unwrap();
+            assert_eq!(*read_text(&file, 100).unwrap(), meant.as_bytes(), "{written:?}");
+        }
+    }
+
+    #[test]
+    fn text_of_two_bytes_a_character_is_named() {
+        let little =
+            |mark: &[u8]| [mark, &"secret\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>()].concat();
+        let big: Vec<u8> = "\u{FEFF}secret\n".encode_utf16().flat_map(u16::to_be_bytes).collect();
+        for bytes in [little(b"\xFF\xFE"), little(b""), big] {
+            let error = text(&bytes).unwrap_err().to_string();
+            assert_eq!(error, "is in UTF-16, as some editors of Windows save it; save it in UTF-8", "{bytes:?}");
+        }
+        assert!(text(b"\xFF\xFE\0\0s\0\0\0").unwrap_err().to_string().contains("UTF-32"));
+        // A password is any bytes.
+        assert_eq!(text(b"a\0\xFFb").unwrap(), b"a\0\xFFb");
     }
 
     #[test]

@@ -27,6 +27,13 @@ pub fn check(path: &Path, content: Content) -> Result<(), String> {
 }
 
 fn check_bytes(bytes: &[u8], content: Content) -> Result<(), String> {
+    let text = named::text(bytes).map_err(|error| error.to_string())?;
+    // OpenSSL reads the file itself, and passes over a first line that begins with a mark.
+    if named::begins_with_mark(bytes) && text.starts_with(b"-----BEGIN ") {
+        return Err(
+            "begins with a byte order mark, which TLS does not take; save it in UTF-8 without one (\"BOM\")".to_owned()
+        );
+    }
     let labels: Vec<&[u8]> = bytes
         .split(|byte| *byte == b'\n')
         .filter_map(|line| line.trim_ascii().strip_prefix(b"-----BEGIN ")?.strip_suffix(b"-----"))
@@ -129,6 +136,19 @@ mod tests {
         assert_eq!(check(CERTIFICATE, Content::Certificates), Ok(()));
         assert_eq!(check(KEY, Content::Key), Ok(()));
         assert_eq!(check(&format!("{KEY}{CERTIFICATE}"), Content::Both), Ok(()));
+    }
+
+    #[test]
+    fn what_openssl_would_pass_over_is_named() {
+        for text in [format!("\u{FEFF}{CERTIFICATE}"), format!("\u{FEFF}{KEY}")] {
+            let content = if text.contains("KEY") { Content::Key } else { Content::Certificates };
+            let (text, begins) = (text.replace("text before\r\n", ""), "begins with a byte order mark");
+            assert!(check(&text, content).unwrap_err().starts_with(begins), "{text}");
+        }
+        // It is in a line that does not matter.
+        assert_eq!(check(&format!("\u{FEFF}{CERTIFICATE}"), Content::Certificates), Ok(()));
+        let wide: Vec<u8> = CERTIFICATE.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert!(check_bytes(&wide, Content::Certificates).unwrap_err().starts_with("is in UTF-16"));
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl Origin {
     pub fn read(&self) -> Result<ConnectionString, Unusable> {
         let text = match self {
             Origin::File(path) => {
-                named::read(path, SIZE_MAX).map_err(|error| Unusable::Unreadable(self.clone(), error))?
+                named::read_text(path, SIZE_MAX).map_err(|error| Unusable::Unreadable(self.clone(), error))?
             }
             Origin::Environment => std::env::var_os(VARIABLE)
                 .filter(|text| !text.is_empty())

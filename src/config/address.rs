@@ -165,6 +165,7 @@ pub(super) fn address(node: &Node) -> Reading<Address> {
     let Content::Scalar { text, value: Scalar::Text } = &node.content else {
         return allowed("an address such as `mqtt://localhost:1883`");
     };
+    let text = text.trim();
     let shown = shown(text);
     if text.len() > LONGEST {
         return because(format!("has {} bytes; allowed are at most {LONGEST}", text.len()));

@@ -122,8 +122,7 @@ pub(super) fn inspect_text(text: &str, file_name: &Path, host: &Host) -> Inspect
 
 fn text(bytes: &[u8]) -> Result<&str, Problem> {
     let problem = |line, message| Problem { line, key: String::new(), message };
-    // Windows' editors put a byte order mark before the text.
-    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    let bytes = named::text(bytes).map_err(|error| problem(None, error.to_string()))?;
     std::str::from_utf8(bytes).map_err(|error| {
         let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
         let line = good.matches('\n').count() + 1;

@@ -53,6 +53,7 @@ fn address(node: &Node) -> Reading<(String, u16)> {
     let Content::Scalar { text, value: Scalar::Text } = &node.content else {
         return allowed(FORM);
     };
+    let text = text.trim();
     if text.contains('@') {
         let place = "give these as `broker.proxy_username` and `broker.proxy_password_file`";
         return because(format!("holds a user name or a password before an `@`; {place}"));

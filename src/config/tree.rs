@@ -66,6 +66,20 @@ impl Node {
         matches!(self.content, Content::Scalar { value: Scalar::Nothing, .. })
     }
 
+    /// A leaf as it would be without quotes, for people put them around numbers and truth values as well.
+    pub fn unquoted(&self) -> Option<(&str, Scalar)> {
+        match &self.content {
+            Content::Scalar { text, value: Scalar::Text } => {
+                let text = text.trim();
+                // What is more than one word is no number, whatever YAML would make of the words.
+                let value = if text.contains(char::is_whitespace) { Scalar::Text } else { plain(text) };
+                Some((text, value))
+            }
+            Content::Scalar { text, value } => Some((text, value.clone())),
+            Content::List(_) | Content::Mapping(_) => None,
+        }
+    }
+
     /// The node in the words of a problem.
     pub fn found(&self) -> String {
         match &self.content {

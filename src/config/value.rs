@@ -65,8 +65,8 @@ pub(super) fn any_text(node: &Node) -> Reading<String> {
 }
 
 pub(super) fn truth(node: &Node) -> Reading<bool> {
-    match node.content {
-        Content::Scalar { value: Scalar::Bool(truth), .. } => Ok(truth),
+    match node.unquoted() {
+        Some((_, Scalar::Bool(truth))) => Ok(truth),
         _ => allowed("`true` or `false`"),
     }
 }
@@ -76,8 +76,8 @@ pub(super) fn integer<T>(node: &Node, range: RangeInclusive<T>) -> Reading<T>
 where
     T: TryFrom<i128> + PartialOrd + std::fmt::Display,
 {
-    let value = match node.content {
-        Content::Scalar { value: Scalar::Integer(value), .. } => T::try_from(value).ok(),
+    let value = match node.unquoted() {
+        Some((_, Scalar::Integer(value))) => T::try_from(value).ok(),
         _ => None,
     };
     match value {
@@ -89,9 +89,9 @@ where
 /// A finite number that passes `fits`; `what` describes those.
 #[expect(clippy::cast_precision_loss, reason = "a whole number beyond 2^53 has no business in a factor or an offset")]
 pub(super) fn number(node: &Node, fits: impl Fn(f64) -> bool, what: &str) -> Reading<f64> {
-    let value = match node.content {
-        Content::Scalar { value: Scalar::Integer(value), .. } => value as f64,
-        Content::Scalar { value: Scalar::Float(value), .. } => value,
+    let value = match node.unquoted() {
+        Some((_, Scalar::Integer(value))) => value as f64,
+        Some((_, Scalar::Float(value))) => value,
         _ => return allowed(what),
     };
     if value.is_finite() && fits(value) { Ok(value) } else { allowed(what) }
@@ -106,12 +106,12 @@ pub(super) fn duration(node: &Node, range: RangeInclusive<Duration>) -> Reading<
     } else {
         format!("a duration from {shortest} to {longest}, such as `10s` or `1h 30m`")
     };
-    let value = match &node.content {
-        Content::Scalar { value: Scalar::Integer(0), .. } => Duration::ZERO,
-        Content::Scalar { value: Scalar::Integer(_) | Scalar::Float(_), .. } => {
+    let value = match node.unquoted() {
+        Some((_, Scalar::Integer(0))) => Duration::ZERO,
+        Some((_, Scalar::Integer(_) | Scalar::Float(_))) => {
             return allowed(format!("{what}; the unit is missing"));
         }
-        Content::Scalar { text, value: Scalar::Text } => match humantime::parse_duration(text) {
+        Some((text, Scalar::Text)) => match humantime::parse_duration(text) {
             Ok(value) => value,
             Err(_) => return allowed(what),
         },
@@ -132,9 +132,9 @@ pub(super) fn whole_seconds(node: &Node, range: RangeInclusive<Duration>) -> Rea
 /// A size of at least `smallest` bytes.
 pub(super) fn size(node: &Node, smallest: ByteSize) -> Reading<u64> {
     let what = format!("a size of at least {}, such as `64MiB` or a number of bytes", size_text(smallest.as_u64()));
-    let value = match &node.content {
-        Content::Scalar { value: Scalar::Integer(bytes), .. } => u64::try_from(*bytes).ok(),
-        Content::Scalar { text, value: Scalar::Text } => text.parse::<ByteSize>().ok().map(|size| size.as_u64()),
+    let value = match node.unquoted() {
+        Some((_, Scalar::Integer(bytes))) => u64::try_from(bytes).ok(),
+        Some((text, Scalar::Text)) => text.parse::<ByteSize>().ok().map(|size| size.as_u64()),
         _ => None,
     };
     match value {
@@ -155,7 +155,7 @@ pub(super) fn size_text(bytes: u64) -> String {
 /// One of several words; a near miss is named.
 pub(super) fn choice<T: Copy>(node: &Node, choices: &[(&str, T)]) -> Reading<T> {
     let given = match &node.content {
-        Content::Scalar { text, .. } => text.as_str(),
+        Content::Scalar { text, .. } => text.trim(),
         _ => "",
     };
     if let Some((_, value)) = choices.iter().find(|(word, _)| *word == given) {
@@ -186,7 +186,7 @@ pub(super) fn nearest<'a>(given: &str, candidates: impl Iterator<Item = &'a str>
 
 /// A log level. `off` is a truth value to a YAML 1.1 reader and text to a YAML 1.2 reader; `false` says the same.
 pub(super) fn level(node: &Node) -> Reading<LevelFilter> {
-    if let Content::Scalar { value: Scalar::Bool(false), .. } = node.content {
+    if let Some((_, Scalar::Bool(false))) = node.unquoted() {
         return Ok(LevelFilter::Off);
     }
     choice(
@@ -207,6 +207,9 @@ pub(super) fn path(node: &Node) -> Reading<PathBuf> {
     let path = text(node)?;
     if path.starts_with("~/") {
         return because("`~` is not replaced by a home folder; write the path in full");
+    }
+    if path == "~" {
+        return because("is `~` between quotes, which is a name; write it without them for none");
     }
     Ok(PathBuf::from(path))
 }

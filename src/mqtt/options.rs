@@ -57,7 +57,7 @@ pub fn options(broker: &Broker, profile: &BrokerProfile, attempt: Attempt) -> Re
         }
         Credentials::AsConfigured => {
             if let Some(file) = &broker.password_file {
-                options.password(password("password_file", file)?.trim_ascii_end());
+                options.password(password("password_file", file)?.as_slice());
             }
         }
     }
@@ -77,14 +77,14 @@ pub fn options(broker: &Broker, profile: &BrokerProfile, attempt: Attempt) -> Re
 
 /// What a password's file holds; `key` is the file's in the broker's section.
 fn password(key: &str, file: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    named::read(file, PASSWORD_MAX).map_err(|why| format!("broker.{key}: `{}` {why}", foreign::path(file)))
+    named::read_text(file, PASSWORD_MAX).map_err(|why| format!("broker.{key}: `{}` {why}", foreign::path(file)))
 }
 
 /// The proxy's address with the credentials, as the library takes it.
 fn proxy_url(proxy: &Proxy) -> Result<Zeroizing<String>, String> {
     let Some(username) = &proxy.username else { return Ok(proxy.to_string().into()) };
     let secret = match &proxy.password_file {
-        Some(file) => percent_encoded(password("proxy_password_file", file)?.trim_ascii_end()),
+        Some(file) => percent_encoded(&password("proxy_password_file", file)?),
         None => Zeroizing::default(),
     };
     let username = percent_encoded(username.as_bytes());

@@ -107,3 +107,28 @@ fn a_stop_while_the_broker_refuses_us_keeps_everything() {
 
     everything_arrives(agent, &gateway, &broker);
 }
+
+#[test]
+fn a_password_is_read_as_its_author_meant_it() {
+    for written in ["\u{FEFF}right\r\n", "right \t\n\n", "\u{FEFF}right"] {
+        let broker = broker_with_password("right");
+        let (gateway, _) = gateway(&broker, written);
+
+        let agent = gateway.start();
+
+        wait_until("messages arrive", || !broker.deliveries().is_empty());
+        assert_eq!(agent.stop().code(), Some(0), "{written:?}");
+    }
+}
+
+#[test]
+fn a_password_in_utf_16_is_named() {
+    let broker = broker_with_password("right");
+    let (gateway, file) = gateway(&broker, "");
+    fs::write(file, "\u{FEFF}right".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>()).unwrap();
+
+    let agent = gateway.start();
+
+    agent.wait_for_output("password` is in UTF-16, as some editors of Windows save it; save it in UTF-8");
+    assert_eq!(agent.stop().code(), Some(0));
+}

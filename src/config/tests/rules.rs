@@ -49,6 +49,48 @@ fn values_at_their_bounds_are_accepted() {
 }
 
 #[test]
+fn numbers_and_truth_values_may_stand_between_quotes() {
+    let plain = config(
+        "broker: {url: mqtt://h, tls: {verify: false}}\ndelivery: {max_rate: 0.5}\nspool: {max_age: 1h 30m}\n\
+         telemetry: {sources: [{name: a, type: file, path: /a, scale: 1e-3, offset: -2}, {name: b, type: simulated, seed: 7, \
+         retain: true, expiry: 5s}]}\n",
+    );
+    let quoted = |line: &str| match line.rsplit_once(": ") {
+        Some((key, value))
+            if value.starts_with(|first: char| "-0123456789".contains(first) || value.parse::<bool>().is_ok()) =>
+        {
+            format!("{key}: \"{value} \"\n")
+        }
+        _ => format!("{line}\n"),
+    };
+    let text: String = plain.to_yaml().lines().map(quoted).collect();
+
+    let read = config(&text);
+
+    for value in ["\"false \"", "\"true \"", "\"0.5 \"", "\"100 \"", "\"7 \"", "\"-2.0 \"", "\"1h 30m \""] {
+        assert!(text.contains(value), "{value} is not in {text}");
+    }
+    assert_eq!(read, plain);
+    // What is text stays text.
+    assert_eq!(config_of("device: \"true\"").device, "true");
+    assert_eq!(config("broker: {url: \" mqtt://h \"}").broker.addresses[0].to_string(), "mqtt://h:1883");
+}
+
+#[test]
+fn quotes_make_no_number_of_what_is_none() {
+    for (lines, message) in [
+        ("delivery: {window: '5 # of them'}", "2: delivery.window: found `5 # of them`; allowed: a whole number"),
+        ("delivery: {window: '!!int 5'}", "2: delivery.window: found `!!int 5`; allowed: a whole number"),
+        ("delivery: {window: ''}", "2: delivery.window: found ``; allowed: a whole number"),
+        ("delivery: {ack_timeout: '5'}", "such as `10s` or `1h 30m`; the unit is missing"),
+        ("logging: {debug: 'maybe'}", "2: logging.debug: found `maybe`; allowed: `true` or `false`"),
+        ("spool: {directory: '~'}", "2: spool.directory: is `~` between quotes, which is a name"),
+    ] {
+        assert!(problem_of(lines).contains(message), "{}", problem_of(lines));
+    }
+}
+
+#[test]
 fn values_beyond_their_bounds_are_refused_by_key() {
     for (section, bad) in [
         ("", "device: a/b"),

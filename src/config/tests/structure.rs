@@ -99,6 +99,21 @@ fn bad_utf_8_names_line_and_column() {
 }
 
 #[test]
+fn a_file_of_two_bytes_a_character_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("windows.yaml");
+    let bytes: Vec<u8> = "\u{FEFF}broker: {}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    std::fs::write(&path, bytes).unwrap();
+
+    let problems = inspect(&path).outcome.unwrap_err().to_string();
+
+    assert!(
+        problems.ends_with("windows.yaml: is in UTF-16, as some editors of Windows save it; save it in UTF-8"),
+        "{problems}"
+    );
+}
+
+#[test]
 fn a_byte_order_mark_and_windows_line_ends_do_no_harm() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("windows.yaml");
