@@ -71,6 +71,23 @@ impl<T: Send + 'static> Worker<T> {
     }
 }
 
+/// What signals ask for. The other ends live as long as the process.
+pub struct Asked {
+    /// The name of the signal that stops the agent.
+    pub stop: Receiver<&'static str>,
+    /// The configuration is to be read at once, and the broker to be tried without waiting.
+    pub reload: Receiver<()>,
+}
+
+/// Why there is housekeeping to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion {
+    /// It is time.
+    Due,
+    /// Somebody asked for it.
+    Asked,
+}
+
 /// What became of the configuration's file.
 #[derive(Debug)]
 pub enum Edit {
@@ -134,19 +151,19 @@ pub fn routes(sources: &[Scheduled]) -> Vec<Arc<Route>> {
     sources.iter().map(|scheduled| Arc::clone(&scheduled.route)).collect()
 }
 
-/// Runs until `stop` says so, until the publisher gives up, or until a thread panics.
+/// Runs until it is `asked` to stop, until the publisher gives up, or until a thread panics.
 ///
 /// `manager` is told how the agent fares, and that it is alive while both threads make progress.
 ///
-/// `housekeeping` is called every few seconds, with the present moment; it returns when it wants to be called next, and
+/// `housekeeping` is called every few seconds and when somebody asks, with the present moment; it returns when it wants to be called next, and
 /// what became of the configuration's file.
 pub fn run(
     config: Config,
     sources: Vec<Scheduled>,
     spool: Spool,
-    stop: &Receiver<()>,
+    asked: &Asked,
     manager: Manager,
-    mut housekeeping: impl FnMut(Instant) -> (Instant, Option<Edit>),
+    mut housekeeping: impl FnMut(Occasion, Instant) -> (Instant, Option<Edit>),
 ) -> Outcome {
     let (counters, clock) = (Arc::new(Counters::default()), Clock::new());
     let (samples, taken): (Sender<Sample>, _) = bounded(config.channel.capacity);
@@ -174,16 +191,26 @@ pub fn run(
     let sampler = Worker::start("sampler", sample);
 
     let mut control = Control { config, manager, plans, orders, sampling, publishing };
+    let mut occasion = Occasion::Due;
     loop {
         let now = Instant::now();
-        let (wake, edit) = housekeeping(now);
+        let (wake, edit) = housekeeping(occasion, now);
         edit.into_iter().for_each(|edit| control.follow(edit));
+        // Behind the edit, which may lead to another broker.
+        if occasion == Occasion::Asked {
+            control.order(Order::Hurry);
+        }
+        occasion = Occasion::Due;
         let wake = wake.min(control.manager.tick(now, &[&control.sampling, &control.publishing]));
         let wake = wake.saturating_duration_since(Instant::now());
         select! {
-            recv(stop) -> _ => {
-                info!("asked to stop");
+            recv(asked.stop) -> signal => {
+                info!("asked to stop signal={}", signal.unwrap_or("none"));
                 break;
+            }
+            recv(asked.reload) -> _ => {
+                info!("asked to read the configuration and to try the broker signal=SIGHUP");
+                occasion = Occasion::Asked;
             }
             recv(given_up) -> _ => break,
             recv(publisher.ended) -> _ => break,

@@ -178,7 +178,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let [missing, broken, binary] = ["missing", "broken", "binary"].map(|name| folder.path().join(name));
         std::fs::write(&broken, "HostName=h;DeviceId=d;SharedAccessKey=hunter2").unwrap();
-        std::fs::write(&binary, [0xFF, 0xFE]).unwrap();
+        std::fs::write(&binary, [0xC3, 0x28]).unwrap();
 
         for (path, why) in [
             (&missing, "cannot be read: No such file"),

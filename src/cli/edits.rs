@@ -46,6 +46,8 @@ pub struct Edits {
     /// What was last said to be wrong with the file.
     said: Option<Problems>,
     next: Instant,
+    /// Somebody waits for an answer.
+    asked: bool,
 }
 
 impl Edits {
@@ -53,12 +55,17 @@ impl Edits {
     pub fn new(path: &Path, content: Vec<u8>, applied: Config, now: Instant) -> Self {
         let (path, judge) = (path.to_owned(), Judge::new(path));
         let text = Text { content, host_name: config::host_name() };
-        Self { path, applied, text, seen: None, judge, judgement: None, said: None, next: now + LOOK }
+        Self { path, applied, text, seen: None, judge, judgement: None, said: None, next: now + LOOK, asked: false }
     }
 
     /// When to look next.
     pub fn next(&self) -> Instant {
         self.next
+    }
+
+    /// Has the next look be at once, and tell what it finds in any case. Who asks has finished writing.
+    pub fn ask(&mut self, now: Instant) {
+        (self.next, self.asked) = (now, true);
     }
 
     /// Looks whether the file was edited, when that is due; what follows from it.
@@ -74,9 +81,11 @@ impl Edits {
             return self.say(None);
         }
         if self.seen.as_ref() != Some(&present) {
-            (self.seen, self.judgement) = (Some(present), None);
-            self.next = now + SETTLED;
-            return None;
+            (self.seen, self.judgement) = (Some(present.clone()), None);
+            if !self.asked {
+                self.next = now + SETTLED;
+                return None;
+            }
         }
         let text = match present {
             Ok(text) => text,
@@ -96,7 +105,7 @@ impl Edits {
     fn accept(&mut self, text: Text, config: Box<Config>, warnings: &[Problem]) -> Option<Edit> {
         let former = std::mem::replace(&mut self.text, text);
         let (was_edited, changes_nothing) = (former.content != self.text.content, *config == self.applied);
-        self.seen = None;
+        (self.seen, self.asked) = (None, false);
         match (was_edited, changes_nothing) {
             (true, true) => info!("configuration file edited; nothing in it changes what the agent does"),
             (true, false) => info!("configuration file edited"),
@@ -128,10 +137,17 @@ impl Edits {
         answer
     }
 
-    /// Says what is wrong with the file, or that nothing is any more, once.
+    /// Says what is wrong with the file, or that nothing is any more: once, and to whoever asks.
     fn say(&mut self, problems: Option<Problems>) -> Option<Edit> {
-        if problems == self.said {
-            return None;
+        let asked = std::mem::take(&mut self.asked);
+        match (&problems, asked) {
+            (None, true) if self.said.is_none() => {
+                info!("configuration file is as applied");
+                return None;
+            }
+            (Some(_), true) => {}
+            _ if problems == self.said => return None,
+            _ => {}
         }
         let summary = problems.as_ref().map(summary);
         match &problems {
@@ -260,6 +276,23 @@ mod tests {
         }
 
         assert_eq!(watched.wait(LOOK + SETTLED).len(), 1);
+    }
+
+    #[test]
+    fn who_asks_gets_an_edit_at_once_and_every_answer() {
+        let mut watched = Watched::new();
+        let ask = |watched: &mut Watched| {
+            watched.edits.ask(watched.now);
+            watched.wait(Duration::from_millis(999))
+        };
+
+        assert!(ask(&mut watched).is_empty());
+        watched.write(&text(&watched.folder, "never"));
+        assert!(matches!(ask(&mut watched)[..], [Edit::Problem(Some(_))]));
+        assert!(matches!(ask(&mut watched)[..], [Edit::Problem(Some(_))]), "it is told again");
+        watched.write(&text(&watched.folder, "20s"));
+        assert!(matches!(ask(&mut watched)[..], [Edit::Apply(_)]));
+        assert!(watched.wait(60 * SECOND).is_empty());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::io;
 
 /// What the process exits with, and what it means.
 const EXIT_CODES: [(u8, &str); 8] = [
-    (0, "Stopped by SIGINT, SIGTERM or SIGHUP; the queue is safe on disk."),
+    (0, "Stopped by SIGINT or SIGTERM; the queue is safe on disk."),
     (Code::Failed as u8, "A sample could not be taken, or a file not requeued."),
     (Code::Usage as u8, "Wrong command line."),
     (Code::GaveUp as u8, "Gave up: the retry delay passed retry.max_delay, and retry.at_max is exit."),

@@ -9,6 +9,7 @@ mod judgement;
 mod man;
 mod run;
 mod sample;
+mod signals;
 mod spool;
 
 use crate::config::{self, Config, Problem};

@@ -2,13 +2,12 @@
 
 use super::edits::Edits;
 use super::{Code, Failure, Loaded};
-use crate::agent::{self, Edit, Outcome};
+use crate::agent::{self, Edit, Occasion, Outcome};
 use crate::foreign;
 use crate::logging::Logs;
 use crate::sampler::Scheduled;
 use crate::spool::Spool;
 use crate::systemd::Manager;
-use crossbeam_channel::{Receiver, bounded};
 use log::{error, info, warn};
 use std::path::Path;
 use std::time::Instant;
@@ -27,7 +26,7 @@ pub fn run(named: Option<&Path>) -> Result<(), Failure> {
         warn!("no log files for now; the log goes to the console: {trouble}");
     }
     super::edits::warn_of(&path, &warnings);
-    let stop = stop_signals()?;
+    let asked = super::signals::listen()?;
     let sources = Scheduled::all(&config);
     let spool = Spool::open(&config.spool, &agent::routes(&sources))
         .map_err(|error| failure(Code::Spool, error.to_string()))?;
@@ -35,7 +34,10 @@ pub fn run(named: Option<&Path>) -> Result<(), Failure> {
     // Not when the broker answers: what waits for us waits for samples to be safe, and a broker may be away for days.
     manager.ready();
     let mut edits = Edits::new(&path, content, config.clone(), Instant::now());
-    let housekeeping = |now| {
+    let housekeeping = |occasion, now| {
+        if occasion == Occasion::Asked {
+            edits.ask(now);
+        }
         let edit = edits.look(now);
         if let Some(Edit::Apply(config)) = &edit
             && let Some(trouble) = logs.change(&config.logging)
@@ -45,7 +47,7 @@ pub fn run(named: Option<&Path>) -> Result<(), Failure> {
         let next = logs.tick(now);
         (edits.next().min(next), edit)
     };
-    match agent::run(config, sources, spool, &stop, manager, housekeeping) {
+    match agent::run(config, sources, spool, &asked, manager, housekeeping) {
         Outcome::Stopped => Ok(()),
         Outcome::GaveUp(reason) => Err(failure(Code::GaveUp, format!("gave up: {reason}"))),
         Outcome::Refused(reason) => Err(failure(Code::Refused, reason)),
@@ -73,21 +75,4 @@ fn log_panics() {
             None => default(panic),
         }
     }));
-}
-
-/// A channel that is told of the first SIGINT, SIGTERM or SIGHUP. The second ends the process at once: what was
-/// accepted is on the medium already.
-fn stop_signals() -> Result<Receiver<()>, Failure> {
-    let (tell, told) = bounded(1);
-    let mut asked = false;
-    let handler = move || {
-        if std::mem::replace(&mut asked, true) {
-            std::process::exit(0);
-        }
-        // There is room for one, and this is the only one.
-        let _ = tell.try_send(());
-    };
-    ctrlc::set_handler(handler)
-        .map_err(|error| Failure { code: Code::Bug, message: format!("signals cannot be handled: {error}") })?;
-    Ok(told)
 }

@@ -78,6 +78,8 @@ pub enum Event {
     NetworkBack(String),
     /// A file with our credentials has changed.
     CredentialsChanged,
+    /// Somebody wants no waiting for the next try.
+    Hurry,
     /// The present boot began then, in milliseconds since 1970.
     BootBegan(i64),
     /// The agent stops, and waits for what is in flight until then.

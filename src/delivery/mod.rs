@@ -164,6 +164,7 @@ impl Delivery {
             Event::Dropped(range) => self.dropped(&range),
             Event::NetworkBack(how) => self.network_back(&how, now),
             Event::CredentialsChanged => self.credentials_changed(now),
+            Event::Hurry => self.hurry(now),
             Event::BootBegan(beginning) => self.times.began(beginning),
             Event::Stop(until) => {
                 self.stop = Some(Stop::new(until));
@@ -326,6 +327,14 @@ impl Delivery {
     fn credentials_changed(&mut self, now: Now) {
         if self.connection.is_refused() {
             self.log(Level::Info, "our credentials have changed; connecting at once".to_owned());
+            self.connection.retry_now(now.at);
+        }
+    }
+
+    fn hurry(&mut self, now: Now) {
+        self.refusals.hurry(now.at);
+        if self.connection.is_waiting() {
+            self.log(Level::Info, "asked not to wait; connecting at once".to_owned());
             self.connection.retry_now(now.at);
         }
     }

@@ -180,6 +180,13 @@ impl Row {
         }
     }
 
+    /// Has the next try be due.
+    fn hurry(&mut self, now: Instant) {
+        if let Stage::Held(until) = &mut self.stage {
+            *until = now;
+        }
+    }
+
     /// Lets a message be tried when that is due; whether it is.
     fn turn(&mut self, now: Instant) -> bool {
         let is_due = matches!(self.stage, Stage::Held(until) if now >= until);
@@ -343,6 +350,11 @@ impl Refusals {
             }
         }
         holds
+    }
+
+    /// Has what waits for its next try be tried.
+    pub fn hurry(&mut self, now: Instant) {
+        self.topics.values_mut().chain([&mut self.broker]).for_each(|row| row.hurry(now));
     }
 
     /// When a message is to be tried.

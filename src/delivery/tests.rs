@@ -543,6 +543,28 @@ fn a_broker_that_refuses_us_is_asked_ever_more_rarely_and_soon_after_what_it_ref
 }
 
 #[test]
+fn who_is_in_a_hurry_ends_a_back_off_and_a_wait_after_a_refusal() {
+    let passing = || Lost::Passing("away".to_owned());
+    for why in [passing as fn() -> Lost, || Lost::Refused("no".to_owned())] {
+        let mut bench = Bench::new("retry: {jitter: 0, initial_delay: 1m, at_max: hold}\n");
+        bench.turn();
+        for _ in 0..4 {
+            bench.on(Event::Lost { why: why(), remains: Remains::default() });
+            bench.turn();
+            let wait = bench.delivery.deadline(bench.now).map_or(Duration::ZERO, |at| at - bench.now.at);
+            bench.pass(wait);
+            bench.turn();
+        }
+        bench.on(Event::Lost { why: why(), remains: Remains::default() });
+        assert!(!bench.turn().iter().any(|action| matches!(action, Action::Connect { .. })));
+
+        bench.on(Event::Hurry);
+
+        assert!(matches!(bench.turn()[..], [Action::Connect { .. }]));
+    }
+}
+
+#[test]
 fn a_broker_that_refuses_us_ends_the_agent_where_it_is_told_to() {
     let mut bench = Bench::new("retry: {on_refusal: exit}\n");
     bench.turn();

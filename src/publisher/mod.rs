@@ -55,6 +55,8 @@ pub enum Order {
     Change(Box<Change>),
     /// Tell in the status that the configuration's file cannot be applied, and why; `None`: that is over.
     Problem(Option<String>),
+    /// Try at once what waits for its next try at the broker.
+    Hurry,
 }
 
 /// Another configuration.
@@ -487,6 +489,7 @@ impl<L: Link> Publisher<L> {
                 self.status.file.problem = problem;
                 self.delivery.on(Event::StatusChanged, now);
             }
+            Order::Hurry => self.delivery.on(Event::Hurry, now),
         }
     }
 

@@ -38,6 +38,7 @@ mod scripted_support;
 mod secrets;
 mod sensors;
 mod sessions;
+mod signals;
 mod stalls;
 mod stop;
 mod structure;

@@ -1,7 +1,7 @@
 //! A thread that panics: the other one saves what it has, and the agent says which one it was.
 
 use crate::support::{Broker, Subscriber};
-use packhorse::agent::{self, Outcome};
+use packhorse::agent::{self, Asked, Outcome};
 use packhorse::config::{self, SourceKind};
 use packhorse::message::{Format, Qos, Route};
 use packhorse::sampler::Scheduled;
@@ -55,9 +55,9 @@ fn a_panic_in_the_sampler_stops_the_publisher_in_order() {
     let text = format!("broker: {{url: \"{}\"}}\nspool: {{directory: {}}}", broker.url(), folder.path().display());
     let config = config::parse(&text, Path::new("test.yaml")).unwrap();
     let spool = Spool::open(&config.spool, &[]).unwrap();
-    let (_tell, stop) = crossbeam_channel::bounded(1);
+    let asked = Asked { stop: crossbeam_channel::never(), reload: crossbeam_channel::never() };
 
-    let outcome = agent::run(config.clone(), vec![scheduled(50)], spool, &stop, Manager::default(), |now| {
+    let outcome = agent::run(config.clone(), vec![scheduled(50)], spool, &asked, Manager::default(), |_, now| {
         (now + Duration::from_secs(1), None)
     });
 

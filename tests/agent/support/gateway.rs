@@ -152,6 +152,15 @@ impl Gateway {
         agent
     }
 
+    /// Starts an agent that ignores SIGHUP from its start, as under `nohup`; it has opened its spool when this returns.
+    pub fn start_ignoring_hangups(&self) -> Agent {
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(binary());
+        let agent = self.spawn(command);
+        agent.wait_for_output("spool opened");
+        agent
+    }
+
     /// Starts an agent on a host of its own, by this name; `None` where that is not allowed, which is said.
     pub fn start_on(&self, host: &str) -> Option<Agent> {
         let allowed = Command::new("unshare").args(["--uts", "true"]).status();
