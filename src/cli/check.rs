@@ -5,8 +5,9 @@
 use super::exposure::{self, Care};
 use super::judgement::{Judge, Judgement};
 use super::{Code, Failure, capacity};
-use crate::config::{self, Inspection, NamedFile, PASSWORD_MAX, Problem, Problems, Role};
+use crate::config::{self, Config, Inspection, NamedFile, PASSWORD_MAX, Problem, Problems, Role};
 use crate::foreign;
+use crate::mqtt;
 use crate::named::{self, Unreadable};
 use crate::pem::{self, Content, Unfit};
 use crate::source;
@@ -14,12 +15,15 @@ use rustix::fs::{Access, AtFlags, CWD};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Far more than a sensor's file holds.
 const READ_MAX: u64 = 65_535;
 
-/// Prints the effective configuration on stdout, or all problems on stderr.
+/// How long a broker may take to answer the question whether anybody listens. Even over a slow link that is a second.
+const KNOCK: Duration = Duration::from_secs(2);
+
+/// Prints the effective configuration on stdout, or all problems on stderr; and the verdict on stderr, at the end.
 ///
 /// # Errors
 ///
@@ -31,23 +35,46 @@ pub fn run(config: Option<&Path>) -> Result<(), Failure> {
         Ok(verdict) => verdict,
         Err(problems) => {
             super::complain(&problems.to_string());
-            let count = problems.iter().count();
-            let noun = if count == 1 { "problem" } else { "problems" };
-            return Err(failure(format!("{} has {count} {noun}", foreign::path(&path))));
+            tell(&path, problems.warnings());
+            let mut verdict = format!("{} has {}", foreign::path(&path), counted(problems.iter().count(), "problem"));
+            if !problems.warnings().is_empty() {
+                verdict += &format!(" and {}", counted(problems.warnings().len(), "warning"));
+            }
+            return Err(failure(verdict));
         }
     };
-    // They are told once the rest is right.
-    for warning in warnings {
-        super::complain(&format!("{}:{}", foreign::path(&path), marked(warning)));
-    }
+    let silent = silent(&config);
+    let warnings = [warnings, silent].concat();
+    tell(&path, &warnings);
     let yaml = config.to_yaml();
     match io::stdout().lock().write_all(yaml.as_bytes()) {
         // `packhorse check | head` is no mistake.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(failure(format!("the configuration is fine, but cannot be printed: {error}")))
         }
-        _ => Ok(()),
+        _ => {
+            let more =
+                if warnings.is_empty() { String::new() } else { format!(", {}", counted(warnings.len(), "warning")) };
+            super::complain(&format!("packhorse: {}: OK{more}", foreign::path(&path)));
+            Ok(())
+        }
     }
+}
+
+fn tell(path: &Path, warnings: &[Problem]) {
+    for warning in warnings {
+        super::complain(&format!("{}:{}", foreign::path(path), marked(warning)));
+    }
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Where nobody listens. It may be that the broker is not there yet.
+fn silent(config: &Config) -> Vec<Problem> {
+    let problem = |message| Problem { line: None, key: "broker".to_owned(), message };
+    mqtt::silent(&config.broker, KNOCK).into_iter().map(problem).collect()
 }
 
 /// Looks at the configuration and what it names in a thread of its own: what hangs is named and not waited for.
@@ -57,8 +84,11 @@ fn judge(path: &Path) -> Result<Judgement, Problems> {
         let inspection = config::inspect(&named);
         let Findings { problems, warnings } = findings(&named, &inspection, looking_at);
         match inspection.outcome {
-            Ok(config) => Problems::none_of(&named, problems).map(|()| (Box::new(config), warnings)),
-            Err(schema) => Err(schema.with(problems)),
+            Ok(config) => match Problems::none_of(&named, problems) {
+                Ok(()) => Ok((Box::new(config), warnings)),
+                Err(problems) => Err(problems.beside(warnings)),
+            },
+            Err(schema) => Err(schema.with(problems).beside(warnings)),
         }
     })
 }
@@ -72,8 +102,8 @@ pub struct Findings {
 }
 
 /// A warning that says that it is none of the problems.
-fn marked(Problem { line, key, message }: Problem) -> Problem {
-    Problem { line, key, message: format!("warning: {message}") }
+fn marked(Problem { line, key, message }: &Problem) -> Problem {
+    Problem { line: *line, key: key.clone(), message: format!("warning: {message}") }
 }
 
 /// Looks at the files and folders that the configuration in the file `path` names; `looking_at` is told of each before.
@@ -238,13 +268,46 @@ fn folder(path: &Path) -> Result<(), String> {
             None => return Err("cannot be made: no folder above it is there".to_owned()),
         };
     }
+    if path.components().any(|part| part.as_os_str().len() > NAME_MAX) {
+        return Err(format!("cannot be made: a name in it has more than {NAME_MAX} bytes"));
+    }
     let what = if nearest == path { String::new() } else { format!("cannot be made, for `{}` ", nearest.display()) };
     let metadata = nearest.metadata().map_err(|error| format!("{what}cannot be looked at: {error}"))?;
     if !metadata.is_dir() {
         return Err(format!("{what}is a file; it must be a folder"));
     }
-    may(nearest, Access::WRITE_OK | Access::EXEC_OK)
+    if let Some(kind) = kernel_s_own(nearest) {
+        return Err(format!("cannot be written to: it is in {kind}, where the kernel keeps its own files"));
+    }
+    // What is in a folder that is there has to be read.
+    let read = if nearest == path { Access::READ_OK } else { Access::empty() };
+    may(nearest, read | Access::WRITE_OK | Access::EXEC_OK)
         .map_err(|error| format!("{what}cannot be written to by {}: {error}", whoami()))
+}
+
+/// The longest name in a folder on Linux's file systems, in bytes (limits.h).
+const NAME_MAX: usize = 255;
+
+/// The kind of the file system, where the kernel makes it up and nobody can make files in it: root is told that it may write
+/// there. Numbers of magic.h.
+fn kernel_s_own(folder: &Path) -> Option<&'static str> {
+    const KINDS: [(u32, &str); 8] = [
+        (0x9FA0, "proc"),
+        (0x6265_6572, "sysfs"),
+        (0x0027_E0EB, "cgroup"),
+        (0x6367_7270, "cgroup2"),
+        (0x6462_6720, "debugfs"),
+        (0x7472_6163, "tracefs"),
+        (0x7363_6673, "securityfs"),
+        (0x1CD1, "devpts"),
+    ];
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "of 32 bits; its type depends on the machine"
+    )]
+    let magic = rustix::fs::statfs(folder).ok()?.f_type as u32;
+    KINDS.into_iter().find(|(kind, _)| *kind == magic).map(|(_, name)| name)
 }
 
 /// A spool that was filled by another user, as by one run with `sudo`, is of no use to this one.

@@ -12,6 +12,7 @@ mod profile;
 mod proxy;
 mod read;
 mod section;
+mod slips;
 mod sources;
 mod tls;
 mod tree;

@@ -21,6 +21,8 @@ pub struct Problem {
 pub struct Problems {
     file: PathBuf,
     list: Vec<Problem>,
+    /// What works beside them, but is probably not meant. It is not displayed.
+    warnings: Vec<Problem>,
 }
 
 impl Problems {
@@ -34,13 +36,13 @@ impl Problems {
             return Ok(());
         }
         list.sort_by_key(|problem| problem.line);
-        Err(Problems { file: file.to_owned(), list })
+        Err(Problems { file: file.to_owned(), list, warnings: Vec::new() })
     }
 
     /// A single one.
     #[must_use]
     pub fn one(file: &Path, problem: Problem) -> Problems {
-        Problems { file: file.to_owned(), list: vec![problem] }
+        Problems { file: file.to_owned(), list: vec![problem], warnings: Vec::new() }
     }
 
     /// These and more.
@@ -49,6 +51,18 @@ impl Problems {
         self.list.extend(more);
         self.list.sort_by_key(|problem| problem.line);
         self
+    }
+
+    /// These, and what works beside them.
+    #[must_use]
+    pub fn beside(self, warnings: Vec<Problem>) -> Problems {
+        Problems { warnings, ..self }
+    }
+
+    /// What works beside them, but is probably not meant.
+    #[must_use]
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
     }
 
     /// The file that they were found in.

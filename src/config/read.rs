@@ -101,9 +101,12 @@ fn config(top: &mut Section<'_>, host: &Host) -> Config {
     let device = device(top, host);
     let (broker, hub) = top.section("broker", |section| broker(section, host, &device));
     let rules = Rules::of(&hub, &broker.addresses);
+    // First, for no telemetry may go there.
+    let status = top.section("status", |section| status(section, &device, &hub));
+    let around = Around { device: &device, hub: &hub, rules, status: status.topic.as_deref() };
     Config {
         retry: top.section("retry", retry),
-        telemetry: top.section("telemetry", |section| telemetry(section, &device, &hub, rules)),
+        telemetry: top.section("telemetry", |section| telemetry(section, &around)),
         channel: top.section("channel", channel),
         spool: top.section("spool", spool),
         delivery: top.section("delivery", |section| delivery(section, broker.keep_alive)),
@@ -111,7 +114,7 @@ fn config(top: &mut Section<'_>, host: &Host) -> Config {
             .value("shutdown_timeout", |node| value::duration(node, Duration::ZERO..=LONGEST))
             .unwrap_or(Duration::from_secs(5)),
         logging: top.section("logging", logging),
-        status: top.section("status", |section| status(section, &device, &hub)),
+        status,
         device,
         broker,
     }
@@ -165,6 +168,9 @@ fn broker(section: &mut Section<'_>, host: &Host, device: &str) -> (Broker, Hub)
     if password_file.is_some() && protocol == Protocol::V311 && !section.has("username") && !hub.is_wanted() {
         let message = "needs `broker.username` with protocol 3.1.1, which knows no password without a user name";
         section.problem("password_file", message);
+    }
+    if password_file.is_some() && protocol == Protocol::V5 && !section.has("username") && !hub.is_wanted() {
+        section.warning("password_file", "is given without `broker.username`, and most brokers ignore such a password");
     }
     let proxy = proxy::read(section, host);
     let encrypted = addresses.iter().any(|address| address.scheme.is_tls());
@@ -252,11 +258,10 @@ fn retry(section: &mut Section<'_>) -> Retry {
     let max_delay = max.unwrap_or(2 * HOUR);
     if initial_delay > max_delay {
         let key = if initial.is_some() { "initial_delay" } else { "max_delay" };
-        let message = format!(
-            "`initial_delay` ({}) is above `max_delay` ({}); allowed: at most that",
-            humantime::format_duration(initial_delay),
-            humantime::format_duration(max_delay)
-        );
+        let shown = |key, delay| section.written(key).unwrap_or_else(|| humantime::format_duration(delay).to_string());
+        let (initial_shown, max_shown) = (shown("initial_delay", initial_delay), shown("max_delay", max_delay));
+        let message =
+            format!("`initial_delay` ({initial_shown}) is above `max_delay` ({max_shown}); allowed: at most that");
         section.problem(key, message);
     }
     Retry {
@@ -270,14 +275,24 @@ fn retry(section: &mut Section<'_>) -> Retry {
     }
 }
 
-/// `rules`: what the broker is known to refuse.
-fn telemetry(section: &mut Section<'_>, device: &str, hub: &Hub, rules: &Rules) -> Telemetry {
+/// What the keys of other sections say, for telemetry.
+struct Around<'a> {
+    device: &'a str,
+    hub: &'a Hub,
+    /// What the broker is known to refuse.
+    rules: &'a Rules,
+    /// The status message's topic.
+    status: Option<&'a str>,
+}
+
+fn telemetry(section: &mut Section<'_>, around: &Around<'_>) -> Telemetry {
+    let Around { device, hub, rules, status } = *around;
     let interval = section.value("interval", interval).unwrap_or(10 * SECOND);
     let topic = section.value("topic", |node| {
         let topic = value::text(node)?;
         // Checked here with a name that fits, so that a slip is reported once and not for every source.
         let replaced = value::replace(&topic, &[("device", device), ("source", "source")])?;
-        value::topic(&replaced).map(|()| topic)
+        value::topic(&replaced, &topic).map(|()| topic)
     });
     let topic = hub.settle(section, "topic", topic, |device| device.topic(&[]));
     let topic = topic.unwrap_or_else(|| "telemetry/{device}/{source}".to_owned());
@@ -286,7 +301,7 @@ fn telemetry(section: &mut Section<'_>, device: &str, hub: &Hub, rules: &Rules) 
     let qos = qos.unwrap_or(Qos::AtLeastOnce);
     let format = section.value("format", format).unwrap_or(Format::Json);
     let room = Cell::new(TOPICS_MAX);
-    let inherited = Inherited { device, interval, topic: &topic, qos, format, hub, rules, room };
+    let inherited = Inherited { device, interval, topic: &topic, qos, format, hub, rules, status, room };
     let sources = sources(section, &inherited);
     Telemetry { interval, topic, qos, format, sources }
 }
@@ -369,8 +384,9 @@ fn status(section: &mut Section<'_>, device: &str, hub: &Hub) -> Status {
         if node.is_nothing() {
             return Ok(None);
         }
-        let topic = value::replace(&value::text(node)?, &[("device", device)])?;
-        value::topic(&topic).map(|()| Some(topic))
+        let written = value::text(node)?;
+        let topic = value::replace(&written, &[("device", device)])?;
+        value::topic(&topic, &written).map(|()| Some(topic))
     });
     hub.has_no(section, "topic", topic.as_ref().is_some_and(Option::is_some), "the hub retains no messages");
     let default = if hub.is_wanted() { None } else { Some(format!("status/{device}")) };

@@ -86,7 +86,11 @@ impl<'a> Section<'a> {
     fn enter<'node: 'a>(&mut self, node: Option<&'node Node>) -> Vec<&'node Entry> {
         let Some(node) = node.filter(|node| !node.is_nothing()) else { return Vec::new() };
         let Content::Mapping(entries) = &node.content else {
-            let message = format!("found {}; allowed is a mapping, `KEY: VALUE` on lines of their own", node.found());
+            let glued =
+                matches!(&node.content, Content::Scalar { text, .. } if text.contains(':') && !text.contains(": "));
+            let hint = if glued { "; is a space missing behind the `:`?" } else { "" };
+            let message =
+                format!("found {}; allowed is a mapping, `KEY: VALUE` on lines of their own{hint}", node.found());
             self.report(self.line, self.path.clone(), message);
             self.unreadable = true;
             return Vec::new();
@@ -128,6 +132,11 @@ impl<'a> Section<'a> {
             };
             self.report(entry.line, self.dotted(&printable(key)), message);
         }
+    }
+
+    /// The value of a key in the words of a problem, as it was written; `None`: the file leaves it out.
+    pub fn written(&self, key: &str) -> Option<String> {
+        self.entries.get(key).map(|entry| entry.node.found())
     }
 
     /// Whether the file has the key with a value of its own.

@@ -4,7 +4,7 @@ use super::azure::Hub;
 use super::profile::Rules;
 use super::read::{MILLISECOND, SECOND, format, interval, qos};
 use super::section::{Role, Section};
-use super::tree::{Content, Node};
+use super::tree::{Content, Node, echo};
 use super::value::{self, LONGEST, Reading, Refusal};
 use super::{ReadAs, Source, SourceKind};
 use crate::message::{Format, Qos};
@@ -23,6 +23,8 @@ pub(super) struct Inherited<'a> {
     pub hub: &'a Hub,
     /// What the broker is known to refuse.
     pub rules: &'a Rules,
+    /// The status message's topic.
+    pub status: Option<&'a str>,
     /// Bytes that topics may still have, of [`TOPICS_MAX`].
     pub room: Cell<usize>,
 }
@@ -62,7 +64,7 @@ const SOURCES_MAX: usize = 1000;
 pub(super) const TOPICS_MAX: usize = 1024 * 1024;
 
 pub(super) fn sources(telemetry: &mut Section<'_>, inherited: &Inherited<'_>) -> Vec<Source> {
-    let mut names: HashMap<String, usize> = HashMap::new();
+    let (mut names, mut topics): (HashMap<String, usize>, Topics) = (HashMap::new(), HashMap::new());
     let given = telemetry.list("sources", SOURCES_MAX, |section| {
         let source = source(section, inherited);
         let line = section.line();
@@ -73,6 +75,7 @@ pub(super) fn sources(telemetry: &mut Section<'_>, inherited: &Inherited<'_>) ->
             } else {
                 names.insert(source.name.clone(), line);
             }
+            look_at_topic(section, inherited, &source, &mut topics);
         }
         source
     });
@@ -84,7 +87,34 @@ pub(super) fn sources(telemetry: &mut Section<'_>, inherited: &Inherited<'_>) ->
             }
             sources
         }
-        None => vec![board(inherited)],
+        None => {
+            let board = board(inherited);
+            if inherited.status == Some(&*board.topic) {
+                telemetry.problem("topic", ON_STATUS);
+            }
+            vec![board]
+        }
+    }
+}
+
+const ON_STATUS: &str = "is that of the status message, which is retained there; give it a topic of its own";
+
+/// The topics of the sources so far: the name and the line of the first one, and how many have it.
+type Topics = HashMap<String, (String, usize, usize)>;
+
+/// Messages of one topic that are not of one kind.
+fn look_at_topic(section: &mut Section<'_>, inherited: &Inherited<'_>, source: &Source, topics: &mut Topics) {
+    if inherited.status == Some(&*source.topic) {
+        section.problem("topic", ON_STATUS);
+    }
+    let (first, line, count) =
+        topics.entry(source.topic.clone()).or_insert_with(|| (source.name.clone(), section.line(), 0));
+    *count += 1;
+    // Once for each topic. With an IoT hub there is no other one.
+    if *count == 2 && !source.topic.is_empty() && !inherited.hub.is_wanted() {
+        let message =
+            format!("is that of source {} on line {line} as well: only the payload tells them apart", echo(first));
+        section.warning("topic", message);
     }
 }
 
@@ -122,8 +152,9 @@ fn source(section: &mut Section<'_>, inherited: &Inherited<'_>) -> Source {
     let interval = section.value("interval", interval).unwrap_or(inherited.interval);
     let own_timeout = section.optional("timeout", |node| value::duration(node, MILLISECOND..=LONGEST));
     let own_topic = section.value("topic", |node| {
-        let topic = inherited.admit(fill_in(&value::text(node)?, inherited.device, &name)?)?;
-        value::topic(&topic).map(|()| topic)
+        let written = value::text(node)?;
+        let topic = inherited.admit(fill_in(&written, inherited.device, &name)?)?;
+        value::topic(&topic, &written).map(|()| topic)
     });
     let own_topic =
         own_topic.and_then(|own| inherited.hub.settle(section, "topic", Some(own), |device| device.topic(&[])));
@@ -151,7 +182,7 @@ fn inherited_topic(section: &mut Section<'_>, inherited: &Inherited<'_>, name: &
     if section.has("topic") || topic.as_ref().is_ok_and(String::is_empty) {
         return topic.unwrap_or_default();
     }
-    let fits = topic.as_ref().map_err(Refusal::clone).and_then(|topic| value::topic(topic));
+    let fits = topic.as_ref().map_err(Refusal::clone).and_then(|topic| value::topic(topic, inherited.topic));
     if let Err(Refusal::Because(why) | Refusal::Allowed(why)) = fits {
         section.problem("topic", format!("is taken from `telemetry.topic` and then {why}"));
     }

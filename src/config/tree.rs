@@ -9,6 +9,7 @@
 //! aliases included, so walking it takes no time either.
 
 use super::problem::Problem;
+use super::slips;
 use crate::foreign;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
 use std::collections::HashMap;
@@ -22,6 +23,9 @@ const NODES_MAX: usize = 50_000;
 
 /// The longest piece of the user's text that a problem repeats, in characters.
 const ECHO_MAX: usize = 60;
+
+/// What is replaced in text.
+pub(super) const PLACEHOLDERS: [&str; 3] = ["{device}", "{source}", "{stream}"];
 
 #[derive(Debug)]
 pub(super) struct Node {
@@ -80,8 +84,19 @@ impl Node {
         }
     }
 
+    /// The placeholder that stands here without quotes, which YAML takes for a mapping.
+    fn bare_placeholder(&self) -> Option<&'static str> {
+        let Content::Mapping(entries) = &self.content else { return None };
+        let [Entry { key: Some(key), node, .. }] = &entries[..] else { return None };
+        let is_it = |placeholder: &&str| placeholder.trim_matches(['{', '}']) == key && node.is_nothing();
+        PLACEHOLDERS.into_iter().find(is_it)
+    }
+
     /// The node in the words of a problem.
     pub fn found(&self) -> String {
+        if let Some(placeholder) = self.bare_placeholder() {
+            return format!("`{placeholder}` without quotes, which is a mapping in YAML; write \"{placeholder}\"");
+        }
         match &self.content {
             Content::Scalar { value: Scalar::Nothing, .. } => "nothing".to_owned(),
             Content::Scalar { text, .. } => echo(text),
@@ -110,7 +125,7 @@ pub(super) fn grow(text: &str) -> Result<(Rc<Node>, Vec<Problem>), Problem> {
     // The parser places an empty last value behind the last line, and counts a lone carriage return as a line end.
     let last = text.lines().count().max(1);
     for event in Parser::new_from_str(text) {
-        let (event, span) = event.map_err(|error| not_yaml(&error, last))?;
+        let (event, span) = event.map_err(|error| not_yaml(text, &error, last))?;
         if !tree.accept(event, span.start.line().clamp(1, last))? {
             break;
         }
@@ -124,10 +139,11 @@ pub(super) fn empty() -> Problem {
     problem(1, "the file is empty; at least `broker.url` must be given".to_owned())
 }
 
-fn not_yaml(error: &ScanError, last: usize) -> Problem {
+fn not_yaml(text: &str, error: &ScanError, last: usize) -> Problem {
     let mark = error.marker();
-    let message = format!("column {}: not valid YAML: {}", mark.col() + 1, foreign::shown(error.info()));
-    problem(mark.line().clamp(1, last), message)
+    let line = mark.line().clamp(1, last);
+    let what = slips::slip(text, line, error.info()).unwrap_or_else(|| foreign::shown(error.info()));
+    problem(line, format!("column {}: not valid YAML: {what}", mark.col() + 1))
 }
 
 fn problem(line: usize, message: String) -> Problem {

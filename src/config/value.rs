@@ -247,20 +247,20 @@ pub(super) fn name(text: &str) -> Reading<()> {
     mqtt_text(text)
 }
 
-/// A topic that can be published to.
-pub(super) fn topic(text: &str) -> Reading<()> {
+/// A topic that can be published to; `written` is how the file has it.
+pub(super) fn topic(text: &str, written: &str) -> Reading<()> {
     if text.is_empty() {
         return because("is empty; allowed is a topic such as `telemetry/{device}/{source}`");
     }
     if let Some(wildcard) = text.chars().find(|character| "+#".contains(*character)) {
-        return because(format!("{} holds `{wildcard}`, a wildcard that cannot be published to", echo(text)));
+        return because(format!("{} holds `{wildcard}`, a wildcard that cannot be published to", echo(written)));
     }
     // `$aws/` and the like belong to services that take messages there.
     if let Some(reserved) = ["$SYS", "$share"].into_iter().find(|first| text.split('/').next() == Some(first)) {
         let what = if reserved == "$SYS" { "the broker's own messages" } else { "shared subscriptions" };
         return because(format!(
             "{} begins with `{reserved}`, which is for {what} and cannot be published to",
-            echo(text)
+            echo(written)
         ));
     }
     mqtt_text(text)

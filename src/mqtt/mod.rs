@@ -9,6 +9,7 @@ mod abandoned;
 mod attempt;
 mod dial;
 mod failure;
+mod knock;
 mod options;
 mod reasons;
 mod rings;
@@ -37,6 +38,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use translate::{connected, ended, not_taken, properties, qos, version};
 
+pub use knock::silent;
 pub use rings::Ring;
 pub use session::Session;
 

@@ -243,7 +243,7 @@ fn a_secret_over_an_open_connection_and_a_broker_that_proves_nothing_are_warned_
             Some("1: broker.url: the password goes unencrypted"),
         ),
         (
-            "{urls: ['mqtts://a.example', 'ws://192.168.1.2'], password_file: /p}",
+            "{urls: ['mqtts://a.example', 'ws://192.168.1.2'], username: u, password_file: /p}",
             Some("1: broker.urls: the password goes"),
         ),
         ("{url: mqtt://broker.example, username: 'a?token=b'}", Some("1: broker.url: the password goes unencrypted")),
@@ -255,14 +255,18 @@ fn a_secret_over_an_open_connection_and_a_broker_that_proves_nothing_are_warned_
             "{url: mqtts://broker.example, proxy: 'http://10.0.0.1:3128', proxy_username: u, proxy_password_file: /p}",
             Some("1: broker.proxy_password_file: the proxy's password goes unencrypted to 10.0.0.1"),
         ),
+        (
+            "{url: mqtts://broker.example, password_file: /p}",
+            Some("1: broker.password_file: is given without `broker.username`"),
+        ),
         ("{url: mqtts://broker.example, tls: {verify: false}}", Some("1: broker.tls.verify: is false")),
         ("{url: 'wss://broker.example/mqtt?token=b'}", None),
         ("{url: mqtts://broker.example, proxy: 'http://[::1]:3128', proxy_username: u, proxy_password_file: /p}", None),
         ("{url: mqtt://broker.example, username: u}", None),
-        ("{url: mqtts://broker.example, password_file: /p}", None),
-        ("{url: mqtt://localhost, password_file: /p}", None),
-        ("{url: 'ws://[::1]', password_file: /p}", None),
-        ("{url: mqtt://127.8.8.8, password_file: /p}", None),
+        ("{url: mqtts://broker.example, username: u, password_file: /p}", None),
+        ("{url: mqtt://localhost, username: u, password_file: /p}", None),
+        ("{url: 'ws://[::1]', username: u, password_file: /p}", None),
+        ("{url: mqtt://127.8.8.8, username: u, password_file: /p}", None),
     ] {
         let warnings = warnings(&format!("broker: {broker}\n"));
         match warning {

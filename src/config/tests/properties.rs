@@ -346,7 +346,8 @@ fn plain_config() -> impl Strategy<Value = Config> {
                     delivery: Delivery { window, ack_timeout, max_rate },
                     shutdown_timeout: stop,
                     logging,
-                    status: Status { topic, interval },
+                    // No telemetry may go there.
+                    status: Status { topic: topic.map(|name| format!("status/{name}")), interval },
                 }
             },
         )

@@ -359,3 +359,36 @@ fn what_grows_is_bounded_before_it_has_grown() {
     let keys: Vec<String> = (0..20_000).map(|index| format!("key{index}: 1")).collect();
     assert_eq!(problems(&keys.join("\n")).len(), 1001);
 }
+
+#[test]
+fn a_topic_of_several_kinds_of_messages_is_told() {
+    for lines in [
+        "status: {topic: 's/{device}'}\ntelemetry: {topic: 's/gateway-7'}",
+        "telemetry: {sources: [{name: a, type: system, topic: 'status/{device}'}]}",
+    ] {
+        assert!(problem_of(lines).contains("is that of the status message"), "{}", problem_of(lines));
+    }
+    let text = format!(
+        "{MINIMAL}telemetry:\n  topic: all\n  sources:\n  - {{name: a, type: system}}\n  - {{name: b, type: system}}\n  - {{name: c, type: system}}\n"
+    );
+    let warnings = inspect_text(&text, Path::new("test.yaml"), &super::host()).warnings;
+    let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+    let expected =
+        "6: telemetry.sources[1].topic: is that of source `a` on line 5 as well: only the payload tells them apart";
+    assert_eq!(warning.to_string(), expected);
+}
+
+#[test]
+fn problems_quote_what_was_written() {
+    for (lines, quoted) in [
+        ("telemetry: {topic: 'plant/+/{source}'}", "`plant/+/{source}` holds `+`"),
+        ("telemetry: {sources: [{name: a, type: system, topic: '#/{source}'}]}", "`#/{source}` holds `#`"),
+        ("status: {topic: '$SYS/{device}'}", "`$SYS/{device}` begins with `$SYS`"),
+        ("retry: {initial_delay: 7200s, max_delay: 60m}", "`initial_delay` (`7200s`) is above `max_delay` (`60m`)"),
+    ] {
+        let problems = problems(&format!("{MINIMAL}{lines}\n")).join("\n");
+        assert!(problems.contains(quoted), "{problems}");
+    }
+    let bare = problem_of("status: {topic: {device}}");
+    assert!(bare.contains("found `{device}` without quotes, which is a mapping in YAML; write \"{device}\""), "{bare}");
+}

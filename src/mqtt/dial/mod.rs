@@ -112,6 +112,11 @@ impl Dial {
         self.outcome.try_recv().ok()
     }
 
+    /// Waits for the outcome, which comes within the attempt's time; `None`: the thread has panicked.
+    pub fn wait(self) -> Option<Outcome> {
+        self.outcome.recv().ok()
+    }
+
     /// What is left of the time for the whole attempt.
     pub fn remaining(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
