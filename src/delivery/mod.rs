@@ -30,7 +30,9 @@ mod suspects_tests;
 #[cfg(test)]
 mod tests;
 mod times;
+mod tries;
 mod unanswered;
+mod verdicts;
 mod window;
 #[cfg(test)]
 mod window_tests;
@@ -59,7 +61,7 @@ use window::Window;
 pub use action::{Action, Event, GiveUp, How, Now, Remains};
 pub use connection::Reach;
 pub use effect::{Effect, effect};
-pub use event::{Connected, Lost, Publish, Refusal, Report, Scope, UnderWay, WillFault};
+pub use event::{Connected, Fault, Lost, Publish, Refusal, Report, Scope, UnderWay, WillFault};
 pub use stalls::Stalls;
 pub use times::{Dated, Times};
 
@@ -81,6 +83,8 @@ pub struct Delivery {
     pace: Pace,
     /// Messages dropped because they are too old, without one in between that is not.
     outdated: Burst,
+    /// Messages refused because a quota is exceeded, over the present connection.
+    quota: Burst,
     /// Another configuration, which waits for the connection.
     pending: Option<Pending>,
     stop: Option<Stop>,
@@ -112,6 +116,7 @@ impl Delivery {
             presence: Presence::default(),
             pace: Pace { rate: config.delivery.max_rate.map(Rate::new), due: None },
             outdated: Burst::default(),
+            quota: Burst::default(),
             pending: None,
             stop: None,
             is_exhausted: false,
@@ -212,10 +217,12 @@ impl Delivery {
     }
 
     /// Until when nothing follows what was resumed; `None`: nothing was. The library may still be sending it, and first
-    /// arrivals come in order. But what the broker does not answer in half of the time it has must not hold up the rest.
+    /// arrivals come in order. But what the broker does not answer in half of the time it has must not hold up the rest,
+    /// unless it is to end alone.
     fn resumed_first_until(&self) -> Option<Instant> {
         let oldest = self.window.oldest_sent().filter(|_| self.window.is_resuming());
-        Some(oldest? + self.config.delivery.ack_timeout / 2)
+        let timeout = self.config.delivery.ack_timeout;
+        Some(oldest? + if self.unanswered.has_guilty() { timeout } else { timeout / 2 })
     }
 
     /// Asks for what excuses a broker that has not acknowledged something in time. What has come must have been told.
@@ -260,6 +267,7 @@ impl Delivery {
         }
         self.suspects.connected();
         self.unanswered.connected();
+        self.quota = Burst::default();
         if self.suspects.is_without_status() {
             let topic = &self.config.status.topic;
             let text =
