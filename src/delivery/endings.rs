@@ -228,13 +228,14 @@ impl Delivery {
     ) -> Option<(Publish, Control)> {
         let topic = &self.window.get(suspect)?.sample.route.topic;
         let candidates = among.map(|(what, message)| (what, message.sample.route.topic.as_str()));
+        let candidates = candidates.filter(|(what, topic)| !self.refusals.leaves_out(*what, topic));
         self.suspects.choose(suspect, topic, candidates)
     }
 
     /// Whether what the session has in flight was left out, and its turn has come.
     pub(super) fn has_to_resume(&self) -> bool {
         let mut held = self.window.held().filter(|what| *what != Publish::Status);
-        held.any(|what| self.suspects.resumes(what))
+        held.any(|what| self.resumes(what))
     }
 
     /// Does what a suspect needs beyond publishing what waits: reads on in search of a control, and connects anew to

@@ -249,9 +249,14 @@ impl Delivery {
         let log = self.connection.connected(connected, now.at, backlog);
         self.actions.push_back(log);
         if connected.session_present && !is_planted(Planted::ResumedPublishedAnew) {
-            let suspects = &self.suspects;
-            let resumed = self.window.resume(now.at, |what| suspects.resumes(what));
+            let left_out: Vec<Publish> = self.window.held().filter(|what| !self.resumes(*what)).collect();
+            let resumed = self.window.resume(now.at, |what| !left_out.contains(&what));
             self.log(Level::Debug, format!("session resumed in_flight={resumed}"));
+            for what in self.window.flying() {
+                if let Some(message) = self.window.get(what) {
+                    self.refusals.sent(what, &message.sample.route.topic);
+                }
+            }
             // A later connection resumes what this one leaves out, but a status message is old by then.
             if self.window.has_status() && !self.window.status_in_flight() {
                 self.window.take(Publish::Status);
@@ -363,7 +368,9 @@ impl Delivery {
     /// Whether what the session has on its way is resumed by the next connection, or waits for a later one.
     #[must_use]
     pub fn resumes(&self, what: Publish) -> bool {
-        self.suspects.resumes(what)
+        let message = self.window.get(what);
+        let waits = message.is_some_and(|message| self.refusals.leaves_out(what, &message.sample.route.topic));
+        self.suspects.resumes(what) && !waits
     }
 
     /// How many messages are in the window that did not go through the spool.

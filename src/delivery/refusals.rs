@@ -104,6 +104,12 @@ impl Refusals {
             && self.topics.get(topic).is_none_or(|row| row.allows(refused == Some(Scope::Topic)))
     }
 
+    /// Whether a connection must not resume this, for connections end over it or its like.
+    pub fn leaves_out(&self, what: Publish, topic: &str) -> bool {
+        let is_refused = self.messages.contains_key(&what);
+        self.topics.get(topic).is_some_and(|row| row.ends_connections && !row.allows(is_refused))
+    }
+
     /// Whether nothing was refused of late.
     fn is_idle(&self) -> bool {
         self.messages.is_empty() && self.topics.is_empty() && !self.broker.is_holding()

@@ -47,7 +47,8 @@ impl Delivery {
                 return;
             }
         }
-        if self.refusals.is_holding() {
+        // Which topics wait says what a connection resumes: that must not change while it is being made.
+        if self.connection.limit().is_some() && self.refusals.is_holding() {
             self.settle_refusals(now);
         }
         self.attend_to_suspect(now);

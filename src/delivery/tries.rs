@@ -26,7 +26,7 @@ pub struct Tries {
     /// Over how many messages of the topic in a row connections ended, and they were set aside.
     pub condemned: u32,
     /// Whether connections end over the messages, instead of an answer.
-    ends_connections: bool,
+    pub ends_connections: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

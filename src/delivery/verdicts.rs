@@ -59,9 +59,7 @@ impl Delivery {
             Judgement::SetAside => self.give_up(what, kind, &reason),
             Judgement::Again => {
                 self.log(Level::Debug, format!("asking for another message of the topic what={what:?} topic={topic}"));
-                let held = self.held_at(what);
-                self.window.recalled(what);
-                self.leave_session(what, held);
+                // What the session has of it is left out until the topic has its turn.
             }
         }
     }
