@@ -123,9 +123,9 @@ impl Connection {
         self.state.limit()
     }
 
-    /// What the broker of the present connection takes.
+    /// What the broker of the present connection takes. One that takes no retained last will takes no other retained message.
     pub fn limits(&self) -> Limits {
-        self.limits
+        Limits { retain: self.limits.retain && self.will.retain, ..self.limits }
     }
 
     /// What kind of broker is tried or connected to.
@@ -264,6 +264,11 @@ impl Connection {
             let text = format!("connection to {} holds again after {failures} failures", self.members.present());
             actions.extend([Action::Log(Level::Info, text)]);
         }
+    }
+
+    /// Notes that the broker takes messages, and ended the connection over one of them: it is not to be waited for.
+    pub fn excuse(&mut self) {
+        self.backoff.succeed();
     }
 
     /// Notes that there is no connection any more, or that none came about, and plans the next attempt, unless there will

@@ -6,15 +6,11 @@ use super::event::{Lost, Publish, Refusal};
 use super::refusals::Judgement;
 use super::sending::as_control;
 use super::suspects::{Control, Flight, Kind, Verdict};
-use super::unanswered::Waits;
+use super::tries::Proof;
 use crate::message::{Message, Qos};
 use crate::planted::{Planted, is_planted};
 use log::Level;
-use std::sync::Arc;
-use std::time::Instant;
 
-/// How often the broker may end the connection because of a message before it is set aside.
-const STRIKES: u32 = 3;
 /// How many messages more than the window's are read in search of a control.
 const AHEAD: usize = 100;
 
@@ -22,11 +18,12 @@ impl Delivery {
     /// The broker has taken what was published.
     pub(super) fn acknowledged(&mut self, what: Publish, now: Now) {
         let size = self.window.size_of(what);
+        self.taken(what);
         let Some(message) = self.window.remove(what) else { return };
         let Some(message) = message else {
             self.presence.accepted();
             self.suspects.accepted(what);
-            self.passed(None);
+            self.unanswered.over(what);
             if self.connection.limits().qos > Qos::AtMostOnce {
                 self.size_limit().accepted(size);
             }
@@ -38,7 +35,6 @@ impl Delivery {
         if qos.min(self.connection.limits().qos) > Qos::AtMostOnce {
             self.connection.carries(now.at, &mut self.actions);
             self.suspects.accepted(what);
-            self.passed(Some(&route.topic));
             self.size_limit().accepted(size);
             for opened in self.refusals.accepted(what, &route.topic) {
                 let what = opened.map_or_else(|| "messages".to_owned(), |topic| format!("messages of {topic}"));
@@ -47,13 +43,6 @@ impl Delivery {
             }
         }
         self.over(what, How::Acknowledged);
-    }
-
-    /// The broker has taken a message of this topic, or the status message (`None`).
-    fn passed(&mut self, topic: Option<&str>) {
-        let Some(oldest) = self.window.oldest() else { return };
-        let message = self.window.get(oldest);
-        self.unanswered.passed(oldest, message.is_some_and(|older| topic == Some(&older.sample.route.topic)));
     }
 
     /// A message has reached its end.
@@ -86,19 +75,22 @@ impl Delivery {
             self.suspects.refused(what);
             return self.status_refused(&refusal.to_string());
         }
-        let (scope, reason) = match refusal {
-            // It is the broker that has to recover, not the message that is bad.
-            Refusal::ForNow(reason) => {
-                let lost = Lost::Passing(format!("the broker takes no messages for now: {reason}"));
-                return self.actions.push_back(Action::Close(lost));
-            }
-            Refusal::Flatly(scope, reason) => (scope, reason),
-        };
         self.suspects.refused(what);
+        self.unanswered.over(what);
         let Some(message) = self.window.get(what) else { return };
         let topic = message.sample.route.topic.clone();
         self.window.recalled(what);
         self.actions.push_back(Action::Abandon(what));
+        let (scope, reason) = match refusal {
+            // It is the broker that has to recover, not the message that is bad.
+            Refusal::ForNow(reason) => {
+                self.refusals.forget_try(what);
+                let level = self.quota.failed();
+                self.log(level, format!("the broker takes no messages for now: {reason} topic={topic}"));
+                return self.hold_topic(&topic, &reason, Proof::Guess, now.at);
+            }
+            Refusal::Flatly(scope, reason) => (scope, reason),
+        };
         match self.refusals.refused(what, &topic, scope, &reason) {
             Judgement::SetAside => self.set_aside(what, reason),
             Judgement::Again => {
@@ -114,9 +106,10 @@ impl Delivery {
         let was_disconnecting = self.connection.is_disconnecting();
         // What was asked for over the former connection means nothing now.
         self.actions.retain(|action| !matches!(action, Action::Publish { .. } | Action::Close(_) | Action::Disconnect));
-        let flight = self.flight(remains);
+        let flight = self.flight(why, remains);
         let overdue = self.overdue(remains, now.at);
         self.presence.lost();
+        let was_try = why.may_be_over_a_message() && self.refusals.ended_over_a_try();
         self.refusals.connection_lost();
         let first = self.window.flying().next();
         if let Some(what) = first.filter(|_| is_planted(Planted::LossTakenForDelivery)) {
@@ -128,7 +121,18 @@ impl Delivery {
             self.log(Level::Info, format!("{why}; stopping"));
             return self.complete_stop();
         }
-        let verdict = if was_disconnecting { Verdict::Open } else { self.conclude(why, flight, overdue, now.at) };
+        let is_confronting = self.suspects.is_confronting();
+        let verdict = if was_try {
+            self.suspects.interrupted();
+            Verdict::Open
+        } else if was_disconnecting {
+            Verdict::Open
+        } else {
+            self.conclude(why, flight, &overdue, remains, now.at)
+        };
+        if was_try || is_confronting && verdict != Verdict::Open {
+            self.connection.excuse();
+        }
         let random = self.random.f64();
         self.backlog = remains.backlog;
         let lasted = if was_disconnecting { None } else { self.story.lost(now.at) };
@@ -143,7 +147,7 @@ impl Delivery {
     }
 
     /// What was in flight over a connection that has ended.
-    fn flight(&self, remains: &Remains) -> Flight {
+    fn flight(&self, why: &Lost, remains: &Remains) -> Flight {
         let is_confirmed = |what: Publish| remains.under_way.iter().any(|held| held.what == what && held.confirmed);
         // What the broker has confirmed comes last: it has that already.
         let unconfirmed = self.window.flying().find(|what| !is_confirmed(*what));
@@ -155,131 +159,12 @@ impl Delivery {
         let kind = match first {
             Some(_) if unconfirmed.is_none() => Kind::Confirmed,
             Some(first) if self.sizes[member].is_suspicious(self.window.size_of(first)) => Kind::Oversize,
+            Some(_) if matches!(why, Lost::Blamed(..)) => Kind::Blamed,
             Some(_) | None => Kind::Unknown,
         };
         let resuming = self.window.is_resuming() && !self.window.has_sent_anew();
         let alone = self.window.in_flight() - usize::from(with_status) == 1;
         Flight { first, alone, kind, resuming, with_status }
-    }
-
-    /// The oldest publish in flight, where the broker had the time to answer it.
-    fn overdue(&self, remains: &Remains, now: Instant) -> Option<(Publish, Kind)> {
-        let answered_by = self.window.oldest_sent()? + self.config.delivery.ack_timeout;
-        let what = self.window.oldest().filter(|_| now >= answered_by)?;
-        let is_confirmed = remains.under_way.iter().any(|held| held.what == what && held.confirmed);
-        Some((what, if is_confirmed { Kind::Confirmed } else { Kind::Unknown }))
-    }
-
-    /// Whether an exchange that the broker has confirmed leaves no room, or no time, for anything that could show whether the
-    /// broker answers at all. Such an exchange is a suspect like one that connections end over.
-    fn is_in_the_way(&self, overdue: Option<(Publish, Kind)>) -> bool {
-        overdue.is_some_and(|(what, kind)| kind == Kind::Confirmed && !self.unanswered.is_passed(what))
-    }
-
-    /// The broker did not answer this in time.
-    fn unanswered(&mut self, what: Publish, kind: Kind, reason: &str, now: Instant) {
-        let is_for_nothing_else = what == Publish::Status || kind == Kind::Confirmed;
-        let waits = if is_for_nothing_else { Waits::ForNothingElse } else { Waits::ForReceipt };
-        if !self.unanswered.ended(what, waits) {
-            return;
-        }
-        match what {
-            Publish::Status => self.suspects.status_unanswered(),
-            Publish::Message(_) | Publish::Bypass(_) => {
-                self.remember_size(what, kind, now);
-                self.give_up(what, kind, reason);
-            }
-        }
-    }
-
-    /// Finds out whether a connection has ended over a message; what that leads to.
-    fn conclude(&mut self, why: &Lost, flight: Flight, overdue: Option<(Publish, Kind)>, now: Instant) -> Verdict {
-        match why {
-            Lost::Blamed(_) | Lost::TooLarge(_) => {
-                self.blamed(flight, why, now);
-                Verdict::Open
-            }
-            Lost::Unanswered(reason) if !self.is_in_the_way(overdue) => {
-                self.suspects.lasted();
-                if let Some((what, kind)) = overdue {
-                    self.unanswered(what, kind, reason, now);
-                }
-                Verdict::Open
-            }
-            Lost::Ended(reason) | Lost::Unanswered(reason) => {
-                let control = self.suspects.suspect().map_or(Control::None, |suspect| self.control_for(suspect));
-                let verdict = self.suspects.ended(flight, control);
-                let text = format!("connection ended without a word, maybe over {:?}: {verdict:?}", flight.first);
-                self.log(Level::Debug, text);
-                if let Verdict::Guilty(suspect) = verdict {
-                    self.remember_size(suspect, flight.kind, now);
-                    self.give_up(suspect, flight.kind, reason);
-                }
-                verdict
-            }
-            Lost::Passing(_) | Lost::Again(_) | Lost::Moved(_) | Lost::Will(..) | Lost::Refused(_) => {
-                self.suspects.interrupted();
-                Verdict::Open
-            }
-        }
-    }
-
-    /// The broker ended the connection because of a packet. It reads what is resumed in order.
-    fn blamed(&mut self, flight: Flight, why: &Lost, now: Instant) {
-        if !self.suspects.blamed(flight) {
-            return;
-        }
-        let Some(first) = flight.first else { return };
-        if (!flight.alone || flight.with_status) && !flight.resuming {
-            return;
-        }
-        let strikes = self.window.blamed(first);
-        self.log(Level::Debug, format!("connection ended over a message, maybe {first:?} times={strikes:?}"));
-        if strikes.is_some_and(|strikes| strikes >= STRIKES) {
-            // What is wrong with this one the broker has said: others of its size may be right.
-            if let Lost::TooLarge(_) = why {
-                self.remember_size(first, flight.kind, now);
-            }
-            self.give_up(first, flight.kind, &why.to_string());
-        }
-    }
-
-    /// Connections end over this message: maybe it is too large.
-    fn remember_size(&mut self, what: Publish, kind: Kind, now: Instant) {
-        let Some(message) = self.window.get(what).filter(|_| kind != Kind::Confirmed) else { return };
-        let (size, topic) = (self.window.size_of(what), message.sample.route.topic.clone());
-        self.size_limit().rejected(size, &topic, now);
-    }
-
-    /// The broker will not take a message that may be on its way in the session. Its packet identifier must not be used
-    /// again while the broker may hold it: the session ends with it.
-    fn give_up(&mut self, what: Publish, kind: Kind, reason: &str) {
-        let Some(message) = self.window.get(what) else { return };
-        let (seq, route) = (message.seq, Arc::clone(&message.sample.route));
-        let is_under_way = self.window.held().any(|held| held == what);
-        if kind == Kind::Confirmed {
-            let text = format!(
-                "the broker has confirmed a message and never completes the exchange; it counts as complete seq={seq} \
-                 reason={reason}"
-            );
-            self.log(Level::Warn, text);
-            self.window.take(what);
-            self.suspects.convicted(what);
-            self.over(what, How::Completed);
-        } else {
-            self.set_aside(what, reason.to_owned());
-        }
-        if is_under_way && route.qos != Qos::ExactlyOnce {
-            // Its packet identifier means nothing to the broker once it is not sent any more.
-            self.actions.push_back(Action::Abandon(what));
-        } else if is_under_way {
-            self.actions.push_back(Action::ForgetSession);
-            let released = self.window.release();
-            let text = format!(
-                "beginning a new session without the message; others in flight are published again count={released}"
-            );
-            self.log(Level::Warn, text);
-        }
     }
 
     /// Keeps a message out of the way.
@@ -300,7 +185,7 @@ impl Delivery {
     }
 
     /// What can be published to see whether the broker takes anything but the suspect.
-    fn control_for(&self, suspect: Publish) -> Control {
+    pub(super) fn control_for(&self, suspect: Publish) -> Control {
         if self.has_status() {
             return Control::Status;
         }
@@ -347,13 +232,14 @@ impl Delivery {
     ) -> Option<(Publish, Control)> {
         let topic = &self.window.get(suspect)?.sample.route.topic;
         let candidates = among.map(|(what, message)| (what, message.sample.route.topic.as_str()));
+        let candidates = candidates.filter(|(what, topic)| !self.refusals.leaves_out(*what, topic));
         self.suspects.choose(suspect, topic, candidates)
     }
 
     /// Whether what the session has in flight was left out, and its turn has come.
     pub(super) fn has_to_resume(&self) -> bool {
         let mut held = self.window.held().filter(|what| *what != Publish::Status);
-        held.any(|what| self.suspects.resumes(what))
+        held.any(|what| self.resumes(what))
     }
 
     /// Does what a suspect needs beyond publishing what waits: reads on in search of a control, and connects anew to

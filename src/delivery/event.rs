@@ -105,14 +105,19 @@ pub enum Lost {
     /// The broker did not answer a packet in time. Trying again may help, unless it never answers that one.
     Unanswered(String),
     /// The broker ended it because of a packet that it got.
-    Blamed(String),
-    /// As `Blamed`, because the packet is too large.
-    TooLarge(String),
+    Blamed(Fault, String),
     /// The broker does not take the connection because of our will: it must not be retained, or not have its quality of
     /// service.
     Will(WillFault, String),
     /// The broker refuses the credentials, the client id or the protocol version: trying again cannot help.
     Refused(String),
+}
+
+/// What is wrong with a packet, by the words of a broker that ended the connection over it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    Size,
+    Other,
 }
 
 /// What a broker does not take of a will.
@@ -132,6 +137,14 @@ impl fmt::Display for Refusal {
     }
 }
 
+impl Lost {
+    /// Whether the connection may have ended over a message.
+    #[must_use]
+    pub fn may_be_over_a_message(&self) -> bool {
+        matches!(self, Lost::Ended(_) | Lost::Unanswered(_) | Lost::Blamed(..))
+    }
+}
+
 impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -140,8 +153,7 @@ impl fmt::Display for Lost {
             | Lost::Moved(reason)
             | Lost::Ended(reason)
             | Lost::Unanswered(reason)
-            | Lost::Blamed(reason)
-            | Lost::TooLarge(reason)
+            | Lost::Blamed(_, reason)
             | Lost::Will(_, reason)
             | Lost::Refused(reason) => f.write_str(reason),
         }

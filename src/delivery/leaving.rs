@@ -77,7 +77,6 @@ impl Delivery {
     pub(super) fn reconfigured(&mut self, remains: &Remains, now: Now) {
         self.window.connection_lost(&remains.under_way);
         // Another broker may take what the former one did not.
-        self.window.acquit();
         self.suspects.reset();
         self.unanswered.reset();
         self.refusals = Refusals::new(&self.config.retry);

@@ -63,8 +63,7 @@ impl Members {
             | Lost::Passing(_)
             | Lost::Ended(_)
             | Lost::Unanswered(_)
-            | Lost::Blamed(_)
-            | Lost::TooLarge(_)
+            | Lost::Blamed(..)
             | Lost::Will(..) => {}
         }
         self.failed += 1;
@@ -171,7 +170,7 @@ mod tests {
                     1 => refused(),
                     2 => Lost::Moved(String::new()),
                     3 => Lost::Again(String::new()),
-                    _ => Lost::Blamed(String::new()),
+                    _ => Lost::Blamed(crate::delivery::Fault::Other, String::new()),
                 };
                 match members.lost(&lost, held, first.index(usize::from(count))) {
                     Turn::Next => in_a_row += 1,

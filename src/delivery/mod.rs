@@ -33,12 +33,15 @@ mod tally;
 #[cfg(test)]
 mod tests;
 mod times;
+mod tries;
 mod unanswered;
+mod verdicts;
 mod will;
 mod window;
 #[cfg(test)]
 mod window_tests;
 
+use crate::burst::Burst;
 use crate::clock::Reading;
 use crate::config::Config;
 use crate::message::{Message, Seq, Stamp};
@@ -63,7 +66,7 @@ use window::Window;
 pub use action::{Action, Event, GiveUp, How, Now, Remains};
 pub use connection::Reach;
 pub use effect::{Effect, effect};
-pub use event::{Connected, Lost, Publish, Refusal, Report, Scope, UnderWay, WillFault};
+pub use event::{Connected, Fault, Lost, Publish, Refusal, Report, Scope, UnderWay, WillFault};
 pub use stalls::Stalls;
 pub use tally::{Dropped, Tally};
 pub use times::{Dated, Times};
@@ -90,6 +93,8 @@ pub struct Delivery {
     backlog: u64,
     /// Messages dropped because they are too old, without one in between that is not.
     outdated: Outdated,
+    /// Messages refused because a quota is exceeded, over the present connection.
+    quota: Burst,
     /// Another configuration, which waits for the connection.
     pending: Option<Pending>,
     stop: Option<Stop>,
@@ -132,6 +137,7 @@ impl Delivery {
             story: Story::new(now),
             backlog: 0,
             outdated: Outdated::default(),
+            quota: Burst::default(),
             pending: None,
             stop: None,
             is_exhausted: false,
@@ -256,10 +262,12 @@ impl Delivery {
     }
 
     /// Until when nothing follows what was resumed; `None`: nothing was. The library may still be sending it, and first
-    /// arrivals come in order. But what the broker does not answer in half of the time it has must not hold up the rest.
+    /// arrivals come in order. But what the broker does not answer in half of the time it has must not hold up the rest,
+    /// unless it is to end alone.
     fn resumed_first_until(&self) -> Option<Instant> {
         let oldest = self.window.oldest_sent().filter(|_| self.window.is_resuming());
-        Some(oldest? + self.config.delivery.ack_timeout / 2)
+        let timeout = self.config.delivery.ack_timeout;
+        Some(oldest? + if self.unanswered.has_guilty() { timeout } else { timeout / 2 })
     }
 
     /// Asks for what excuses a broker that has not acknowledged something in time. What has come must have been told.
@@ -288,9 +296,14 @@ impl Delivery {
         let log = self.connection.connected(connected, now.at, backlog, away);
         self.actions.push_back(log);
         if connected.session_present && !is_planted(Planted::ResumedPublishedAnew) {
-            let suspects = &self.suspects;
-            let resumed = self.window.resume(now.at, |what| suspects.resumes(what));
+            let left_out: Vec<Publish> = self.window.held().filter(|what| !self.resumes(*what)).collect();
+            let resumed = self.window.resume(now.at, |what| !left_out.contains(&what));
             self.log(Level::Debug, format!("session resumed in_flight={resumed}"));
+            for what in self.window.flying() {
+                if let Some(message) = self.window.get(what) {
+                    self.refusals.sent(what, &message.sample.route.topic);
+                }
+            }
             // A later connection resumes what this one leaves out, but a status message is old by then.
             if self.window.has_status() && !self.window.status_in_flight() {
                 self.window.take(Publish::Status);
@@ -306,6 +319,7 @@ impl Delivery {
         }
         self.suspects.connected();
         self.unanswered.connected();
+        self.quota = Burst::default();
         if self.suspects.is_without_status() {
             let topic = &self.config.status.topic;
             let text =
@@ -423,7 +437,9 @@ impl Delivery {
     /// Whether what the session has on its way is resumed by the next connection, or waits for a later one.
     #[must_use]
     pub fn resumes(&self, what: Publish) -> bool {
-        self.suspects.resumes(what)
+        let message = self.window.get(what);
+        let waits = message.is_some_and(|message| self.refusals.leaves_out(what, &message.sample.route.topic));
+        self.suspects.resumes(what) && !waits
     }
 
     /// How many messages are in the window that did not go through the spool.

@@ -7,16 +7,18 @@
 //!
 //! "Not authorized" is about a topic: the other message has to be of the same one, and only that topic waits.
 
-use super::backoff::{Backoff, Next};
 use super::event::{Publish, Scope};
-use crate::config::{AtMax, Retry};
+use super::tries::{Hold, Proof, Stage, Tries};
+use crate::config::Retry;
 use crate::planted::{Planted, is_planted};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-/// How often the broker refuses a message before it is set aside, and how many refusals in a row make one ask whether
-/// it takes anything.
+/// How often the broker refuses a message before it is set aside.
 const STRIKES: u32 = 3;
+/// How many messages of a topic in a row are set aside because connections end over them, before it is asked whether they do
+/// over others as well.
+const CONDEMNED: u32 = 2;
 /// Topics that are refused and kept apart; those beyond count as the broker's refusals.
 const TOPICS: usize = 256;
 
@@ -24,8 +26,8 @@ const TOPICS: usize = 256;
 #[derive(Debug)]
 pub struct Refusals {
     retry: Retry,
-    broker: Row,
-    topics: BTreeMap<String, Row>,
+    broker: Tries,
+    topics: BTreeMap<String, Tries>,
     /// The messages that were refused and are not over, with their topics.
     messages: BTreeMap<Publish, Refused>,
     /// Whether the control may be of a topic that was refused: no other one waits.
@@ -47,30 +49,13 @@ struct Refused {
     accepted: u64,
 }
 
-/// The refusals of one scope.
-#[derive(Debug)]
-struct Row {
-    stage: Stage,
-    /// Refusals since something was accepted.
-    refused: u32,
-    /// How many messages were accepted.
-    accepted: u64,
-    backoff: Backoff,
-    reason: String,
-}
-
+/// What the broker does about a message that it does not take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// Messages are published.
-    Open,
-    /// Nothing but a message that was not refused yet, to see whether the broker accepts anything.
-    Control(Option<Publish>),
-    /// That one was refused as well.
-    Exhausted,
-    /// Nothing until then.
-    Held(Instant),
-    /// One message, to see whether that has changed.
-    Probe(Option<Publish>),
+pub enum Answer {
+    /// It ends the connection.
+    Ends,
+    /// Nothing.
+    None,
 }
 
 /// What follows from a refusal.
@@ -80,18 +65,6 @@ pub enum Judgement {
     Again,
     /// The broker accepts others, and not this one.
     SetAside,
-}
-
-/// The broker, or a topic, refuses everything.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hold {
-    /// `None`: every topic.
-    pub topic: Option<String>,
-    pub reason: String,
-    /// When one message is tried.
-    pub until: Instant,
-    /// How often in a row it came to this.
-    pub times: u32,
 }
 
 /// Every message of a topic, or of any, in words.
@@ -104,104 +77,11 @@ fn is_refused_topic(messages: &BTreeMap<Publish, Refused>, topic: &str) -> bool 
     messages.values().any(|refused| refused.topic == topic)
 }
 
-impl Row {
-    fn new(retry: &Retry) -> Self {
-        let backoff = Backoff::new(Retry { at_max: AtMax::Hold, ..retry.clone() });
-        Self { stage: Stage::Open, refused: 0, accepted: 0, backoff, reason: String::new() }
-    }
-
-    fn is_holding(&self) -> bool {
-        self.stage != Stage::Open
-    }
-
-    /// Holds everything; until when.
-    fn hold(&mut self, now: Instant, random: f64) -> Instant {
-        // The retry at once was the control.
-        let until = match self.backoff.fail_slowly(random) {
-            Next::Wait(delay) => now + delay,
-            Next::GiveUp => now,
-        };
-        self.stage = Stage::Held(until);
-        until
-    }
-
-    /// Something was accepted; whether everything was refused before.
-    fn accept(&mut self) -> bool {
-        let was_holding = matches!(self.stage, Stage::Held(_) | Stage::Probe(_)) || self.backoff.failures() > 0;
-        self.accepted += 1;
-        (self.stage, self.refused) = (Stage::Open, 0);
-        self.backoff.succeed();
-        was_holding
-    }
-
-    fn refuse(&mut self, what: Publish, reason: &str) {
-        self.refused = self.refused.saturating_add(1);
-        reason.clone_into(&mut self.reason);
-        match self.stage {
-            Stage::Open if self.refused >= STRIKES => self.stage = Stage::Control(None),
-            Stage::Probe(Some(probe)) if probe == what => self.stage = Stage::Control(None),
-            Stage::Control(Some(control)) if control == what => self.stage = Stage::Exhausted,
-            Stage::Open | Stage::Control(_) | Stage::Exhausted | Stage::Held(_) | Stage::Probe(_) => {}
-        }
-    }
-
-    fn allows(&self, is_refused: bool) -> bool {
-        match self.stage {
-            Stage::Open | Stage::Probe(None) => true,
-            Stage::Control(None) => !is_refused,
-            Stage::Control(Some(_)) | Stage::Exhausted | Stage::Probe(Some(_)) | Stage::Held(_) => false,
-        }
-    }
-
-    /// Notes that a message was published; whether it is the one that was to be tried.
-    fn sent(&mut self, what: Publish) -> bool {
-        match &mut self.stage {
-            Stage::Control(sent @ None) | Stage::Probe(sent @ None) => {
-                *sent = Some(what);
-                true
-            }
-            Stage::Open | Stage::Control(Some(_)) | Stage::Exhausted | Stage::Probe(Some(_)) | Stage::Held(_) => false,
-        }
-    }
-
-    /// What was sent is not in flight any more, and was not answered.
-    fn connection_lost(&mut self) {
-        match &mut self.stage {
-            Stage::Control(sent) | Stage::Probe(sent) => *sent = None,
-            Stage::Open | Stage::Exhausted | Stage::Held(_) => {}
-        }
-    }
-
-    /// A message is not in flight any more; whether it was the one that is tried.
-    fn forget(&mut self, what: Publish) -> bool {
-        match &mut self.stage {
-            Stage::Control(sent) | Stage::Probe(sent) if *sent == Some(what) => sent.take().is_some(),
-            Stage::Control(_) | Stage::Probe(_) | Stage::Open | Stage::Exhausted | Stage::Held(_) => false,
-        }
-    }
-
-    /// Has the next try be due.
-    fn hurry(&mut self, now: Instant) {
-        if let Stage::Held(until) = &mut self.stage {
-            *until = now;
-        }
-    }
-
-    /// Lets a message be tried when that is due; whether it is.
-    fn turn(&mut self, now: Instant) -> bool {
-        let is_due = matches!(self.stage, Stage::Held(until) if now >= until);
-        if is_due {
-            self.stage = Stage::Probe(None);
-        }
-        is_due
-    }
-}
-
 impl Refusals {
     /// Nothing is refused. `retry` gives the delays between tries; they never end.
     pub fn new(retry: &Retry) -> Self {
         Self {
-            broker: Row::new(retry),
+            broker: Tries::new(retry),
             topics: BTreeMap::new(),
             messages: BTreeMap::new(),
             is_any_topic_control: false,
@@ -217,21 +97,27 @@ impl Refusals {
             return true;
         }
         let refused = self.messages.get(&what).map(|refused| refused.scope);
-        let is_control = self.broker.stage == Stage::Control(None);
+        let is_control = matches!(self.broker.stage, Stage::Control(None) | Stage::Lacking(_));
         let may_be_control = || self.is_any_topic_control || !is_refused_topic(&self.messages, topic);
         self.broker.allows(refused.is_some())
             && (!is_control || may_be_control())
             && self.topics.get(topic).is_none_or(|row| row.allows(refused == Some(Scope::Topic)))
     }
 
+    /// Whether a connection must not resume this, for connections end over it or its like.
+    pub fn leaves_out(&self, what: Publish, topic: &str) -> bool {
+        let is_refused = self.messages.contains_key(&what);
+        self.topics.get(topic).is_some_and(|row| row.ends_connections && !row.allows(is_refused))
+    }
+
     /// Whether nothing was refused of late.
     fn is_idle(&self) -> bool {
-        self.messages.is_empty() && !self.is_holding()
+        self.messages.is_empty() && self.topics.is_empty() && !self.broker.is_holding()
     }
 
     /// Whether messages wait because all are refused, or that is being found out.
     pub fn is_holding(&self) -> bool {
-        self.broker.is_holding() || (!self.topics.is_empty() && self.topics.values().any(Row::is_holding))
+        self.broker.is_holding() || (!self.topics.is_empty() && self.topics.values().any(Tries::is_holding))
     }
 
     /// Whether [`Refusals::allows`] may give other answers than when this was asked last.
@@ -290,7 +176,7 @@ impl Refusals {
             Scope::Topic | Scope::Broker => Scope::Broker,
         };
         let row = match scope {
-            Scope::Topic => self.topics.entry(topic.to_owned()).or_insert_with(|| Row::new(&self.retry)),
+            Scope::Topic => self.topics.entry(topic.to_owned()).or_insert_with(|| Tries::new(&self.retry)),
             Scope::Broker => &mut self.broker,
         };
         let accepted = row.accepted;
@@ -317,6 +203,58 @@ impl Refusals {
         Judgement::Again
     }
 
+    /// The broker takes messages of other topics, and not this one. Where connections end over it, it is set aside, and so is
+    /// the next one of its topic. After that, and where there is no answer, only one is that the broker does not take right
+    /// before and after another one of this topic.
+    pub fn convicted(&mut self, what: Publish, topic: &str, answer: Answer, reason: &str) -> Judgement {
+        if !self.topics.contains_key(topic) && self.topics.len() >= TOPICS {
+            return Judgement::SetAside;
+        }
+        self.has_changed = true;
+        let row = self.topics.entry(topic.to_owned()).or_insert_with(|| Tries::new(&self.retry));
+        if answer == Answer::Ends && row.condemned < CONDEMNED {
+            row.condemned += 1;
+            return Judgement::SetAside;
+        }
+        let before = self.messages.get(&what).filter(|refused| refused.scope == Scope::Topic);
+        if before.is_some_and(|refused| row.accepted > refused.accepted) {
+            return Judgement::SetAside;
+        }
+        row.convict(what, reason);
+        let refused = Refused { strikes: 1, scope: Scope::Topic, topic: topic.to_owned(), accepted: row.accepted };
+        self.messages.insert(what, refused);
+        Judgement::Again
+    }
+
+    /// The connection may have ended over a message; whether that answers a try of topics over whose messages they end.
+    pub fn ended_over_a_try(&mut self) -> bool {
+        let mut is_answered = false;
+        for (topic, row) in &mut self.topics {
+            let Some(tried) = row.ended() else { continue };
+            is_answered = true;
+            let refused = Refused { strikes: 0, scope: Scope::Topic, topic: topic.clone(), accepted: row.accepted };
+            self.messages.entry(tried).or_insert(refused);
+        }
+        self.has_changed |= is_answered;
+        is_answered
+    }
+
+    /// Holds a topic that the broker takes nothing of for now; what is to be told.
+    pub fn hold_topic(&mut self, topic: &str, reason: &str, proof: Proof, now: Instant, random: f64) -> Option<Hold> {
+        self.has_changed = true;
+        let row = match self.topics.len() < TOPICS || self.topics.contains_key(topic) {
+            true => self.topics.entry(topic.to_owned()).or_insert_with(|| Tries::new(&self.retry)),
+            false => &mut self.broker,
+        };
+        if let Stage::Held(_) = row.stage {
+            return None;
+        }
+        reason.clone_into(&mut row.reason);
+        let until = row.delay(now, random);
+        row.stage = Stage::Held(until);
+        row.tell(Some(topic), until, proof)
+    }
+
     /// Holds each scope that is to try a message and has none that it could try, or whose control was refused. `has`:
     /// whether such a message waits, by its topic.
     pub fn settle(
@@ -331,7 +269,8 @@ impl Refusals {
         let mut holds = Vec::new();
         let messages = &self.messages;
         let is_other = |what: Publish, topic: &str| !messages.contains_key(&what) && !is_refused_topic(messages, topic);
-        if self.broker.stage == Stage::Control(None) && self.is_any_topic_control == has(&is_other) {
+        let is_control = matches!(self.broker.stage, Stage::Control(None) | Stage::Lacking(_));
+        if is_control && self.is_any_topic_control == has(&is_other) {
             self.is_any_topic_control = !self.is_any_topic_control;
             self.has_changed = true;
         }
@@ -344,9 +283,11 @@ impl Refusals {
             let is_without = row.stage == Stage::Control(None) && !has(&is_new);
             if is_without || row.stage == Stage::Exhausted {
                 self.has_changed = true;
-                let until = row.hold(now, random());
-                let times = row.backoff.failures() - 1;
-                holds.push(Hold { topic: topic.map(str::to_owned), reason: row.reason.clone(), until, times });
+                let until = row.delay(now, random());
+                // The reason says it of a topic.
+                let proof = if is_without && topic.is_none() { Proof::Guess } else { Proof::Control };
+                row.stage = if is_without { Stage::Lacking(until) } else { Stage::Held(until) };
+                holds.extend(row.tell(topic, until, proof));
             }
         }
         holds
@@ -359,14 +300,17 @@ impl Refusals {
 
     /// When a message is to be tried.
     pub fn deadline(&self) -> Option<Instant> {
-        let until = |row: &Row| if let Stage::Held(until) = row.stage { Some(until) } else { None };
+        let until = |row: &Tries| match row.stage {
+            Stage::Held(until) | Stage::Lacking(until) => Some(until),
+            Stage::Open | Stage::Control(_) | Stage::Exhausted | Stage::Probe(_) => None,
+        };
         self.topics.values().chain([&self.broker]).filter_map(until).min()
     }
 
     /// What is refused altogether, and why: for the status. `None`: nothing is.
     pub fn summary(&self) -> Option<String> {
-        let held = |row: &Row| row.is_holding() && row.backoff.failures() > 0;
-        let refuses = |topic, row: &Row| format!("the broker refuses {}: {}", every_message(topic), row.reason);
+        let held = |row: &Tries| row.is_told;
+        let refuses = |topic, row: &Tries| format!("the broker refuses {}: {}", every_message(topic), row.reason);
         if held(&self.broker) {
             return Some(refuses(None, &self.broker));
         }
@@ -387,7 +331,8 @@ impl Refusals {
         self.tidy();
     }
 
-    fn forget_try(&mut self, what: Publish) {
+    /// A message is not being tried any more: its answer says nothing of what it was tried for.
+    pub fn forget_try(&mut self, what: Publish) {
         for row in self.topics.values_mut().chain([&mut self.broker]) {
             self.has_changed |= row.forget(what);
         }
@@ -397,12 +342,12 @@ impl Refusals {
     pub fn connection_lost(&mut self) {
         self.has_changed = true;
         self.broker.connection_lost();
-        self.topics.values_mut().for_each(Row::connection_lost);
+        self.topics.values_mut().for_each(Tries::connection_lost);
     }
 
     /// Forgets topics that nothing is held against.
     fn tidy(&mut self) {
         let messages = &self.messages;
-        self.topics.retain(|topic, row| row.is_holding() || is_refused_topic(messages, topic));
+        self.topics.retain(|topic, row| row.is_holding() || row.condemned > 0 || is_refused_topic(messages, topic));
     }
 }

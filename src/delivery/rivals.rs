@@ -50,6 +50,7 @@ impl Rivals {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::Fault;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -76,7 +77,7 @@ mod tests {
         assert!(!hints(&[short(), short()]));
         assert!(!hints(&[short(), (SHORT, true, ended()), short(), short()]));
         assert!(!hints(&[short(), (SECOND, false, ended()), short(), short()]));
-        assert!(!hints(&[short(), (SECOND, true, Lost::Blamed("x".to_owned())), short(), short()]));
+        assert!(!hints(&[short(), (SECOND, true, Lost::Blamed(Fault::Other, "x".to_owned())), short(), short()]));
     }
 
     #[test]

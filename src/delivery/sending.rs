@@ -7,13 +7,14 @@ use super::rate::Rate;
 use super::refusals::every_message;
 use super::suspects::Control;
 use super::tally::{Dropped, Tally};
+use super::tries::{Hold, Proof};
 use super::{Dated, Delivery, Outdated, packet};
 use crate::message::{Message, Qos, Seq};
 use crate::payload::Outgoing;
 use crate::planted::{Planted, is_planted};
 use crate::status;
 use log::Level;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How many messages more than the window's are read while the broker refuses everything of a topic, so that others get
 /// past it: each may leave a gap in what is finished, and the spool's journal holds 4,094 rows of what is finished.
@@ -47,7 +48,8 @@ impl Delivery {
                 return;
             }
         }
-        if self.refusals.is_holding() {
+        // Which topics wait says what a connection resumes: that must not change while it is being made.
+        if self.connection.limit().is_some() && self.refusals.is_holding() {
             self.settle_refusals(now);
         }
         self.attend_to_suspect(now);
@@ -159,11 +161,20 @@ impl Delivery {
         if self.suspects.passed_over().is_some() {
             return self.next_control().map(|(what, control)| (what, Some(control)));
         }
-        if self.refusals.take_changed() {
+        let (has_struck, limit) = (!self.unanswered.struck().is_empty(), self.connection.limit().unwrap_or(0));
+        if self.refusals.take_changed() || has_struck {
             self.window.reconsider();
         }
-        let refusals = &self.refusals;
-        let next = self.window.next_to_send(|what, message| refusals.allows(what, &message.sample.route.topic));
+        let next = if has_struck {
+            let allows = |what, topic: &str| self.refusals.allows(what, topic) && self.leaves_room(what, limit);
+            self.window
+                .waiting()
+                .find(|(what, message)| allows(*what, &message.sample.route.topic))
+                .map(|(what, _)| what)
+        } else {
+            let refusals = &self.refusals;
+            self.window.next_to_send(|what, message| refusals.allows(what, &message.sample.route.topic))
+        };
         if let Some(next) = next {
             return Some((next, None));
         }
@@ -179,7 +190,8 @@ impl Delivery {
 
     /// Whether the store may have another message, and there is room for it.
     fn may_read(&self) -> bool {
-        let more = if self.refusals.reads_on() { AROUND_REFUSED } else { 0 };
+        let reads_on = self.refusals.reads_on() || !self.unanswered.struck().is_empty();
+        let more = if reads_on { AROUND_REFUSED } else { 0 };
         !self.is_exhausted && self.window.has_room(more)
     }
 
@@ -191,16 +203,28 @@ impl Delivery {
             may_read || window.waiting().any(|(what, message)| is_sought(what, &message.sample.route.topic))
         };
         for hold in self.refusals.settle(now.at, || random.f64(), has) {
-            let what = every_message(hold.topic.as_deref());
-            let delay = hold.until.saturating_duration_since(now.at).as_secs_f64();
-            let level = if hold.times == 1 { Level::Warn } else { Level::Debug };
-            let text = format!(
-                "the broker refuses {what}; they wait, and one is tried in {delay:.1} s reason={}",
-                hold.reason
-            );
-            self.log(level, text);
-            self.presence.changed(now.at);
+            self.tell_hold(&hold, now.at);
         }
+    }
+
+    /// Lets a topic wait that the broker takes nothing of for now.
+    pub(super) fn hold_topic(&mut self, topic: &str, reason: &str, proof: Proof, now: Instant) {
+        if let Some(hold) = self.refusals.hold_topic(topic, reason, proof, now, self.random.f64()) {
+            self.tell_hold(&hold, now);
+        }
+    }
+
+    /// Tells that the broker refuses everything of a topic, or of all.
+    fn tell_hold(&mut self, hold: &Hold, now: Instant) {
+        let Hold { topic, reason, until, is_news } = hold;
+        let what = every_message(topic.as_deref());
+        let delay = until.saturating_duration_since(now).as_secs_f64();
+        let level = if *is_news { Level::Warn } else { Level::Debug };
+        self.log(
+            level,
+            format!("the broker refuses {what}; they wait, and one is tried in {delay:.1} s reason={reason}"),
+        );
+        self.presence.changed(now);
     }
 
     fn drop_outdated(&mut self, what: Publish, how: How, waited: Duration, now: Now) {

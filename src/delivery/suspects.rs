@@ -46,8 +46,6 @@ enum Stage {
     /// As many at a time as the broker takes.
     #[default]
     Free,
-    /// The broker said that it was a packet of ours: one at a time.
-    Blamed,
     /// Nobody said so: the suspect first, and alone.
     Suspect { case: Case, tries: u32 },
     /// A control first: the status message, or another message, once it is published.
@@ -67,6 +65,8 @@ struct Case {
     /// How many of them were of the suspect's topic.
     in_vain: u32,
     kind: Kind,
+    /// What the broker took although it did not take the suspect.
+    taken: Taken,
 }
 
 /// What is known of a suspect beforehand.
@@ -77,8 +77,19 @@ pub enum Kind {
     /// The broker has confirmed it by PUBREC: only the rest of the exchange can be what connections end over, and order is
     /// not at stake any more.
     Confirmed,
+    /// The broker says that a packet was bad; maybe this one.
+    Blamed,
     /// It is as large as messages that connections have ended over.
     Oversize,
+}
+
+/// What the broker has taken although it did not take, or not answer, something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Taken {
+    /// The status message, or messages of other topics.
+    OtherTopics,
+    /// A message of its topic.
+    ItsTopic,
 }
 
 /// What was in flight when a connection ended without a word.
@@ -122,19 +133,19 @@ pub enum Verdict {
     Open,
     /// A control is published over the next connection.
     Control,
-    /// The broker takes messages, and not this one.
-    Guilty(Publish),
+    /// The broker takes these, and not this message.
+    Guilty(Publish, Taken),
 }
 
 impl Case {
     fn of(suspect: Publish, kind: Kind) -> Self {
-        Self { suspect, strikes: 0, failed: Vec::new(), in_vain: 0, kind }
+        Self { suspect, strikes: 0, failed: Vec::new(), in_vain: 0, kind, taken: Taken::OtherTopics }
     }
 
     /// How many ends after a control make the suspect guilty.
     fn enough_strikes(&self) -> u32 {
         match self.kind {
-            Kind::Unknown | Kind::Confirmed => STRIKES,
+            Kind::Unknown | Kind::Confirmed | Kind::Blamed => STRIKES,
             Kind::Oversize => 1,
         }
     }
@@ -142,7 +153,7 @@ impl Case {
     fn enough_tries(&self, control: Control, resuming: bool) -> u32 {
         match (self.kind, control) {
             (Kind::Unknown, _) | (_, Control::None) => {}
-            (Kind::Confirmed, _) => return TRIES,
+            (Kind::Confirmed | Kind::Blamed, _) => return TRIES,
             (Kind::Oversize, _) => return 1,
         }
         let tries = match control {
@@ -151,6 +162,16 @@ impl Case {
             Control::SameTopic => TRIES_IN_ORDER << self.in_vain.min(DOUBLINGS),
         };
         tries.max(if resuming { TRIES_RESUMING } else { 0 })
+    }
+
+    /// A control was not taken either.
+    fn without_help(mut self, control: Option<(Publish, Control)>) -> Self {
+        if let Some((what, control)) = control {
+            self.in_vain += u32::from(control == Control::SameTopic);
+            self.failed.retain(|failed| *failed != what);
+            self.failed.push(what);
+        }
+        self
     }
 
     /// What was found against the suspect does not count any more: the broker's trouble may be another one by now.
@@ -182,17 +203,33 @@ impl Suspects {
             self.status_failures = 0;
         }
         self.stage = match std::mem::take(&mut self.stage) {
-            Stage::Control { case, .. } if what != case.suspect => Stage::Confront { case },
-            stage if what == Publish::Status => stage,
-            Stage::Free | Stage::Blamed | Stage::Suspect { .. } | Stage::Control { .. } | Stage::Confront { .. } => {
-                Stage::Free
+            Stage::Control { mut case, published, .. } if what != case.suspect => {
+                if published == Some((what, Control::SameTopic)) {
+                    case.taken = Taken::ItsTopic;
+                }
+                Stage::Confront { case }
             }
+            stage if what == Publish::Status => stage,
+            _ => Stage::Free,
         };
     }
 
-    /// The connection lasted until we closed it, although something was not answered: it did not end over the suspect.
-    pub fn lasted(&mut self) {
-        self.stage = Stage::Free;
+    /// Whether the broker has taken a control, and the suspect is next.
+    pub fn is_confronting(&self) -> bool {
+        matches!(self.stage, Stage::Confront { .. })
+    }
+
+    /// The connection lasted until we closed it, for these were not answered in time.
+    pub fn lasted(&mut self, unanswered: impl IntoIterator<Item = Publish>) {
+        let suspect = self.suspect();
+        let is_unanswered = unanswered.into_iter().any(|what| Some(what) == suspect);
+        self.stage = match std::mem::take(&mut self.stage) {
+            // It did not end over the suspect.
+            Stage::Suspect { .. } | Stage::Confront { .. } if is_unanswered => Stage::Free,
+            Stage::Control { case, published, .. } => case.without_help(published).acquit(),
+            Stage::Confront { case } => case.acquit(),
+            stage @ (Stage::Free | Stage::Suspect { .. }) => stage,
+        };
     }
 
     /// The broker answers others and not the status message.
@@ -211,9 +248,7 @@ impl Suspects {
             Stage::Control { case, .. } if what != case.suspect => case.acquit(),
             Stage::Confront { case } if what != case.suspect => case.acquit(),
             Stage::Suspect { case, tries } if what != case.suspect => Stage::Suspect { case, tries },
-            Stage::Free | Stage::Blamed | Stage::Suspect { .. } | Stage::Control { .. } | Stage::Confront { .. } => {
-                Stage::Free
-            }
+            _ => Stage::Free,
         };
     }
 
@@ -222,7 +257,6 @@ impl Suspects {
     pub fn allows(&self, in_flight: usize, lasting: Option<Instant>, now: Instant) -> bool {
         match self.stage {
             Stage::Free => true,
-            Stage::Blamed => in_flight == 0,
             // A broker that takes nothing shows that with the status message already.
             Stage::Suspect { .. } | Stage::Control { .. } | Stage::Confront { .. } => {
                 in_flight == 0 && lasting.is_some_and(|lasting| now >= lasting)
@@ -232,7 +266,7 @@ impl Suspects {
 
     /// When publishing may go on, where that waits for time.
     pub fn until(&self, lasting: Option<Instant>, now: Instant) -> Option<Instant> {
-        let waits = !matches!(self.stage, Stage::Free | Stage::Blamed);
+        let waits = self.stage != Stage::Free;
         lasting.filter(|lasting| waits && now < *lasting)
     }
 
@@ -244,7 +278,7 @@ impl Suspects {
             return self.status_failures < STATUS_TRIES && !is_passed_over;
         }
         match &self.stage {
-            Stage::Free | Stage::Blamed | Stage::Suspect { .. } => true,
+            Stage::Free | Stage::Suspect { .. } => true,
             Stage::Control { .. } => self.is_control(what),
             Stage::Confront { case } => case.suspect == what,
         }
@@ -253,7 +287,7 @@ impl Suspects {
     /// The message that connections end over, maybe.
     pub fn suspect(&self) -> Option<Publish> {
         match &self.stage {
-            Stage::Free | Stage::Blamed => None,
+            Stage::Free => None,
             Stage::Suspect { case, .. } | Stage::Control { case, .. } | Stage::Confront { case } => Some(case.suspect),
         }
     }
@@ -271,7 +305,7 @@ impl Suspects {
         waiting: impl Iterator<Item = (Publish, &'a str)>,
     ) -> Option<(Publish, Control)> {
         let failed: &[Publish] = match &self.stage {
-            Stage::Free | Stage::Blamed => &[],
+            Stage::Free => &[],
             Stage::Suspect { case, .. } | Stage::Control { case, .. } | Stage::Confront { case } => &case.failed,
         };
         let rated = waiting.filter(|(what, _)| *what != suspect).map(|(what, its)| {
@@ -298,21 +332,8 @@ impl Suspects {
     pub fn interrupted(&mut self) {
         self.stage = match std::mem::take(&mut self.stage) {
             Stage::Control { case, .. } | Stage::Confront { case } => case.acquit(),
-            stage @ (Stage::Free | Stage::Blamed | Stage::Suspect { .. }) => stage,
+            stage @ (Stage::Free | Stage::Suspect { .. }) => stage,
         };
-    }
-
-    /// The broker has ended the connection because of a packet; whether that may be the first message in flight.
-    pub fn blamed(&mut self, flight: Flight) -> bool {
-        if flight.is_status_alone() {
-            self.status_failures += 1;
-            return false;
-        }
-        let is_first = !self.acknowledged || matches!(self.stage, Stage::Confront { .. });
-        if is_first {
-            self.stage = Stage::Blamed;
-        }
-        is_first
     }
 
     /// Another broker, or the same one with another configuration, may take what the former one did not.
@@ -323,9 +344,6 @@ impl Suspects {
     /// A message was found guilty, and is out of the way.
     pub fn convicted(&mut self, what: Publish) {
         self.over(what);
-        if self.stage == Stage::Blamed {
-            self.stage = Stage::Free;
-        }
     }
 
     /// A message is not published any more: nothing is held against it.
@@ -358,7 +376,7 @@ impl Suspects {
             Stage::Confront { mut case } if flight.first == Some(case.suspect) && flight.alone => {
                 case.strikes += 1;
                 if case.strikes >= case.enough_strikes() {
-                    (Stage::Free, Verdict::Guilty(case.suspect))
+                    (Stage::Free, Verdict::Guilty(case.suspect, case.taken))
                 } else if control == Control::None {
                     (Stage::Suspect { case, tries: 0 }, Verdict::Open)
                 } else {
@@ -366,14 +384,7 @@ impl Suspects {
                 }
             }
             Stage::Confront { case } => (case.acquit(), Verdict::Open),
-            Stage::Control { mut case, published, .. } => {
-                if let Some((what, control)) = published {
-                    case.in_vain += u32::from(control == Control::SameTopic);
-                    case.failed.retain(|failed| *failed != what);
-                    case.failed.push(what);
-                }
-                (case.acquit(), Verdict::Open)
-            }
+            Stage::Control { case, published, .. } => (case.without_help(published).acquit(), Verdict::Open),
             stage if self.acknowledged => (stage, Verdict::Open),
             Stage::Suspect { case, tries } if flight.first == Some(case.suspect) => {
                 let tries = tries.saturating_add(u32::from(flight.alone || flight.resuming));
@@ -381,7 +392,7 @@ impl Suspects {
                 if tries < case.enough_tries(control, flight.resuming) {
                     (Stage::Suspect { case, tries }, Verdict::Open)
                 } else if is_planted(Planted::ConvictedWithoutControl) {
-                    (Stage::Free, Verdict::Guilty(case.suspect))
+                    (Stage::Free, Verdict::Guilty(case.suspect, case.taken))
                 } else {
                     (Stage::Control { case, planned: control, published: None }, Verdict::Control)
                 }

@@ -1,70 +1,161 @@
 //! What the broker leaves unanswered although it answers what came later: a message, or the rest of an exchange at QoS 2,
-//! that a broker never answers would otherwise be sent over one connection after the other for ever. Pure.
+//! that a broker never answers would otherwise be sent over one connection after the other for ever.
 //!
 //! A broker that takes something else shows that it is alive, but not that it could have taken this: what belongs to a topic
 //! may have to wait for a queue that has lost its majority, while other topics are answered. So a message is to blame only
-//! where another one of its own topic was taken after it. An exchange that is confirmed has nothing to wait for.
+//! where another one of its own topic was taken after it; else its topic waits. An exchange that is confirmed has nothing to
+//! wait for.
 
+use super::Delivery;
+use super::action::Remains;
 use super::event::Publish;
+use super::suspects::{Kind, Taken};
+use super::tries::Proof;
+use std::collections::BTreeMap;
+use std::time::Instant;
 
 /// Over how many connections something must stay unanswered while the broker takes others.
 const STRIKES: u32 = 3;
 
-/// What is known of the oldest publish in flight.
+/// What the broker has taken out of turn, and what it has not.
 #[derive(Debug, Default)]
 pub struct Unanswered {
-    /// A publish that was the oldest when the broker took a later one, over the present connection; whether one of those
-    /// was of its topic.
-    passed: Option<(Publish, bool)>,
-    /// What stayed unanswered last, and over how many connections.
-    strikes: Option<(Publish, u32)>,
+    /// The newest publish of each topic that the broker took over the present connection before an older one, and when it was
+    /// sent. `None`: the status message.
+    taken: BTreeMap<Option<String>, Sent>,
+    /// Over how many connections these stayed unanswered.
+    strikes: BTreeMap<Publish, u32>,
 }
 
-/// What would have to be answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Waits {
-    /// The publish itself.
-    ForReceipt,
-    /// The rest of an exchange that the broker has confirmed by PUBREC, or a status message: any other answer shows that the
-    /// broker could have given this one.
-    ForNothingElse,
+/// When something was sent, and what. What was sent at the same moment was sent in order.
+type Sent = (Instant, Publish);
+
+/// A publish that the broker had the time to answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Overdue {
+    what: Publish,
+    kind: Kind,
+    /// What the broker took meanwhile; `None`: nothing.
+    taken: Option<Taken>,
 }
 
 impl Unanswered {
     /// There is a new connection.
     pub fn connected(&mut self) {
-        self.passed = None;
+        self.taken.clear();
     }
 
-    /// The broker has taken something that was sent after `oldest`, which is in flight still.
-    pub fn passed(&mut self, oldest: Publish, is_of_its_topic: bool) {
-        let before = self.passed.is_some_and(|passed| passed == (oldest, true));
-        self.passed = Some((oldest, before || is_of_its_topic));
+    /// The broker has taken something that was sent then, although something older is in flight. `None`: the status message.
+    pub fn taken(&mut self, topic: Option<&str>, sent: Sent) {
+        let newest = self.taken.entry(topic.map(str::to_owned)).or_insert(sent);
+        *newest = (*newest).max(sent);
     }
 
-    /// Whether the broker has taken something over the present connection that was sent after this.
-    pub fn is_passed(&self, oldest: Publish) -> bool {
-        self.passed.is_some_and(|(passed, _)| passed == oldest)
+    /// What the broker has taken that was sent after something of this topic.
+    fn taken_after(&self, topic: Option<&str>, sent: Sent) -> Option<Taken> {
+        let is_of_it = |other: &Option<String>| topic.is_some() && other.as_deref() == topic;
+        let later = self.taken.iter().filter(|(_, newest)| sent < **newest);
+        later.map(|(other, _)| if is_of_it(other) { Taken::ItsTopic } else { Taken::OtherTopics }).max()
     }
 
-    /// The connection has ended because this was not answered in time; whether it never will be.
-    pub fn ended(&mut self, what: Publish, waits: Waits) -> bool {
-        let passed = self.passed.take().filter(|(passed, _)| *passed == what);
-        if !passed.is_some_and(|(_, of_its_topic)| of_its_topic || waits == Waits::ForNothingElse) {
-            return false;
-        }
-        let before = self.strikes.filter(|(struck, _)| *struck == what).map_or(0, |(_, times)| times);
-        self.strikes = Some((what, before + 1)).filter(|(_, times)| *times < STRIKES);
-        self.strikes.is_none()
+    /// A connection more has ended without an answer to this, although there could have been one; whether there never will.
+    fn strike(&mut self, what: Publish) -> bool {
+        let times = self.strikes.entry(what).or_default();
+        *times += 1;
+        *times >= STRIKES
     }
 
-    /// A publish has reached its end.
+    /// Whether something will never be answered, and is to end alone.
+    pub fn has_guilty(&self) -> bool {
+        self.strikes.values().any(|times| *times >= STRIKES)
+    }
+
+    /// What stayed unanswered before. It must leave room for others.
+    pub fn struck(&self) -> &BTreeMap<Publish, u32> {
+        &self.strikes
+    }
+
+    /// A publish has reached its end, or was answered.
     pub fn over(&mut self, what: Publish) {
-        self.strikes = self.strikes.filter(|(struck, _)| *struck != what);
+        self.strikes.remove(&what);
     }
 
     /// Another broker, or the same one with another configuration, may answer what the former one did not.
     pub fn reset(&mut self) {
         *self = Self::default();
+    }
+}
+
+impl Delivery {
+    /// The broker takes a publish of this topic, or the status message (`None`), which is in flight still.
+    pub(super) fn taken(&mut self, what: Publish) {
+        if self.window.oldest() == Some(what) {
+            return;
+        }
+        let Some(sent) = self.window.sent_at(what) else { return };
+        let topic = self.window.get(what).map(|message| message.sample.route.topic.as_str());
+        self.unanswered.taken(topic, (sent, what));
+    }
+
+    /// What is in flight that the broker had the time to answer.
+    pub(super) fn overdue(&self, remains: &Remains, now: Instant) -> Vec<Overdue> {
+        let timeout = self.config.delivery.ack_timeout;
+        let overdue = self.window.in_flight_since().filter(|(sent, _)| now >= *sent + timeout);
+        let is_confirmed = |what| remains.under_way.iter().any(|held| held.what == what && held.confirmed);
+        let overdue = overdue.map(|(sent, what)| {
+            let topic = self.window.get(what).map(|message| message.sample.route.topic.as_str());
+            let kind = if is_confirmed(what) { Kind::Confirmed } else { Kind::Unknown };
+            // Before others of the same moment the status message is sent.
+            let order = if what == Publish::Status { Publish::FIRST } else { what };
+            Overdue { what, kind, taken: self.unanswered.taken_after(topic, (sent, order)) }
+        });
+        overdue.collect()
+    }
+
+    /// The connection was closed because the broker did not answer these in time; whether it has answered anything later.
+    pub(super) fn unanswered(&mut self, overdue: &[Overdue], remains: &Remains, reason: &str, now: Instant) -> bool {
+        if overdue.iter().all(|overdue| overdue.taken.is_none()) {
+            return false;
+        }
+        self.suspects.lasted(overdue.iter().map(|overdue| overdue.what));
+        for Overdue { what, kind, taken } in overdue {
+            let Some(taken) = taken else { continue };
+            if *what == Publish::Status {
+                if self.unanswered.strike(*what) {
+                    self.suspects.status_unanswered();
+                    self.unanswered.over(*what);
+                }
+            } else if *kind != Kind::Confirmed && *taken == Taken::OtherTopics {
+                self.hold_topic_of(*what, reason, now);
+            } else if self.unanswered.strike(*what) && self.may_end(*what, remains) {
+                self.give_up(*what, *kind, reason);
+            }
+        }
+        true
+    }
+
+    /// Whether this can leave the session without harm: with the session the broker would forget what else it has confirmed,
+    /// and get it twice. Over the next connection nothing follows what is resumed.
+    fn may_end(&self, what: Publish, remains: &Remains) -> bool {
+        let struck = self.unanswered.struck();
+        let mut confirmed = remains.under_way.iter().filter(|held| held.confirmed && !struck.contains_key(&held.what));
+        confirmed.next().is_none() || !remains.under_way.iter().any(|held| held.what == what)
+    }
+
+    /// The broker answers other topics, and not this message's.
+    fn hold_topic_of(&mut self, what: Publish, reason: &str, now: Instant) {
+        let Some(message) = self.window.get(what) else { return };
+        let topic = message.sample.route.topic.clone();
+        self.hold_topic(&topic, reason, Proof::Control, now);
+    }
+
+    /// Whether a message that stayed unanswered before may be sent: these have half of the window, so that others get past.
+    pub(super) fn leaves_room(&self, what: Publish, limit: usize) -> bool {
+        let struck = self.unanswered.struck();
+        if !struck.contains_key(&what) {
+            return true;
+        }
+        let in_flight = struck.keys().filter(|struck| self.window.sent_at(**struck).is_some()).count();
+        in_flight < (limit / 2).max(1)
     }
 }

@@ -8,7 +8,7 @@ use std::fmt;
 /// What of the will the broker takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Will {
-    retain: bool,
+    pub retain: bool,
     /// `None`: no will at all.
     qos: Option<Qos>,
 }

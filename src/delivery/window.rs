@@ -39,8 +39,6 @@ struct Entry {
     state: State,
     /// Bytes of the packet, once it was sent.
     size: usize,
-    /// How many connections the broker has ended because of this message.
-    blamed: u32,
 }
 
 /// Where a publish stands.
@@ -239,11 +237,13 @@ impl Window {
         entry.message
     }
 
-    /// A message in flight was refused or did not leave, and waits to be sent again.
+    /// A message in flight was refused or did not leave, or one that is held leaves the session: it waits to be sent again.
     pub fn recalled(&mut self, what: Publish) {
         let Some(entry) = self.entry_mut(what) else { return };
-        if let State::InFlight { resumed } = std::mem::replace(&mut entry.state, State::Waiting) {
-            self.end_flight(what, resumed);
+        match std::mem::replace(&mut entry.state, State::Waiting) {
+            State::InFlight { resumed } => self.end_flight(what, resumed),
+            State::Held { .. } => self.held -= 1,
+            State::Waiting => {}
         }
         self.may_be_next(what);
     }
@@ -276,18 +276,6 @@ impl Window {
         let none_held = self.held == 0;
         let entries = self.entries.iter().take(if none_held { 0 } else { usize::MAX });
         entries.filter(|entry| matches!(entry.state, State::Held { .. })).map(|entry| entry.what)
-    }
-
-    /// Notes that the broker ended a connection because of this message; how often that was by now.
-    pub fn blamed(&mut self, what: Publish) -> Option<u32> {
-        let entry = self.entry_mut(what)?;
-        entry.blamed += 1;
-        Some(entry.blamed)
-    }
-
-    /// Forgets for which messages the broker ended connections.
-    pub fn acquit(&mut self) {
-        self.entries.iter_mut().for_each(|entry| entry.blamed = 0);
     }
 
     /// A message of this window.
@@ -380,6 +368,16 @@ impl Window {
         self.in_flight.len() > self.resumed + usize::from(status)
     }
 
+    /// What is in flight, and since when, in the order of sending.
+    pub fn in_flight_since(&self) -> impl Iterator<Item = (Instant, Publish)> + '_ {
+        self.in_flight.iter().copied()
+    }
+
+    /// Since when this is in flight; `None`: it is not.
+    pub fn sent_at(&self, what: Publish) -> Option<Instant> {
+        self.in_flight_since().find(|(_, other)| *other == what).map(|(sent, _)| sent)
+    }
+
     /// The oldest publish in flight.
     pub fn oldest(&self) -> Option<Publish> {
         self.in_flight.front().map(|(_, what)| *what)
@@ -393,6 +391,6 @@ impl Window {
 
 impl Entry {
     fn waiting(what: Publish, message: Option<Message>) -> Self {
-        Self { what, message, state: State::Waiting, size: 0, blamed: 0 }
+        Self { what, message, state: State::Waiting, size: 0 }
     }
 }

@@ -5,7 +5,7 @@ use super::reasons::{self, Culprit, Meaning};
 use crate::azure::Credential;
 use crate::clock::{is_synchronised, rfc3339};
 use crate::config::{Broker, Credentials, Limits, Protocol};
-use crate::delivery::{Connected, Lost, Refusal, Scope};
+use crate::delivery::{Connected, Fault, Lost, Refusal, Scope};
 use crate::foreign;
 use crate::message::Qos;
 use log::debug;
@@ -35,6 +35,19 @@ pub fn connected(response: &paho_mqtt::ServerResponse) -> Connected {
     }
 }
 
+/// What a reason says of the packet that the broker ended the connection over.
+fn fault(reason: ReasonCode) -> Fault {
+    if reason == ReasonCode::PacketTooLarge { Fault::Size } else { Fault::Other }
+}
+
+/// Whether a reason is about a topic.
+fn scope(reason: ReasonCode) -> Scope {
+    match reason {
+        ReasonCode::NotAuthorized | ReasonCode::TopicNameInvalid => Scope::Topic,
+        _ => Scope::Broker,
+    }
+}
+
 /// What a DISCONNECT of the broker means.
 pub fn ended(reason: ReasonCode, properties: &Properties) -> Lost {
     let text = format!("the broker ended the connection: {}{}", reason_text(reason), elsewhere(properties));
@@ -44,8 +57,7 @@ pub fn ended(reason: ReasonCode, properties: &Properties) -> Lost {
         }
         Meaning::Retry | Meaning::Refused => Lost::Passing(text),
         Meaning::Elsewhere => Lost::Moved(text),
-        Meaning::Packet if reason == ReasonCode::PacketTooLarge => Lost::TooLarge(text),
-        Meaning::Packet | Meaning::Will(_) => Lost::Blamed(text),
+        Meaning::Packet | Meaning::Will(_) => Lost::Blamed(fault(reason), text),
     }
 }
 
@@ -114,8 +126,7 @@ fn advice(culprit: Culprit, broker: &Broker, client_id: &str) -> String {
 pub fn not_taken(reason: ReasonCode) -> Refusal {
     match reason {
         ReasonCode::QuotaExceeded => Refusal::ForNow(reason_text(reason)),
-        ReasonCode::NotAuthorized | ReasonCode::TopicNameInvalid => Refusal::Flatly(Scope::Topic, reason_text(reason)),
-        _ => Refusal::Flatly(Scope::Broker, reason_text(reason)),
+        _ => Refusal::Flatly(scope(reason), reason_text(reason)),
     }
 }
 

@@ -120,6 +120,29 @@ fn the_last_will_says_offline_when_the_agent_is_killed() {
 }
 
 #[test]
+fn a_stop_that_has_no_room_for_a_goodbye_leaves_it_to_the_last_will() {
+    for protocol in ["5", "3.1.1"] {
+        let broker = Broker::start();
+        let subscriber = Subscriber::start(&broker.url(), "status/#");
+        let settings = Settings { protocol, interval: "1ms", more: String::new(), ..Settings::default() };
+        let gateway = Gateway::new(&broker.url(), &settings);
+        gateway.edit("ack_timeout: 2s", "ack_timeout: 1m");
+        let agent = gateway.start();
+        subscriber.wait_for_count(1);
+        broker.pause();
+        let accepted = gateway.accepted_count();
+        wait_until("more are accepted than the window holds", || gateway.accepted_count() > accepted + 200);
+
+        assert_eq!(agent.stop().code(), Some(0));
+        broker.resume();
+
+        subscriber.wait_until("the last will arrives", |arrivals| {
+            arrivals.last().is_some_and(|arrival| arrival.payload["status"] == "offline")
+        });
+    }
+}
+
+#[test]
 fn a_status_message_on_its_way_does_not_hold_up_the_stop() {
     let broker = Broker::start();
     let subscriber = Subscriber::start(&broker.url(), "status/#");

@@ -69,7 +69,7 @@ impl Seen {
     /// A broker has refused a message.
     pub fn refused(&mut self, packet: &Packet, code: Code) {
         self.excused.extend(packet.what.spooled());
-        if let Refusal::Flatly(Scope::Topic, _) = code.refusal() {
+        if let Refusal::Flatly(Scope::Topic, _) | Refusal::ForNow(_) = code.refusal() {
             self.refused_topics.insert(packet.topic.clone());
         }
     }

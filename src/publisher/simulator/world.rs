@@ -6,7 +6,7 @@ use super::notes::{Exchange, Notes};
 use super::seen::{Arrival, Seen};
 use crate::clock::instant;
 use crate::config::Limits;
-use crate::delivery::{Connected, Lost, Publish, Report};
+use crate::delivery::{Connected, Fault, Lost, Publish, Report};
 use crate::message::{Qos, Seq};
 use crate::spool::{Spool, Stage};
 use std::collections::{BTreeMap, BTreeSet};
@@ -218,7 +218,7 @@ impl World {
                 self.later(Happening::Refused(packet.what, code));
             }
             Answer::HangsUp => self.hang_up(Lost::Ended("connection lost".to_owned())),
-            Answer::Blames => self.hang_up(Lost::Blamed("malformed packet (0x81)".to_owned())),
+            Answer::Blames => self.hang_up(Lost::Blamed(Fault::Other, "malformed packet (0x81)".to_owned())),
             // Nor does it answer later: it takes messages in order.
             Answer::Nothing => self.is_deaf = true,
         }

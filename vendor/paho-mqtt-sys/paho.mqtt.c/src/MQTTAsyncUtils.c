@@ -975,7 +975,7 @@ void MQTTAsync_checkDisconnect(MQTTAsync handle, MQTTAsync_command* command)
 	if (m->c->outboundMsgs->count == 0 || MQTTTime_elapsed(command->start_time) >= (ELAPSED_TIME_TYPE)command->details.dis.timeout)
 	{
 		int was_connected = m->c->connected;
-		MQTTAsync_closeSession(m->c, command->details.dis.reasonCode, &command->properties);
+		MQTTAsync_closeSession(m->c, command->details.dis.reasonCode, command->details.dis.internal ? NULL : &command->properties);
 		if (command->details.dis.internal)
 		{
 			if (m->cl && was_connected)
@@ -2512,10 +2512,10 @@ static void MQTTAsync_closeOnly(Clients* client, enum MQTTReasonCodes reasonCode
 	if (client->net.socket > 0)
 	{
 		MQTTProtocol_checkPendingWrites();
-		/* MQTT 3.1.1 knows no reasons: there a DISCONNECT would tell a server that broke the protocol that all is well, and
-		 * to forget the will. */
+		/* A DISCONNECT tells the server that all is well, and to forget the will. So it is sent where the application asks for
+		 * it (with props), or with the reason why a server that broke the protocol is left, which MQTT 3.1.1 cannot say. */
 		if (client->connected && MQTTAsync_Socket_noPendingWrites(client->net.socket) &&
-				(client->net.violation == 0 || client->MQTTVersion >= MQTTVERSION_5))
+				(client->net.violation ? client->MQTTVersion >= MQTTVERSION_5 : props != NULL))
 			MQTTPacket_send_disconnect(client, client->net.violation ? client->net.violation : reasonCode, props);
 		client->net.violation = 0;
 		client->net.writing = 0;

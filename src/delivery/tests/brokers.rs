@@ -1,0 +1,423 @@
+//! Brokers that do not answer, or end connections, for some messages or all, and what becomes of the others.
+
+use super::*;
+
+/// A broker that never answers one message, and takes others.
+struct Mute {
+    what: Publish,
+    /// What the session has of it when a connection has ended; `None`: it is published anew.
+    held: Option<UnderWay>,
+    connections: u32,
+    taken: Vec<Publish>,
+}
+
+impl Mute {
+    fn new(what: Publish, held: Option<UnderWay>) -> Self {
+        Self { what, held, connections: 0, taken: Vec::new() }
+    }
+
+    fn remains(&self) -> Remains {
+        Remains { under_way: self.held.into_iter().collect(), first: 0, backlog: 0 }
+    }
+
+    /// What becomes of the message: an hour passes, ten seconds at a time.
+    fn meets(&mut self, bench: &mut Bench) -> Option<Action> {
+        for _ in 0..360 {
+            for action in bench.turn() {
+                match action {
+                    Action::Connect { .. } => {
+                        self.connections += 1;
+                        let connected =
+                            Connected { session_present: self.held.is_some(), at_qos_2: true, limits: Limits::NONE };
+                        bench.on(Event::Connected { connected, backlog: 1 });
+                    }
+                    Action::Publish { what, .. } if what != self.what => {
+                        self.taken.push(what);
+                        bench.on(Event::Acknowledged(what));
+                    }
+                    Action::Close(why) => bench.on(Event::Lost { why, remains: self.remains() }),
+                    Action::Disconnect => bench.on(Event::Disconnected(self.remains())),
+                    Action::End(what, How::Completed) | Action::SetAside { what, .. } if what == self.what => {
+                        return Some(action);
+                    }
+                    _ => {}
+                }
+            }
+            bench.pass(Duration::from_secs(10));
+        }
+        None
+    }
+}
+
+/// A session that has message 1 on its way, of topic `t`, with many messages behind it.
+fn mute_in_a_session(topic: &str, confirmed: bool) -> (Mute, Bench) {
+    let mut bench = Bench::new("status: {topic: here}\n");
+    bench.put(message(1), "t", None);
+    bench.connect(false);
+    let mute = Mute::new(message(1), Some(UnderWay { what: message(1), confirmed }));
+    bench.on(Event::Lost { why: Lost::Passing("cut".to_owned()), remains: mute.remains() });
+    (2..1000).for_each(|seq| bench.put(message(seq), topic, None));
+    (mute, bench)
+}
+
+#[test]
+fn a_confirmed_exchange_that_the_broker_never_completes_is_finished_after_three_connections() {
+    let (mut mute, mut bench) = mute_in_a_session("other", true);
+
+    let end = mute.meets(&mut bench);
+
+    assert!(matches!(end, Some(Action::End(_, How::Completed))), "{end:?}, {:#?}", bench.log);
+    assert_eq!(mute.connections, 3);
+}
+
+#[test]
+fn a_confirmed_exchange_that_the_broker_never_completes_is_finished_where_it_fills_the_window() {
+    for more in ["status: {topic: here}\n", NO_STATUS] {
+        let mut bench = Bench::new(&format!("{more}delivery: {{window: 1}}\n"));
+        bench.put(message(1), "t", None);
+        bench.connect(false);
+        let mut mute = Mute::new(message(1), Some(UnderWay { what: message(1), confirmed: true }));
+        bench.on(Event::Lost { why: Lost::Passing("cut".to_owned()), remains: mute.remains() });
+        (2..10).for_each(|seq| bench.put(message(seq), "other", None));
+
+        let end = mute.meets(&mut bench);
+
+        assert!(matches!(end, Some(Action::End(_, How::Completed))), "{more}{end:?}, {:#?}", bench.log);
+    }
+}
+
+#[test]
+fn a_message_that_the_broker_never_answers_is_set_aside_where_it_takes_others_of_the_topic() {
+    let (mut resumed, mut bench) = mute_in_a_session("t", false);
+    let end = resumed.meets(&mut bench);
+    assert!(matches!(end, Some(Action::SetAside { .. })), "{end:?}, {:#?}", bench.log);
+    assert_eq!(resumed.connections, 3);
+
+    let mut bench = Bench::new(NO_STATUS);
+    (1..1000).for_each(|seq| bench.put(message(seq), "t", None));
+    let mut anew = Mute::new(message(7), None);
+    let end = anew.meets(&mut bench);
+    assert!(matches!(end, Some(Action::SetAside { .. })), "{end:?}, {:#?}", bench.log);
+}
+
+#[test]
+fn a_message_that_the_broker_does_not_answer_waits_where_it_takes_none_of_the_topic_and_holds_up_no_other() {
+    let (mut mute, mut bench) = mute_in_a_session("other", false);
+
+    assert!(mute.meets(&mut bench).is_none(), "{:#?}", bench.log);
+
+    assert!(mute.taken.contains(&message(999)), "{:?}", mute.taken);
+}
+
+#[test]
+fn a_status_message_that_is_never_answered_is_left_out_after_three_connections() {
+    let mut bench = Bench::new("status: {topic: here}\n");
+    let mut mute = Mute::new(STATUS, None);
+    for seq in 1..1000 {
+        bench.put(message(seq), "t", None);
+    }
+    mute.meets(&mut bench);
+
+    let leaves_out = bench.log.iter().any(|line| line.contains("going without it"));
+    assert!(leaves_out && mute.connections == 4, "{} connections: {:#?}", mute.connections, bench.log);
+}
+
+#[test]
+fn a_topic_that_the_broker_never_answers_holds_no_other_up_and_is_tried_again() {
+    let mut bench = Bench::new(NO_STATUS);
+    (1..1000).for_each(|seq| bench.put(message(seq), if seq % 2 == 0 { "mute" } else { "t" }, None));
+    let is_mute = |what: Publish| what.spooled().is_some_and(|seq| seq.0 % 2 == 0);
+    let (mut taken, mut tried) = (0, 0);
+
+    for _ in 0..720 {
+        for action in bench.turn() {
+            match action {
+                Action::Connect { .. } => {
+                    let connected = Connected { session_present: false, at_qos_2: true, limits: Limits::NONE };
+                    bench.on(Event::Connected { connected, backlog: 1 });
+                }
+                Action::Publish { what, .. } if is_mute(what) => tried += 1,
+                Action::Publish { what, .. } => {
+                    taken += 1;
+                    bench.on(Event::Acknowledged(what));
+                }
+                Action::Close(why) => {
+                    bench.on(Event::Lost { why, remains: Remains { under_way: Vec::new(), first: 0, backlog: 0 } });
+                }
+                Action::SetAside { what, .. } => panic!("{what:?} is set aside: {:#?}", bench.log),
+                _ => {}
+            }
+        }
+        bench.pass(Duration::from_secs(10));
+    }
+
+    assert_eq!(taken, 500, "{:#?}", bench.log);
+    let summary = bench.delivery.refused_altogether().unwrap();
+    assert!(summary.contains("every message of mute: no acknowledgement for 45s"), "{summary}");
+    assert!(tried > 100, "a window's worth, then one now and then: {tried}");
+}
+
+#[test]
+fn a_link_that_dies_after_the_status_message_says_nothing_of_a_topic() {
+    let mut bench = Bench::new("status: {topic: here}\n");
+    bench.put(message(1), "t", None);
+    assert_eq!(bench.connect(false), [STATUS, message(1)]);
+    bench.on(Event::Acknowledged(STATUS));
+    bench.pass(Duration::from_secs(50));
+
+    let Some(Action::Close(why)) = bench.turn().into_iter().find(|action| matches!(action, Action::Close(_))) else {
+        panic!("it is not closed");
+    };
+    bench.on(Event::Lost { why, remains: Remains { under_way: Vec::new(), first: 0, backlog: 1 } });
+
+    assert_eq!(bench.delivery.refused_altogether(), None);
+}
+
+#[test]
+fn an_exceeded_quota_of_a_topic_holds_no_other_up_and_costs_no_message() {
+    let mut bench = Bench::new(NO_STATUS);
+    (1..200).for_each(|seq| bench.put(message(seq), if seq % 2 == 0 { "full" } else { "t" }, None));
+    let mut flying = VecDeque::from(bench.connect(false));
+    let (mut taken, mut refused) = (0, 0);
+
+    for _ in 0..100 {
+        while let Some(what) = flying.pop_front() {
+            if what.spooled().is_some_and(|seq| seq.0 % 2 == 0) {
+                refused += 1;
+                bench.on(Event::Refused(what, Refusal::ForNow("quota exceeded".to_owned())));
+            } else {
+                taken += 1;
+                bench.on(Event::Acknowledged(what));
+            }
+        }
+        bench.pass(Duration::from_secs(1));
+        let actions = bench.turn();
+        let costs = |action: &Action| matches!(action, Action::Close(_) | Action::SetAside { .. });
+        assert!(!actions.iter().any(costs), "{actions:?}");
+        flying = published(&actions).into();
+    }
+
+    assert_eq!(taken, 100, "{:#?}", bench.log);
+    assert!((51..70).contains(&refused), "those in flight, then one now and then: {refused}");
+}
+
+#[test]
+fn a_message_that_is_refused_while_no_other_waits_does_not_stand_for_the_broker() {
+    let mut bench = Bench::new(NO_STATUS);
+    bench.put(message(1), "t", None);
+    let mut flying = VecDeque::from(bench.connect(false));
+    let mut set_aside = None;
+
+    for seq in 2..20 {
+        while let Some(what) = flying.pop_front() {
+            let refusal = Refusal::Flatly(Scope::Broker, "no".to_owned());
+            bench.on(if what == message(1) { Event::Refused(what, refusal) } else { Event::Acknowledged(what) });
+            for action in bench.turn() {
+                match action {
+                    Action::Publish { what, .. } => flying.push_back(what),
+                    Action::SetAside { what, .. } => set_aside = set_aside.or(Some((what, seq))),
+                    _ => {}
+                }
+            }
+        }
+        bench.put(message(seq), "t", None);
+        bench.pass(Duration::from_millis(100));
+        flying.extend(published(&bench.turn()));
+    }
+
+    // It was refused, and twice more after another one was taken.
+    assert_eq!(set_aside, Some((message(1), 4)), "{:#?}", bench.log);
+    assert!(!bench.log.iter().any(|line| line.contains("every message")), "{:#?}", bench.log);
+}
+
+/// What a broker does with a message.
+enum Fate {
+    Taken,
+    Ends(fn() -> Lost),
+    Mute,
+}
+
+/// Whether the broker keeps the session between connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Session {
+    Kept,
+    Forgotten,
+}
+
+/// What has become of messages.
+#[derive(Debug, Default)]
+struct Account {
+    taken: Vec<Publish>,
+    set_aside: Vec<Publish>,
+    connections: u32,
+    /// What the session has on its way.
+    under_way: Vec<Publish>,
+}
+
+impl Account {
+    /// Lets a broker of such a fate for each message meet the core for so long. It reads in order, and answers at once.
+    fn of(bench: &mut Bench, time: Duration, session: Session, fate: impl Fn(Publish) -> Fate) -> Self {
+        let (mut account, step) = (Self::default(), Duration::from_millis(500));
+        let end = bench.now.at + time;
+        while bench.now.at < end {
+            let mut actions = VecDeque::from(bench.turn());
+            while let Some(action) = actions.pop_front() {
+                match action {
+                    Action::Connect { .. } => account.connect(bench, session, &fate),
+                    Action::Publish { what, .. } => {
+                        account.under_way.push(what);
+                        if !account.meet(bench, what, session, &fate) {
+                            actions.retain(|action| !matches!(action, Action::Publish { .. }));
+                        }
+                    }
+                    Action::Close(why) => bench.on(Event::Lost { why, remains: account.remains(session) }),
+                    Action::Disconnect => bench.on(Event::Disconnected(account.remains(session))),
+                    Action::SetAside { what, .. } => account.set_aside.push(what),
+                    Action::Abandon(what) => account.under_way.retain(|other| *other != what),
+                    Action::ForgetSession => account.under_way.clear(),
+                    _ => {}
+                }
+                actions.extend(bench.turn());
+            }
+            bench.pass(step);
+        }
+        account
+    }
+
+    fn remains(&self, session: Session) -> Remains {
+        let under_way = if session == Session::Kept { self.under_way.as_slice() } else { &[] };
+        let under_way = under_way.iter().map(|what| UnderWay { what: *what, confirmed: false }).collect();
+        Remains { under_way, first: 0, backlog: 0 }
+    }
+
+    /// The library sends what the session has, but for what is left out.
+    fn connect(&mut self, bench: &mut Bench, session: Session, fate: &impl Fn(Publish) -> Fate) {
+        self.connections += 1;
+        let resumed: Vec<_> = self.under_way.iter().copied().filter(|what| bench.delivery.resumes(*what)).collect();
+        let connected = Connected { session_present: session == Session::Kept, at_qos_2: true, limits: Limits::NONE };
+        bench.on(Event::Connected { connected, backlog: 1 });
+        match session {
+            Session::Kept => drop(resumed.into_iter().all(|what| self.meet(bench, what, session, fate))),
+            Session::Forgotten => self.under_way.clear(),
+        }
+    }
+
+    /// The broker gets this; whether the connection lasts.
+    fn meet(&mut self, bench: &mut Bench, what: Publish, session: Session, fate: &impl Fn(Publish) -> Fate) -> bool {
+        match fate(what) {
+            Fate::Taken => {
+                self.taken.push(what);
+                self.under_way.retain(|other| *other != what);
+                bench.on(Event::Acknowledged(what));
+                true
+            }
+            Fate::Ends(why) => {
+                bench.on(Event::Lost { why: why(), remains: self.remains(session) });
+                false
+            }
+            Fate::Mute => true,
+        }
+    }
+}
+
+const SESSIONS: [Session; 2] = [Session::Kept, Session::Forgotten];
+const NOT_AUTHORIZED: fn() -> Lost = || Lost::Blamed(Fault::Other, "not authorized (0x87)".to_owned());
+const CLOSED: fn() -> Lost = || Lost::Ended("connection lost".to_owned());
+
+#[test]
+fn a_broker_that_ends_every_connection_over_messages_has_nothing_set_aside_whatever_it_says() {
+    for why in [NOT_AUTHORIZED, CLOSED] {
+        let mut bench = Bench::new(NO_STATUS);
+        (1..1000).for_each(|seq| bench.put(message(seq), "t", None));
+
+        let bad = Account::of(&mut bench, Duration::from_secs(3600), Session::Forgotten, |_| Fate::Ends(why));
+        let good = Account::of(&mut bench, Duration::from_secs(4 * 3600), Session::Forgotten, |_| Fate::Taken);
+
+        assert_eq!((bad.set_aside.len(), good.set_aside.len()), (0, 0), "{}", why());
+        assert_eq!(good.taken.len(), 999, "{}", why());
+    }
+}
+
+#[test]
+fn a_topic_over_whose_messages_connections_end_holds_no_other_up() {
+    for (why, session) in [NOT_AUTHORIZED, CLOSED].into_iter().flat_map(|why| SESSIONS.map(|session| (why, session))) {
+        for more in ["status: {topic: here}\n", NO_STATUS] {
+            let mut bench = Bench::new(&format!("{more}retry: {{max_delay: 10s, at_max: hold}}\n"));
+            (1..1000).for_each(|seq| bench.put(message(seq), if seq % 2 == 0 { "bad" } else { "good" }, None));
+            let is_bad = |what: Publish| what.spooled().is_some_and(|seq| seq.0 % 2 == 0);
+            let fate = |what| if is_bad(what) { Fate::Ends(why) } else { Fate::Taken };
+
+            let account = Account::of(&mut bench, Duration::from_secs(1200), session, fate);
+
+            let taken = account.taken.iter().filter(|what| what.spooled().is_some()).count();
+            assert_eq!(taken, 500, "{} {more} {}: {:#?}", why(), account.connections, bench.log);
+            assert!(account.set_aside.len() <= 2, "{} {more} {:?}", why(), account.set_aside);
+            assert!(bench.delivery.refused_altogether().is_some_and(|summary| summary.contains("bad")), "{}", why());
+            assert!(account.connections < 500, "{} {more} {}", why(), account.connections);
+        }
+    }
+}
+
+#[test]
+fn a_broker_that_says_of_two_messages_that_they_are_too_large_is_not_asked_about_others_as_large() {
+    let mut bench = Bench::new(NO_STATUS);
+    (1..1000).for_each(|seq| bench.put(message(seq), if seq % 2 == 0 { "a/long/topic" } else { "t" }, None));
+    let is_large = |what: Publish| what.spooled().is_some_and(|seq| seq.0 % 2 == 0);
+    let too_large = || Lost::Blamed(Fault::Size, "packet too large (0x95)".to_owned());
+    let fate = |what| if is_large(what) { Fate::Ends(too_large) } else { Fate::Taken };
+
+    let account = Account::of(&mut bench, Duration::from_secs(3600), Session::Forgotten, fate);
+
+    assert_eq!((account.taken.len(), account.set_aside.len()), (500, 499));
+    assert!(account.connections < 40, "{}", account.connections);
+}
+
+#[test]
+fn a_message_that_connections_end_over_is_set_aside_and_no_other_one_of_its_topic() {
+    for (why, session) in [NOT_AUTHORIZED, CLOSED].into_iter().flat_map(|why| SESSIONS.map(|session| (why, session))) {
+        for more in ["status: {topic: here}\n", NO_STATUS] {
+            let mut bench = Bench::new(&format!("{more}retry: {{max_delay: 60s, at_max: hold}}\n"));
+            (1..100).for_each(|seq| bench.put(message(seq), "t", None));
+            let is_bad = |what| (7..11).any(|seq| what == message(seq));
+            let fate = |what| if is_bad(what) { Fate::Ends(why) } else { Fate::Taken };
+
+            let account = Account::of(&mut bench, Duration::from_secs(24 * 3600), session, fate);
+
+            assert_eq!(account.set_aside, (7..11).map(message).collect::<Vec<_>>(), "{} {more}", why());
+            assert_eq!(account.taken.iter().filter(|what| what.spooled().is_some()).count(), 95, "{}", why());
+        }
+    }
+}
+
+#[test]
+fn a_message_that_is_never_answered_blocks_nothing_where_it_fills_the_window() {
+    for (more, session) in
+        ["status: {topic: here}\n", NO_STATUS].into_iter().flat_map(|more| SESSIONS.map(|session| (more, session)))
+    {
+        let mut bench = Bench::new(&format!("{more}delivery: {{window: 1}}\n"));
+        (1..100).for_each(|seq| bench.put(message(seq), "t", None));
+        let fate = |what| if what == message(7) { Fate::Mute } else { Fate::Taken };
+
+        let account = Account::of(&mut bench, Duration::from_secs(24 * 3600), session, fate);
+
+        assert_eq!(account.set_aside, [message(7)], "{more}{:#?}", bench.log);
+        assert_eq!(account.taken.iter().filter(|what| what.spooled().is_some()).count(), 98, "{more}");
+    }
+}
+
+#[test]
+fn however_many_messages_are_never_answered_others_get_past_them() {
+    for window in [4, 20, 100] {
+        let mut bench = Bench::new(&format!("{NO_STATUS}delivery: {{window: {window}}}\n"));
+        (1..=300).for_each(|seq| bench.put(message(seq), "t", None));
+        let is_mute = |what: Publish| what.spooled().is_some_and(|seq| seq.0 % 10 == 0);
+        let fate = |what| if is_mute(what) { Fate::Mute } else { Fate::Taken };
+
+        let account = Account::of(&mut bench, Duration::from_secs(24 * 3600), Session::Forgotten, fate);
+
+        assert_eq!(account.taken.len(), 270, "window {window}");
+        assert!(account.set_aside.iter().all(|what| is_mute(*what)));
+        // The rest has nothing after it that is taken.
+        assert!(window == 100 || account.set_aside.len() >= 10, "window {window}: {}", account.set_aside.len());
+    }
+}
