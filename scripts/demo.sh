@@ -60,8 +60,12 @@ children+=("$sampler")
 
 echo "A mosquitto listens on 127.0.0.1:$port, packhorse samples this machine, and this is what a subscriber receives."
 echo "Ctrl-C ends the demo."
-while sleep 0.5; do
-    kill -0 "$broker" 2>/dev/null || died broker
-    kill -0 "$sampler" 2>/dev/null || died agent
-    kill -0 "$subscriber" 2>/dev/null || { echo "The subscriber has ended by itself." >&2; exit 1; }
-done
+# `wait` hears a signal at once; a command in the foreground may keep it to itself.
+wait -n "${children[@]}" || true
+# Ctrl-C reaches all of them: what has ended may have ended by it.
+sleep 0.5 &
+wait $! || true
+kill -0 "$broker" 2>/dev/null || died broker
+kill -0 "$sampler" 2>/dev/null || died agent
+echo "The subscriber has ended by itself." >&2
+exit 1

@@ -170,8 +170,7 @@ impl Delivery {
     /// Keeps a message out of the way.
     pub(super) fn set_aside(&mut self, what: Publish, reason: String) {
         let Some(message) = self.window.take(what) else { return };
-        self.suspects.convicted(what);
-        self.refusals.forget(what);
+        self.gone(what);
         self.story.over(what, false);
         self.actions.push_back(Action::SetAside { what, message, reason });
     }

@@ -97,7 +97,7 @@ impl Refusals {
             return true;
         }
         let refused = self.messages.get(&what).map(|refused| refused.scope);
-        let is_control = matches!(self.broker.stage, Stage::Control(None) | Stage::Lacking(_));
+        let is_control = self.broker.seeks_control();
         let may_be_control = || self.is_any_topic_control || !is_refused_topic(&self.messages, topic);
         self.broker.allows(refused.is_some())
             && (!is_control || may_be_control())
@@ -269,7 +269,7 @@ impl Refusals {
         let mut holds = Vec::new();
         let messages = &self.messages;
         let is_other = |what: Publish, topic: &str| !messages.contains_key(&what) && !is_refused_topic(messages, topic);
-        let is_control = matches!(self.broker.stage, Stage::Control(None) | Stage::Lacking(_));
+        let is_control = self.broker.seeks_control();
         if is_control && self.is_any_topic_control == has(&is_other) {
             self.is_any_topic_control = !self.is_any_topic_control;
             self.has_changed = true;

@@ -161,20 +161,14 @@ impl Delivery {
         if self.suspects.passed_over().is_some() {
             return self.next_control().map(|(what, control)| (what, Some(control)));
         }
-        let (has_struck, limit) = (!self.unanswered.struck().is_empty(), self.connection.limit().unwrap_or(0));
-        if self.refusals.take_changed() || has_struck {
+        if self.refusals.take_changed() || !self.unanswered.struck().is_empty() {
             self.window.reconsider();
         }
-        let next = if has_struck {
-            let allows = |what, topic: &str| self.refusals.allows(what, topic) && self.leaves_room(what, limit);
-            self.window
-                .waiting()
-                .find(|(what, message)| allows(*what, &message.sample.route.topic))
-                .map(|(what, _)| what)
-        } else {
-            let refusals = &self.refusals;
-            self.window.next_to_send(|what, message| refusals.allows(what, &message.sample.route.topic))
-        };
+        let takes_struck = self.takes_struck();
+        let (refusals, struck) = (&self.refusals, self.unanswered.struck());
+        let next = self.window.next_to_send(|what, message| {
+            refusals.allows(what, &message.sample.route.topic) && (takes_struck || !struck.contains_key(&what))
+        });
         if let Some(next) = next {
             return Some((next, None));
         }

@@ -46,7 +46,7 @@ enum Stage {
     /// As many at a time as the broker takes.
     #[default]
     Free,
-    /// Nobody said so: the suspect first, and alone.
+    /// The suspect first, and alone.
     Suspect { case: Case, tries: u32 },
     /// A control first: the status message, or another message, once it is published.
     Control { case: Case, planned: Control, published: Option<(Publish, Control)> },
@@ -339,11 +339,6 @@ impl Suspects {
     /// Another broker, or the same one with another configuration, may take what the former one did not.
     pub fn reset(&mut self) {
         *self = Self::default();
-    }
-
-    /// A message was found guilty, and is out of the way.
-    pub fn convicted(&mut self, what: Publish) {
-        self.over(what);
     }
 
     /// A message is not published any more: nothing is held against it.

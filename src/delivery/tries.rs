@@ -85,6 +85,11 @@ impl Tries {
         self.stage != Stage::Open
     }
 
+    /// Whether the next message is to show whether the broker accepts anything.
+    pub fn seeks_control(&self) -> bool {
+        matches!(self.stage, Stage::Control(None) | Stage::Lacking(_))
+    }
+
     /// When one is to be tried again: ever later.
     pub fn delay(&mut self, now: Instant, random: f64) -> Instant {
         // The retry at once was the control.

@@ -149,13 +149,11 @@ impl Delivery {
         self.hold_topic(&topic, reason, Proof::Control, now);
     }
 
-    /// Whether a message that stayed unanswered before may be sent: these have half of the window, so that others get past.
-    pub(super) fn leaves_room(&self, what: Publish, limit: usize) -> bool {
+    /// Whether another message that stayed unanswered before may be sent: these have half of the window, so that others get
+    /// past.
+    pub(super) fn takes_struck(&self) -> bool {
         let struck = self.unanswered.struck();
-        if !struck.contains_key(&what) {
-            return true;
-        }
         let in_flight = struck.keys().filter(|struck| self.window.sent_at(**struck).is_some()).count();
-        in_flight < (limit / 2).max(1)
+        in_flight < (self.connection.limit().unwrap_or(0) / 2).max(1)
     }
 }

@@ -75,7 +75,6 @@ impl Delivery {
             );
             self.log(Level::Warn, text);
             self.window.take(what);
-            self.suspects.convicted(what);
             self.over(what, How::Completed);
         } else {
             self.set_aside(what, reason.to_owned());

@@ -98,6 +98,7 @@ fn a_message_that_the_broker_never_answers_is_set_aside_where_it_takes_others_of
     let mut anew = Mute::new(message(7), None);
     let end = anew.meets(&mut bench);
     assert!(matches!(end, Some(Action::SetAside { .. })), "{end:?}, {:#?}", bench.log);
+    assert!(bench.delivery.unanswered.struck().is_empty(), "it leaves nothing behind");
 }
 
 #[test]
