@@ -30,7 +30,10 @@ fn judge(agent: Agent, gateway: &Gateway, broker: &Scripted) -> Judgement {
     let agent = gateway.start();
     wait_until("the rest arrives", || telemetry(broker).iter().any(|arrival| arrival.identity().1 >= newest));
     assert_eq!(agent.stop().code(), Some(0));
-    let judgement = Judgement::of(&telemetry(broker));
+    let mut refused = broker.refused();
+    refused.retain(|arrival| arrival.topic != STATUS);
+    let refused = refused.iter().map(|arrival| arrival.identity().1).collect();
+    let judgement = Judgement::of_refusing(&telemetry(broker), &refused);
     judgement.assert_complete(&accepted);
     assert_eq!(broker.violations(), Vec::<String>::new());
     judgement

@@ -22,6 +22,11 @@ pub struct Judgement {
 impl Judgement {
     /// Judges telemetry messages, which must all be of one stream.
     pub fn of(arrivals: &[Arrival]) -> Self {
+        Self::of_refusing(arrivals, &BTreeSet::new())
+    }
+
+    /// As [`of`](Self::of), where the broker refused these seqs first: others may come before them.
+    pub fn of_refusing(arrivals: &[Arrival], refused: &BTreeSet<u64>) -> Self {
         let streams: BTreeSet<String> = arrivals.iter().map(|arrival| arrival.identity().0).collect();
         assert!(streams.len() <= 1, "one spool, one stream: {streams:?}");
         let (mut seqs, mut duplicates, mut disorder) = (BTreeSet::new(), 0, Vec::new());
@@ -33,7 +38,7 @@ impl Judgement {
                 continue;
             }
             let newest = newest.entry(&arrival.topic).or_default();
-            if seq < *newest {
+            if seq < *newest && !refused.contains(&seq) {
                 disorder.push(format!("{}: {seq} after {newest}", arrival.topic));
             }
             *newest = seq.max(*newest);

@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 #[derive(Default)]
 pub struct Ledger {
     pub deliveries: Vec<Publish>,
+    /// What was answered with a reason not to take it.
+    pub refused: Vec<Publish>,
     pub violations: Vec<String>,
     pub connects: Vec<Connect>,
     pub peak_in_flight: usize,

@@ -79,6 +79,11 @@ impl Scripted {
         self.deliveries().into_iter().map(arrival).collect()
     }
 
+    /// What the broker answered with a reason not to take it, as [`arrivals`](Self::arrivals).
+    pub fn refused(&self) -> Vec<Arrival> {
+        self.server.ask(|server| server.ledger.refused.clone()).into_iter().map(arrival).collect()
+    }
+
     /// What clients did and must not do. A DUP on what was never sent before is not among it.
     pub fn violations(&self) -> Vec<String> {
         self.server.ask(|server| server.ledger.violations.clone())
@@ -317,9 +322,8 @@ impl Server {
             if code < FIRST_REFUSAL || client.version == 4 {
                 self.ledger.hold(client, &publish);
             }
-            if code < FIRST_REFUSAL {
-                self.ledger.deliveries.push(publish.clone());
-            }
+            let ledger = if code < FIRST_REFUSAL { &mut self.ledger.deliveries } else { &mut self.ledger.refused };
+            ledger.push(publish.clone());
         }
         let Some(id) = publish.packet_id else {
             return Some(death.map_or(Fate::Alive, |(_, away)| Fate::Die(away)));
