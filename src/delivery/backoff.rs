@@ -3,6 +3,11 @@
 use crate::config::{AtMax, Retry};
 use std::time::Duration;
 
+/// When brokers that refuse us are asked again first, and at the latest: often enough for a password that was put right
+/// there, and seldom enough for those that lock out whom they refuse several times in a few minutes.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
+const ASK_AGAIN_LATEST: Duration = Duration::from_secs(15 * 60);
+
 /// What to do after a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
@@ -25,6 +30,12 @@ pub struct Backoff {
 impl Backoff {
     pub fn new(retry: Retry) -> Self {
         Self { retry, failures: 0, delay: None }
+    }
+
+    /// Between the questions at brokers that refuse us.
+    pub fn of_refusals(retry: &Retry) -> Self {
+        let (initial_delay, max_delay) = (ASK_AGAIN, ASK_AGAIN_LATEST);
+        Self::new(Retry { initial_delay, factor: 2.0, max_delay, at_max: AtMax::Hold, ..retry.clone() })
     }
 
     /// Failures since the last success.
@@ -50,12 +61,16 @@ impl Backoff {
         Next::Wait(Duration::try_from_secs_f64(delay.as_secs_f64() * spread).unwrap_or(delay))
     }
 
-    /// As [`Backoff::fail`], for what has failed for good as far as one knows: no first retry at once.
-    pub fn fail_slowly(&mut self, random: f64) -> Next {
+    /// As [`Backoff::fail`], for what has failed for good as far as one knows: there is no first retry at once, and it never
+    /// gives up.
+    pub fn fail_slowly(&mut self, random: f64) -> Duration {
         if self.failures == 0 {
             let _ = self.fail(random);
         }
-        self.fail(random)
+        match self.fail(random) {
+            Next::Wait(delay) => delay,
+            Next::GiveUp => self.retry.max_delay,
+        }
     }
 
     /// A connection has proved itself, or everything has changed: the next failure is the first one.

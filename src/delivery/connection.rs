@@ -3,29 +3,20 @@
 use super::action::{Action, GiveUp, Remains};
 use super::backoff::{Backoff, Next};
 use super::event::{Connected, Lost};
+use super::failures::Failures;
 use super::members::{Members, Turn};
 use super::rivals::Rivals;
-use super::standing::{Proof, State, Stay, Wait};
+use super::standing::{Proof, Reach, State, Stay, Wait};
 use super::story::{Rounded, is_worth_telling};
 use super::will::Will;
-use crate::burst::Burst;
-use crate::config::{AtMax, BrokerProfile, Config, Limits, OnRefusal, Retry};
+use crate::config::{BrokerProfile, Config, Limits, OnRefusal};
 use crate::payload::Outgoing;
 use crate::planted::{Planted, is_planted};
 use log::Level;
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// On top of `connect_timeout`, which the link keeps by itself: for an MQTT library that says nothing at all.
 const GRACE: Duration = Duration::from_secs(60);
-
-/// When brokers that refuse us are asked again first, and at the latest: often enough for a password that was put right
-/// there, and seldom enough for those that lock out whom they refuse several times in a few minutes.
-const ASK_AGAIN: Duration = Duration::from_secs(60);
-const ASK_AGAIN_LATEST: Duration = Duration::from_secs(15 * 60);
-
-/// How many different reasons of failures are warned of in a row; a broker's own words may never end.
-const REASONS: usize = 16;
 
 /// How long the end of a connection may take, with nothing in flight, when another one is to follow.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -65,26 +56,6 @@ struct Settings {
     on_refusal: OnRefusal,
 }
 
-/// What was logged of failures, so that an outage does not fill the log.
-#[derive(Debug, Default)]
-struct Failures {
-    row: Burst,
-    /// Why the connection failed since it last held, without digits: what is new among them is news.
-    reasons: BTreeSet<String>,
-    /// Attempts that led to a connection which did not last.
-    unproved: Burst,
-}
-
-/// Whether there is a broker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
-    /// No attempt to connect has ended yet.
-    Unknown,
-    Away,
-    /// The broker's place in the configuration.
-    Connected(usize),
-}
-
 impl Connection {
     /// The first attempt is due at once, at the broker of this place in the configuration.
     pub fn new(config: &Config, first: usize, now: Instant) -> Self {
@@ -93,13 +64,7 @@ impl Connection {
             profiles: config.broker.addresses.iter().map(profile).collect(),
             state: State::Waiting { until: now, wait: Wait::Reach },
             backoff: Backoff::new(config.retry.clone()),
-            refused: Backoff::new(Retry {
-                initial_delay: ASK_AGAIN,
-                factor: 2.0,
-                max_delay: ASK_AGAIN_LATEST,
-                at_max: AtMax::Hold,
-                ..config.retry.clone()
-            }),
+            refused: Backoff::of_refusals(&config.retry),
             members: Members::new(config.broker.addresses.clone(), first),
             settings: Settings {
                 client_id: config.broker.client_id.clone(),
@@ -336,10 +301,7 @@ impl Connection {
 
     /// Every broker refuses us. Each question may count against us there, so they are rare.
     fn refused(&mut self, lost: &Lost, backlog: u64, now: Instant, random: f64, actions: &mut impl Extend<Action>) {
-        let delay = match self.refused.fail_slowly(random) {
-            Next::Wait(delay) => delay,
-            Next::GiveUp => ASK_AGAIN,
-        };
+        let delay = self.refused.fail_slowly(random);
         let text = format!(
             "{lost}; sampling goes on; asking again in {:.0} s, or at once when the configuration, a password or a key \
              changes (backlog {backlog})",
@@ -426,14 +388,5 @@ impl Connection {
     /// Whether the connection is being ended in order.
     pub fn is_disconnecting(&self) -> bool {
         matches!(self.state, State::Disconnecting { .. })
-    }
-}
-
-impl Failures {
-    /// How loud a failure is: a reason that was not there before may be another trouble behind the first one.
-    fn level_of(&mut self, reason: &str) -> Level {
-        let level = self.row.failed();
-        let words: String = reason.chars().filter(|character| !character.is_ascii_digit()).collect();
-        if self.reasons.len() < REASONS && self.reasons.insert(words) { Level::Warn } else { level }
     }
 }

@@ -2,10 +2,11 @@
 
 use super::Delivery;
 use super::action::{Action, How, Now, Remains};
+use super::case::{Control, Kind};
 use super::event::{Lost, Publish, Refusal};
 use super::refusals::Judgement;
 use super::sending::as_control;
-use super::suspects::{Control, Flight, Kind, Verdict};
+use super::suspects::{Flight, Verdict};
 use super::tries::Proof;
 use crate::message::{Message, Qos};
 use crate::planted::{Planted, is_planted};

@@ -8,10 +8,12 @@
 
 mod action;
 mod backoff;
+mod case;
 mod connection;
 mod effect;
 mod endings;
 mod event;
+mod failures;
 mod leaving;
 mod members;
 pub mod packet;
@@ -20,6 +22,7 @@ mod rate;
 mod refusals;
 #[cfg(test)]
 mod refusals_tests;
+mod resuming;
 mod rivals;
 mod sending;
 mod sizes;
@@ -64,10 +67,10 @@ use unanswered::Unanswered;
 use window::Window;
 
 pub use action::{Action, Event, GiveUp, How, Now, Remains};
-pub use connection::Reach;
 pub use effect::{Effect, effect};
 pub use event::{Connected, Fault, Lost, Publish, Refusal, Report, Scope, UnderWay, WillFault};
 pub use stalls::Stalls;
+pub use standing::Reach;
 pub use tally::{Dropped, Tally};
 pub use times::{Dated, Times};
 
@@ -255,82 +258,6 @@ impl Delivery {
         self.connection.turn(now.at, || status::offline(config, started), &mut self.actions);
     }
 
-    /// When the oldest publish in flight must be acknowledged.
-    fn ack_deadline(&self) -> Option<Instant> {
-        self.connection.limit()?;
-        Some(self.window.oldest_sent()? + self.config.delivery.ack_timeout)
-    }
-
-    /// Until when nothing follows what was resumed; `None`: nothing was. The library may still be sending it, and first
-    /// arrivals come in order. But what the broker does not answer in half of the time it has must not hold up the rest,
-    /// unless it is to end alone.
-    fn resumed_first_until(&self) -> Option<Instant> {
-        let oldest = self.window.oldest_sent().filter(|_| self.window.is_resuming());
-        let timeout = self.config.delivery.ack_timeout;
-        Some(oldest? + if self.unanswered.has_guilty() { timeout } else { timeout / 2 })
-    }
-
-    /// Asks for what excuses a broker that has not acknowledged something in time. What has come must have been told.
-    fn check_acknowledgements(&mut self, now: Now) {
-        if self.ack_deadline().is_some_and(|deadline| now.at >= deadline)
-            && let Some(since) = self.window.oldest_sent()
-        {
-            self.actions.push_back(Action::TakeStalls(since));
-        }
-    }
-
-    /// Only the broker's time counts: while the library's threads wait for the disk, no acknowledgement can come in.
-    fn stalled(&mut self, stalled: Duration, now: Now) {
-        if !stalled.is_zero() {
-            self.window.postpone(stalled, now.at);
-        }
-        if self.ack_deadline().is_some_and(|deadline| now.at >= deadline) {
-            let timeout = humantime::format_duration(self.config.delivery.ack_timeout);
-            self.actions.push_back(Action::Close(Lost::Unanswered(format!("no acknowledgement for {timeout}"))));
-        }
-    }
-
-    fn connected(&mut self, connected: Connected, backlog: u64, now: Now) {
-        self.backlog = backlog;
-        let away = self.story.connected(backlog, usize::from(self.config.delivery.window), now.at);
-        let log = self.connection.connected(connected, now.at, backlog, away);
-        self.actions.push_back(log);
-        if connected.session_present && !is_planted(Planted::ResumedPublishedAnew) {
-            let left_out: Vec<Publish> = self.window.held().filter(|what| !self.resumes(*what)).collect();
-            let resumed = self.window.resume(now.at, |what| !left_out.contains(&what));
-            self.log(Level::Debug, format!("session resumed in_flight={resumed}"));
-            for what in self.window.flying() {
-                if let Some(message) = self.window.get(what) {
-                    self.refusals.sent(what, &message.sample.route.topic);
-                }
-            }
-            // A later connection resumes what this one leaves out, but a status message is old by then.
-            if self.window.has_status() && !self.window.status_in_flight() {
-                self.window.take(Publish::Status);
-                self.actions.push_back(Action::Abandon(Publish::Status));
-            }
-        } else {
-            let released = self.window.release();
-            if released > 0 {
-                let text =
-                    format!("the broker has forgotten our session; {released} messages in flight are published again");
-                self.log(Level::Warn, text);
-            }
-        }
-        self.suspects.connected();
-        self.unanswered.connected();
-        self.quota = Burst::default();
-        if self.suspects.is_without_status() {
-            let topic = &self.config.status.topic;
-            let text =
-                format!("connections end over the status message; going without it over this one topic={topic:?}");
-            self.log(Level::Warn, text);
-        }
-        if self.config.status.topic.is_some() {
-            self.presence.connected(now.at);
-        }
-    }
-
     fn network_back(&mut self, how: &str, now: Now) {
         if self.connection.is_waiting() {
             self.log(Level::Info, format!("the network has changed ({how}); connecting at once"));
@@ -432,14 +359,6 @@ impl Delivery {
     #[must_use]
     pub fn render(&self, what: Publish, dated: Dated, clock: Reading) -> Option<Outgoing> {
         self.window.get(what).map(|message| self.times.render(message, dated, clock))
-    }
-
-    /// Whether what the session has on its way is resumed by the next connection, or waits for a later one.
-    #[must_use]
-    pub fn resumes(&self, what: Publish) -> bool {
-        let message = self.window.get(what);
-        let waits = message.is_some_and(|message| self.refusals.leaves_out(what, &message.sample.route.topic));
-        self.suspects.resumes(what) && !waits
     }
 
     /// How many messages are in the window that did not go through the spool.

@@ -2,10 +2,10 @@
 //! refusals and the rate.
 
 use super::action::{Action, How, Now};
+use super::case::Control;
 use super::event::Publish;
 use super::rate::Rate;
 use super::refusals::every_message;
-use super::suspects::Control;
 use super::tally::{Dropped, Tally};
 use super::tries::{Hold, Proof};
 use super::{Dated, Delivery, Outdated, packet};

@@ -40,6 +40,16 @@ pub enum Wait {
     Acceptance,
 }
 
+/// Whether there is a broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// No attempt to connect has ended yet.
+    Unknown,
+    Away,
+    /// The broker's place in the configuration.
+    Connected(usize),
+}
+
 /// How long a connection is to be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stay {

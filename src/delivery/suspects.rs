@@ -10,21 +10,10 @@
 //! has its tries first, more of them where the control would be of its own topic, and the status message is the
 //! better control, where there is one.
 
+use super::case::{Case, Control, Kind, Taken};
 use super::event::Publish;
 use crate::planted::{Planted, is_planted};
 use std::time::Instant;
-
-/// How often connections must end over a suspect that is published alone before a control is tried.
-const TRIES: u32 = 3;
-/// As [`TRIES`], where the library sends the suspect with all that the session has in flight, as soon as there is a
-/// connection.
-const TRIES_RESUMING: u32 = 10;
-/// As [`TRIES`], where the control would be of the suspect's topic; doubled each time that it did not help.
-const TRIES_IN_ORDER: u32 = 8;
-/// How often [`TRIES_IN_ORDER`] is doubled.
-const DOUBLINGS: u32 = 5;
-/// How often a connection must end over a suspect after a control was taken.
-const STRIKES: u32 = 3;
 
 /// How many connections in a row must end over the status message before one goes without it.
 const STATUS_TRIES: u32 = 3;
@@ -54,44 +43,6 @@ enum Stage {
     Confront { case: Case },
 }
 
-/// A message that connections may have ended over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Case {
-    suspect: Publish,
-    /// How often a connection ended over it although a control was taken before.
-    strikes: u32,
-    /// Controls that were not taken either.
-    failed: Vec<Publish>,
-    /// How many of them were of the suspect's topic.
-    in_vain: u32,
-    kind: Kind,
-    /// What the broker took although it did not take the suspect.
-    taken: Taken,
-}
-
-/// What is known of a suspect beforehand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Nothing.
-    Unknown,
-    /// The broker has confirmed it by PUBREC: only the rest of the exchange can be what connections end over, and order is
-    /// not at stake any more.
-    Confirmed,
-    /// The broker says that a packet was bad; maybe this one.
-    Blamed,
-    /// It is as large as messages that connections have ended over.
-    Oversize,
-}
-
-/// What the broker has taken although it did not take, or not answer, something else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Taken {
-    /// The status message, or messages of other topics.
-    OtherTopics,
-    /// A message of its topic.
-    ItsTopic,
-}
-
 /// What was in flight when a connection ended without a word.
 #[derive(Debug, Clone, Copy)]
 pub struct Flight {
@@ -113,19 +64,6 @@ impl Flight {
     }
 }
 
-/// What can be published as a control.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Control {
-    /// Nothing yet.
-    None,
-    /// The status message.
-    Status,
-    /// Something that overtakes nothing of its own topic.
-    Free,
-    /// A message of the suspect's topic alone.
-    SameTopic,
-}
-
 /// What the end of a connection leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -138,42 +76,6 @@ pub enum Verdict {
 }
 
 impl Case {
-    fn of(suspect: Publish, kind: Kind) -> Self {
-        Self { suspect, strikes: 0, failed: Vec::new(), in_vain: 0, kind, taken: Taken::OtherTopics }
-    }
-
-    /// How many ends after a control make the suspect guilty.
-    fn enough_strikes(&self) -> u32 {
-        match self.kind {
-            Kind::Unknown | Kind::Confirmed | Kind::Blamed => STRIKES,
-            Kind::Oversize => 1,
-        }
-    }
-
-    fn enough_tries(&self, control: Control, resuming: bool) -> u32 {
-        match (self.kind, control) {
-            (Kind::Unknown, _) | (_, Control::None) => {}
-            (Kind::Confirmed | Kind::Blamed, _) => return TRIES,
-            (Kind::Oversize, _) => return 1,
-        }
-        let tries = match control {
-            Control::None => u32::MAX,
-            Control::Status | Control::Free => TRIES,
-            Control::SameTopic => TRIES_IN_ORDER << self.in_vain.min(DOUBLINGS),
-        };
-        tries.max(if resuming { TRIES_RESUMING } else { 0 })
-    }
-
-    /// A control was not taken either.
-    fn without_help(mut self, control: Option<(Publish, Control)>) -> Self {
-        if let Some((what, control)) = control {
-            self.in_vain += u32::from(control == Control::SameTopic);
-            self.failed.retain(|failed| *failed != what);
-            self.failed.push(what);
-        }
-        self
-    }
-
     /// What was found against the suspect does not count any more: the broker's trouble may be another one by now.
     fn acquit(self) -> Stage {
         Stage::Suspect { case: Self { strikes: 0, ..self }, tries: 0 }

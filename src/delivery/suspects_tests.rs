@@ -1,5 +1,6 @@
 //! Brokers that take nothing, all but one message, or everything, and what suspects makes of them.
 
+use super::case::{Control, Kind};
 use super::event::Publish;
 use super::suspects::*;
 use crate::message::Seq;

@@ -1,7 +1,7 @@
 //! What is tried where the broker refuses everything, or everything of a topic: a control, then one message after a delay
 //! that grows. Pure.
 
-use super::backoff::{Backoff, Next};
+use super::backoff::Backoff;
 use super::event::Publish;
 use crate::config::{AtMax, Retry};
 use std::time::Instant;
@@ -93,10 +93,7 @@ impl Tries {
     /// When one is to be tried again: ever later.
     pub fn delay(&mut self, now: Instant, random: f64) -> Instant {
         // The retry at once was the control.
-        match self.backoff.fail_slowly(random) {
-            Next::Wait(delay) => now + delay,
-            Next::GiveUp => now,
-        }
+        now + self.backoff.fail_slowly(random)
     }
 
     /// What is to be told of the wait for the next try: nothing where it is the first, and nobody knows whether others are

@@ -7,12 +7,12 @@
 //! wait for.
 
 use super::Delivery;
-use super::action::Remains;
-use super::event::Publish;
-use super::suspects::{Kind, Taken};
+use super::action::{Action, Now, Remains};
+use super::case::{Kind, Taken};
+use super::event::{Lost, Publish};
 use super::tries::Proof;
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Over how many connections something must stay unanswered while the broker takes others.
 const STRIKES: u32 = 3;
@@ -87,6 +87,32 @@ impl Unanswered {
 }
 
 impl Delivery {
+    /// When the oldest publish in flight must be acknowledged.
+    pub(super) fn ack_deadline(&self) -> Option<Instant> {
+        self.connection.limit()?;
+        Some(self.window.oldest_sent()? + self.config.delivery.ack_timeout)
+    }
+
+    /// Asks for what excuses a broker that has not acknowledged something in time. What has come must have been told.
+    pub(super) fn check_acknowledgements(&mut self, now: Now) {
+        if self.ack_deadline().is_some_and(|deadline| now.at >= deadline)
+            && let Some(since) = self.window.oldest_sent()
+        {
+            self.actions.push_back(Action::TakeStalls(since));
+        }
+    }
+
+    /// Only the broker's time counts: while the library's threads wait for the disk, no acknowledgement can come in.
+    pub(super) fn stalled(&mut self, stalled: Duration, now: Now) {
+        if !stalled.is_zero() {
+            self.window.postpone(stalled, now.at);
+        }
+        if self.ack_deadline().is_some_and(|deadline| now.at >= deadline) {
+            let timeout = humantime::format_duration(self.config.delivery.ack_timeout);
+            self.actions.push_back(Action::Close(Lost::Unanswered(format!("no acknowledgement for {timeout}"))));
+        }
+    }
+
     /// The broker takes a publish of this topic, or the status message (`None`), which is in flight still.
     pub(super) fn taken(&mut self, what: Publish) {
         if self.window.oldest() == Some(what) {

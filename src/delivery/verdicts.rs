@@ -2,9 +2,10 @@
 
 use super::Delivery;
 use super::action::{Action, How, Remains};
+use super::case::{Control, Kind, Taken};
 use super::event::{Fault, Lost, Publish};
 use super::refusals::{Answer, Judgement};
-use super::suspects::{Control, Flight, Kind, Taken, Verdict};
+use super::suspects::{Flight, Verdict};
 use super::unanswered::Overdue;
 use crate::message::Qos;
 use log::Level;

@@ -1,0 +1,70 @@
+//! What a new connection resumes of the session, and what it leaves out. Pure.
+
+use super::Delivery;
+use super::action::{Action, Now};
+use super::event::{Connected, Publish};
+use crate::burst::Burst;
+use crate::planted::{Planted, is_planted};
+use log::Level;
+use std::time::Instant;
+
+impl Delivery {
+    /// The broker accepted the connection.
+    pub(super) fn connected(&mut self, connected: Connected, backlog: u64, now: Now) {
+        self.backlog = backlog;
+        let away = self.story.connected(backlog, usize::from(self.config.delivery.window), now.at);
+        let log = self.connection.connected(connected, now.at, backlog, away);
+        self.actions.push_back(log);
+        if connected.session_present && !is_planted(Planted::ResumedPublishedAnew) {
+            let left_out: Vec<Publish> = self.window.held().filter(|what| !self.resumes(*what)).collect();
+            let resumed = self.window.resume(now.at, |what| !left_out.contains(&what));
+            self.log(Level::Debug, format!("session resumed in_flight={resumed}"));
+            for what in self.window.flying() {
+                if let Some(message) = self.window.get(what) {
+                    self.refusals.sent(what, &message.sample.route.topic);
+                }
+            }
+            // A later connection resumes what this one leaves out, but a status message is old by then.
+            if self.window.has_status() && !self.window.status_in_flight() {
+                self.window.take(Publish::Status);
+                self.actions.push_back(Action::Abandon(Publish::Status));
+            }
+        } else {
+            let released = self.window.release();
+            if released > 0 {
+                let text =
+                    format!("the broker has forgotten our session; {released} messages in flight are published again");
+                self.log(Level::Warn, text);
+            }
+        }
+        self.suspects.connected();
+        self.unanswered.connected();
+        self.quota = Burst::default();
+        if self.suspects.is_without_status() {
+            let topic = &self.config.status.topic;
+            let text =
+                format!("connections end over the status message; going without it over this one topic={topic:?}");
+            self.log(Level::Warn, text);
+        }
+        if self.config.status.topic.is_some() {
+            self.presence.connected(now.at);
+        }
+    }
+
+    /// Whether what the session has on its way is resumed by the next connection, or waits for a later one.
+    #[must_use]
+    pub fn resumes(&self, what: Publish) -> bool {
+        let message = self.window.get(what);
+        let waits = message.is_some_and(|message| self.refusals.leaves_out(what, &message.sample.route.topic));
+        self.suspects.resumes(what) && !waits
+    }
+
+    /// Until when nothing follows what was resumed; `None`: nothing was. The library may still be sending it, and first
+    /// arrivals come in order. But what the broker does not answer in half of the time it has must not hold up the rest,
+    /// unless it is to end alone.
+    pub(super) fn resumed_first_until(&self) -> Option<Instant> {
+        let oldest = self.window.oldest_sent().filter(|_| self.window.is_resuming());
+        let timeout = self.config.delivery.ack_timeout;
+        Some(oldest? + if self.unanswered.has_guilty() { timeout } else { timeout / 2 })
+    }
+}

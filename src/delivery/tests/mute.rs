@@ -1,0 +1,159 @@
+//! A broker that never answers a message, or the rest of its exchange, and takes others.
+
+use super::*;
+
+/// A broker that never answers one message, and takes others.
+struct Mute {
+    what: Publish,
+    /// What the session has of it when a connection has ended; `None`: it is published anew.
+    held: Option<UnderWay>,
+    connections: u32,
+    taken: Vec<Publish>,
+}
+
+impl Mute {
+    fn new(what: Publish, held: Option<UnderWay>) -> Self {
+        Self { what, held, connections: 0, taken: Vec::new() }
+    }
+
+    fn remains(&self) -> Remains {
+        Remains { under_way: self.held.into_iter().collect(), first: 0, backlog: 0 }
+    }
+
+    /// What becomes of the message: an hour passes, ten seconds at a time.
+    fn meets(&mut self, bench: &mut Bench) -> Option<Action> {
+        for _ in 0..360 {
+            for action in bench.turn() {
+                match action {
+                    Action::Connect { .. } => {
+                        self.connections += 1;
+                        let connected =
+                            Connected { session_present: self.held.is_some(), at_qos_2: true, limits: Limits::NONE };
+                        bench.on(Event::Connected { connected, backlog: 1 });
+                    }
+                    Action::Publish { what, .. } if what != self.what => {
+                        self.taken.push(what);
+                        bench.on(Event::Acknowledged(what));
+                    }
+                    Action::Close(why) => bench.on(Event::Lost { why, remains: self.remains() }),
+                    Action::Disconnect => bench.on(Event::Disconnected(self.remains())),
+                    Action::End(what, How::Completed) | Action::SetAside { what, .. } if what == self.what => {
+                        return Some(action);
+                    }
+                    _ => {}
+                }
+            }
+            bench.pass(Duration::from_secs(10));
+        }
+        None
+    }
+}
+
+/// A session that has message 1 on its way, of topic `t`, with many messages behind it.
+fn mute_in_a_session(topic: &str, confirmed: bool) -> (Mute, Bench) {
+    let mut bench = Bench::new("status: {topic: here}\n");
+    bench.put(message(1), "t", None);
+    bench.connect(false);
+    let mute = Mute::new(message(1), Some(UnderWay { what: message(1), confirmed }));
+    bench.on(Event::Lost { why: Lost::Passing("cut".to_owned()), remains: mute.remains() });
+    (2..1000).for_each(|seq| bench.put(message(seq), topic, None));
+    (mute, bench)
+}
+
+#[test]
+fn a_confirmed_exchange_that_the_broker_never_completes_is_finished_after_three_connections() {
+    let (mut mute, mut bench) = mute_in_a_session("other", true);
+
+    let end = mute.meets(&mut bench);
+
+    assert!(matches!(end, Some(Action::End(_, How::Completed))), "{end:?}, {:#?}", bench.log);
+    assert_eq!(mute.connections, 3);
+}
+
+#[test]
+fn a_confirmed_exchange_that_the_broker_never_completes_is_finished_where_it_fills_the_window() {
+    for more in ["status: {topic: here}\n", NO_STATUS] {
+        let mut bench = Bench::new(&format!("{more}delivery: {{window: 1}}\n"));
+        bench.put(message(1), "t", None);
+        bench.connect(false);
+        let mut mute = Mute::new(message(1), Some(UnderWay { what: message(1), confirmed: true }));
+        bench.on(Event::Lost { why: Lost::Passing("cut".to_owned()), remains: mute.remains() });
+        (2..10).for_each(|seq| bench.put(message(seq), "other", None));
+
+        let end = mute.meets(&mut bench);
+
+        assert!(matches!(end, Some(Action::End(_, How::Completed))), "{more}{end:?}, {:#?}", bench.log);
+    }
+}
+
+#[test]
+fn a_message_that_the_broker_never_answers_is_set_aside_where_it_takes_others_of_the_topic() {
+    let (mut resumed, mut bench) = mute_in_a_session("t", false);
+    let end = resumed.meets(&mut bench);
+    assert!(matches!(end, Some(Action::SetAside { .. })), "{end:?}, {:#?}", bench.log);
+    assert_eq!(resumed.connections, 3);
+
+    let mut bench = Bench::new(NO_STATUS);
+    (1..1000).for_each(|seq| bench.put(message(seq), "t", None));
+    let mut anew = Mute::new(message(7), None);
+    let end = anew.meets(&mut bench);
+    assert!(matches!(end, Some(Action::SetAside { .. })), "{end:?}, {:#?}", bench.log);
+    assert!(bench.delivery.unanswered.struck().is_empty(), "it leaves nothing behind");
+}
+
+#[test]
+fn a_message_that_the_broker_does_not_answer_waits_where_it_takes_none_of_the_topic_and_holds_up_no_other() {
+    let (mut mute, mut bench) = mute_in_a_session("other", false);
+
+    assert!(mute.meets(&mut bench).is_none(), "{:#?}", bench.log);
+
+    assert!(mute.taken.contains(&message(999)), "{:?}", mute.taken);
+}
+
+#[test]
+fn a_status_message_that_is_never_answered_is_left_out_after_three_connections() {
+    let mut bench = Bench::new("status: {topic: here}\n");
+    let mut mute = Mute::new(STATUS, None);
+    for seq in 1..1000 {
+        bench.put(message(seq), "t", None);
+    }
+    mute.meets(&mut bench);
+
+    let leaves_out = bench.log.iter().any(|line| line.contains("going without it"));
+    assert!(leaves_out && mute.connections == 4, "{} connections: {:#?}", mute.connections, bench.log);
+}
+
+#[test]
+fn a_topic_that_the_broker_never_answers_holds_no_other_up_and_is_tried_again() {
+    let mut bench = Bench::new(NO_STATUS);
+    (1..1000).for_each(|seq| bench.put(message(seq), if seq % 2 == 0 { "mute" } else { "t" }, None));
+    let is_mute = |what: Publish| what.spooled().is_some_and(|seq| seq.0 % 2 == 0);
+    let (mut taken, mut tried) = (0, 0);
+
+    for _ in 0..720 {
+        for action in bench.turn() {
+            match action {
+                Action::Connect { .. } => {
+                    let connected = Connected { session_present: false, at_qos_2: true, limits: Limits::NONE };
+                    bench.on(Event::Connected { connected, backlog: 1 });
+                }
+                Action::Publish { what, .. } if is_mute(what) => tried += 1,
+                Action::Publish { what, .. } => {
+                    taken += 1;
+                    bench.on(Event::Acknowledged(what));
+                }
+                Action::Close(why) => {
+                    bench.on(Event::Lost { why, remains: Remains { under_way: Vec::new(), first: 0, backlog: 0 } });
+                }
+                Action::SetAside { what, .. } => panic!("{what:?} is set aside: {:#?}", bench.log),
+                _ => {}
+            }
+        }
+        bench.pass(Duration::from_secs(10));
+    }
+
+    assert_eq!(taken, 500, "{:#?}", bench.log);
+    let summary = bench.delivery.refused_altogether().unwrap();
+    assert!(summary.contains("every message of mute: no acknowledgement for 45s"), "{summary}");
+    assert!(tried > 100, "a window's worth, then one now and then: {tried}");
+}
