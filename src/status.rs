@@ -2,8 +2,8 @@
 
 use crate::clock::rfc3339;
 use crate::config::Config;
-use crate::message::{Qos, Stamp};
-use crate::payload::Outgoing;
+use crate::message::Qos;
+use crate::payload::{Outgoing, Time};
 use crate::spool::Backlog;
 use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -61,19 +61,15 @@ pub struct Counters {
     pub connections: Counter,
 }
 
-/// The file of the configuration, as the status message tells of it.
-#[derive(Debug, Clone)]
-pub struct File {
-    /// Since when the agent goes by it.
-    pub applied: Stamp,
-    /// Why what is in it by now cannot be applied.
-    pub problem: Option<String>,
-}
-
 /// What only a running agent can say.
 #[derive(Debug)]
 pub struct News<'a> {
-    pub file: &'a File,
+    /// When the agent started.
+    pub started: Time,
+    /// When the present configuration was applied.
+    pub applied: Time,
+    /// Why what is in its file by now cannot be applied.
+    pub problem: Option<&'a str>,
     /// The names of the sources that hang.
     pub hanging: &'a [String],
     pub backlog: Backlog,
@@ -89,8 +85,13 @@ pub struct News<'a> {
 struct Presence<'a> {
     device: &'a str,
     status: &'static str,
-    /// When the agent started.
-    since: String,
+    /// Where the status is `online`, when the agent started; in a goodbye, when it went. A last will has none: it is
+    /// written when the connection begins, and nobody knows then when the broker will publish it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<String>,
+    /// Marks the times here as those of a clock that nothing has set yet, as in the payload of a message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock: Option<&'static str>,
     version: &'static str,
     #[serde(flatten)]
     news: Option<NewsNow<'a>>,
@@ -170,29 +171,40 @@ impl From<&Counters> for CountersNow {
 
 /// The retained message that says the agent is here and how it fares; `None` where `status.topic` is off.
 #[must_use]
-pub fn online(config: &Config, started: Stamp, news: &News<'_>) -> Option<Outgoing> {
-    let News { file, hanging, backlog, rejected_later, refused, counters } = *news;
+pub fn online(config: &Config, news: News<'_>) -> Option<Outgoing> {
+    let News { started, applied, problem, hanging, backlog, rejected_later, refused, counters } = news;
     let (hanging, more) = hanging.split_at(hanging.len().min(NAMES_MAX));
-    let configuration = ConfigurationNow { since: rfc3339(file.applied.wall), problem: file.problem.as_deref() };
-    let backlog = BacklogNow { messages: backlog.messages, bytes: backlog.bytes };
     let mut counters = CountersNow::from(counters);
     counters.rejected += rejected_later;
-    let hanging_more = more.len();
-    let news = NewsNow { configuration, refused, hanging, hanging_more, backlog, counters };
-    outgoing(config, "online", started, Some(news))
+    let told = NewsNow {
+        configuration: ConfigurationNow { since: rfc3339(applied.wall), problem },
+        refused,
+        hanging,
+        hanging_more: more.len(),
+        backlog: BacklogNow { messages: backlog.messages, bytes: backlog.bytes },
+        counters,
+    };
+    outgoing(config, "online", Some(started), Some(told))
 }
 
-/// The retained message that says the agent is gone: its last will, and its goodbye. `None` where `status.topic` is
-/// off.
+/// The retained message with which an agent leaves at this time. `None` where `status.topic` is off.
 #[must_use]
-pub fn offline(config: &Config, started: Stamp) -> Option<Outgoing> {
-    outgoing(config, "offline", started, None)
+pub fn goodbye(config: &Config, now: Time) -> Option<Outgoing> {
+    outgoing(config, "offline", Some(now), None)
 }
 
-fn outgoing(config: &Config, status: &'static str, started: Stamp, news: Option<NewsNow<'_>>) -> Option<Outgoing> {
+/// The retained message that the broker publishes when an agent is gone without a word. Nothing is in it that may have
+/// changed by then. `None` where `status.topic` is off.
+#[must_use]
+pub fn last_will(config: &Config) -> Option<Outgoing> {
+    outgoing(config, "offline", None, None)
+}
+
+fn outgoing(config: &Config, status: &'static str, since: Option<Time>, news: Option<NewsNow<'_>>) -> Option<Outgoing> {
     let topic = config.status.topic.clone()?;
-    let (device, since, version) = (&config.device, rfc3339(started.wall), env!("CARGO_PKG_VERSION"));
-    let presence = Presence { device, status, since, version, news };
+    let clock = since.filter(|since| !since.certain).map(|_| "unsynchronised");
+    let since = since.map(|since| rfc3339(since.wall));
+    let presence = Presence { device: &config.device, status, since, clock, version: env!("CARGO_PKG_VERSION"), news };
     Some(Outgoing {
         topic,
         qos: Qos::AtLeastOnce,

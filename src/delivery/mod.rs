@@ -48,7 +48,7 @@ use crate::burst::Burst;
 use crate::clock::Reading;
 use crate::config::Config;
 use crate::message::{Message, Seq, Stamp};
-use crate::payload::Outgoing;
+use crate::payload::{Outgoing, Time};
 use crate::planted::{Planted, is_planted};
 use crate::status;
 use connection::Connection;
@@ -78,8 +78,6 @@ pub use times::{Dated, Times};
 #[derive(Debug)]
 pub struct Delivery {
     config: Config,
-    /// When the agent started, for the last will and the goodbye.
-    started: Stamp,
     times: Times,
     window: Window,
     connection: Connection,
@@ -127,7 +125,7 @@ impl Delivery {
     /// Nothing is in flight, and the first attempt to connect is due at once. `first` is the broker to begin with; `seed`
     /// places the delays of the back-off within their jitter.
     #[must_use]
-    pub fn new(config: Config, started: Stamp, times: Times, first: usize, seed: u64, now: Instant) -> Self {
+    pub fn new(config: Config, times: Times, first: usize, seed: u64, now: Instant) -> Self {
         Self {
             window: Window::new(usize::from(config.delivery.window)),
             connection: Connection::new(&config, first, now),
@@ -147,7 +145,6 @@ impl Delivery {
             actions: VecDeque::new(),
             random: fastrand::Rng::with_seed(seed),
             config,
-            started,
             times,
         }
     }
@@ -254,8 +251,8 @@ impl Delivery {
     }
 
     fn check_connection(&mut self, now: Now) {
-        let (config, started) = (&self.config, self.started);
-        self.connection.turn(now.at, || status::offline(config, started), &mut self.actions);
+        let config = &self.config;
+        self.connection.turn(now.at, || status::last_will(config), &mut self.actions);
     }
 
     fn network_back(&mut self, how: &str, now: Now) {
@@ -304,6 +301,12 @@ impl Delivery {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// When something was, as far as is known by now.
+    #[must_use]
+    pub fn time_of(&self, stamp: Stamp) -> Time {
+        self.times.of(stamp)
     }
 
     /// Messages of the spool that must not be dropped to make room, from the lowest to the highest.

@@ -147,7 +147,7 @@ impl Delivery {
     /// Says on the status topic, where there is one and the broker takes it, that nobody is here any more. Once a
     /// connection; whether an answer will come.
     pub(super) fn say_goodbye(&mut self, now: Now) -> bool {
-        let goodbye = status::offline(&self.config, self.started);
+        let goodbye = status::goodbye(&self.config, self.times.present(now.clock));
         let is_wanted = self.presence.takes_leave() && !self.suspects.is_without_status() && !self.window.has_status();
         match goodbye.filter(|_| is_wanted) {
             Some(goodbye) => self.send(Publish::Status, goodbye, Urgency::LastWords, now),

@@ -31,8 +31,7 @@ impl Bench {
         let text = format!("device: d\nbroker: {{url: \"mqtt://b\"}}\n{more}");
         let config = config::parse(&text, Path::new("test.yaml")).expect("a configuration");
         let now = Now { at: Instant::now(), clock: Reading { wall: 1_700_000_000_000, boot: 100_000 } };
-        let started = Stamp { wall: now.clock.wall, boot: now.clock.boot, boot_id: 1, synchronised: true };
-        let delivery = Delivery::new(config, started, Times::new(1, Vec::new()), 0, 7, now.at);
+        let delivery = Delivery::new(config, Times::new(1, Vec::new()), 0, 7, now.at);
         Self { delivery, now, store: VecDeque::new(), log: Vec::new() }
     }
 
@@ -75,7 +74,7 @@ impl Bench {
                     self.on(read.map_or(Event::NothingToRead, |(what, message)| Event::Read(what, message)));
                 }
                 Action::Compose => {
-                    let status = status::offline(self.delivery.config(), self.delivery.started);
+                    let status = status::last_will(self.delivery.config());
                     self.on(Event::Status(status));
                 }
                 Action::TakeStalls(_) => self.on(Event::Stalled(Duration::ZERO)),

@@ -62,6 +62,13 @@ impl Times {
         }
     }
 
+    /// The present time.
+    #[must_use]
+    pub fn present(&self, now: Reading) -> Time {
+        // What has set the clock once in this boot keeps it right.
+        Time { wall: now.wall, certain: self.beginning(self.boot_id).is_some() }
+    }
+
     /// How long ago a sample was taken. Within one boot the boot clock knows, whatever the wall clock did. Where nobody
     /// knows it counts as new: a message must not be dropped for an age that a wrong clock gave it.
     #[must_use]

@@ -108,7 +108,7 @@ pub struct Publisher<L> {
     watch: Option<Watch>,
     channels: Channels,
     announcer: Announcer,
-    /// What the status says of the agent and of the configuration's file.
+    /// What the status says of the agent and of its configuration.
     status: StatusNow,
     counters: Arc<Counters>,
     end: End,
@@ -117,7 +117,10 @@ pub struct Publisher<L> {
 /// What only the shell knows for the status message.
 struct StatusNow {
     started: Stamp,
-    file: status::File,
+    /// When the present configuration was applied.
+    applied: Stamp,
+    /// Why what is in its file by now cannot be applied.
+    problem: Option<String>,
     /// The sources that hang.
     hanging: Vec<String>,
 }
@@ -149,14 +152,14 @@ impl<L: Link> Publisher<L> {
         let started = clock.stamp();
         let (samples, capacity) = (channels.samples.clone(), config.channel.capacity);
         Self {
-            delivery: Delivery::new(config, started, clock.times(), link.first(), seed, clock.now().at),
+            delivery: Delivery::new(config, clock.times(), link.first(), seed, clock.now().at),
             store: Store::new(spool, samples, capacity, Arc::clone(&counters)),
             link,
             clock,
             watch: None,
             channels,
             announcer: Announcer::default(),
-            status: StatusNow { started, file: status::File { applied: started, problem: None }, hanging: Vec::new() },
+            status: StatusNow { started, applied: started, problem: None, hanging: Vec::new() },
             counters,
             end: End::Stopped,
         }
@@ -282,12 +285,7 @@ impl<L: Link> Publisher<L> {
                 }
             }
             Action::Compose => {
-                let (backlog, refused) = (self.store.backlog(), self.delivery.refused_altogether());
-                let StatusNow { started, file, hanging } = &self.status;
-                let (rejected_later, counters) = (self.store.rejected_later(), &*self.counters);
-                let news =
-                    status::News { file, hanging, backlog, rejected_later, refused: refused.as_deref(), counters };
-                let status = status::online(self.delivery.config(), *started, &news);
+                let status = self.status();
                 self.delivery.on(Event::Status(status), now);
             }
             Action::End(what, how) => self.ended(what, how, now.at),
@@ -481,20 +479,38 @@ impl<L: Link> Publisher<L> {
                     self.store.intake.follow(samples, config.channel.capacity);
                 }
                 self.store.spool.change(&config.spool, &routes);
-                self.status.file.problem = None;
+                self.status.problem = None;
                 let has_session = self.link.has_session();
                 self.delivery.on(Event::Reconfigure { config: Box::new(config), has_session }, now);
             }
             Order::Problem(problem) => {
-                self.status.file.problem = problem;
+                self.status.problem = problem;
                 self.delivery.on(Event::StatusChanged, now);
             }
             Order::Hurry => self.delivery.on(Event::Hurry, now),
         }
     }
 
+    /// The status message; `None`: there is no topic for it.
+    fn status(&self) -> Option<Outgoing> {
+        let StatusNow { started, applied, problem, hanging } = &self.status;
+        let [started, applied] = [*started, *applied].map(|stamp| self.delivery.time_of(stamp));
+        let refused = self.delivery.refused_altogether();
+        let news = status::News {
+            started,
+            applied,
+            problem: problem.as_deref(),
+            hanging,
+            backlog: self.store.backlog(),
+            rejected_later: self.store.rejected_later(),
+            refused: refused.as_deref(),
+            counters: &self.counters,
+        };
+        status::online(self.delivery.config(), news)
+    }
+
     fn applied(&mut self) {
-        self.status.file.applied = self.clock.stamp();
+        self.status.applied = self.clock.stamp();
         self.delivery.on(Event::StatusChanged, self.clock.now());
     }
 

@@ -197,6 +197,36 @@ fn a_time_that_cannot_be_right_yet_is_marked() {
     assert!(error_of(&subscriber.arrivals()[seen + 5..]).is_some_and(|error| error < Duration::from_secs(60)));
 }
 
+#[test]
+fn the_times_of_the_status_message_are_put_right_when_the_clock_is_set() {
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker.url(), "status/#");
+    let more = "status: {interval: 100ms}".to_owned();
+    let Some(clock) = clockwork(&broker, &Settings { interval: "20ms", more, ..Settings::default() }) else { return };
+    clock.set("-30y", "n");
+    let times = |arrival: &Arrival| {
+        let time = |text: &serde_json::Value| chrono::DateTime::parse_from_rfc3339(text.as_str().unwrap()).unwrap();
+        let Arrival { payload, .. } = arrival;
+        [&payload["since"], &payload["configuration"]["since"]]
+            .map(|text| (chrono::Utc::now() - time(text).to_utc()).num_seconds())
+    };
+
+    let agent = clock.start();
+    subscriber.wait_for_count(2);
+    let before = subscriber.arrivals();
+    clock.set("+0", "y");
+    agent.wait_for_output("the clock is right");
+    let seen = subscriber.arrivals().len();
+    subscriber.wait_for_count(seen + 3);
+    let after = subscriber.arrivals().pop().unwrap();
+    assert_eq!(agent.stop().code(), Some(0));
+    subscriber.wait_until("offline arrives", |arrivals| arrivals.last().unwrap().payload["status"] == "offline");
+
+    assert!(before.iter().all(|arrival| arrival.payload["clock"] == "unsynchronised"), "{before:?}");
+    assert!(after.payload.get("clock").is_none() && times(&after).iter().all(|age| (0..60).contains(age)), "{after:?}");
+    assert!(subscriber.arrivals().pop().unwrap().payload.get("clock").is_none());
+}
+
 /// The boot's beginning is known to the next process, and so it would be after a boot: the note is on the medium.
 #[test]
 fn samples_of_a_former_process_get_their_times_though_the_clock_is_wrong_again() {

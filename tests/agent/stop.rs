@@ -87,9 +87,12 @@ fn the_status_topic_says_online_then_offline() {
     let gateway = Gateway::new(&broker.url(), &Settings { more, ..Settings::default() });
     let word = |arrival: &crate::support::Arrival| arrival.payload["status"].as_str().unwrap().to_owned();
 
+    let before_start = now();
     let agent = gateway.start();
     subscriber.wait_for_count(3);
+    let before_stop = now();
     agent.stop();
+    let after_stop = now();
     subscriber.wait_until("offline arrives", |arrivals| arrivals.iter().any(|arrival| word(arrival) == "offline"));
 
     let arrivals = subscriber.arrivals();
@@ -98,25 +101,40 @@ fn the_status_topic_says_online_then_offline() {
     assert_eq!(word(last), "offline");
     assert!(before.last().unwrap().payload["counters"]["acknowledged"].as_u64().unwrap() > 0);
     assert!(before[0].payload["backlog"]["messages"].is_u64());
+    let since = |arrival: &crate::support::Arrival| arrival.payload["since"].as_str().unwrap().to_owned();
+    assert!(before.iter().all(|arrival| before_start < since(arrival) && since(arrival) < before_stop), "its start");
+    assert!(before_stop < since(last) && since(last) < after_stop, "when it went: {before_stop} {last:?} {after_stop}");
     let latecomer = Subscriber::start(&broker.url(), "status/gateway-7");
     latecomer.wait_for_count(1);
     assert!(latecomer.arrivals()[0].retained && word(&latecomer.arrivals()[0]) == "offline");
 }
 
+/// The present time as payloads have it, which sorts as text.
+fn now() -> String {
+    chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}
+
+/// It was written when the connection began, long before the broker publishes it.
 #[test]
-fn the_last_will_says_offline_when_the_agent_is_killed() {
-    let broker = Broker::start();
-    let subscriber = Subscriber::start(&broker.url(), "status/#");
-    let gateway = Gateway::new(&broker.url(), &Settings { more: String::new(), ..Settings::default() });
+fn the_last_will_of_a_killed_agent_says_offline_and_nothing_that_may_have_changed() {
+    for protocol in ["5", "3.1.1"] {
+        let broker = Broker::start();
+        let subscriber = Subscriber::start(&broker.url(), "status/#");
+        let gateway = Gateway::new(&broker.url(), &Settings { protocol, more: String::new(), ..Settings::default() });
 
-    let agent = gateway.start();
-    subscriber.wait_for_count(1);
-    agent.kill();
+        let agent = gateway.start();
+        subscriber.wait_for_count(1);
+        agent.kill();
 
-    subscriber.wait_until("the last will arrives", |arrivals| {
-        arrivals.last().is_some_and(|arrival| arrival.payload["status"] == "offline")
-    });
-    assert_eq!(subscriber.arrivals()[0].payload["status"], "online");
+        subscriber.wait_until("the last will arrives", |arrivals| {
+            arrivals.last().is_some_and(|arrival| arrival.payload["status"] == "offline")
+        });
+        let arrivals = subscriber.arrivals();
+        assert_eq!(arrivals[0].payload["status"], "online");
+        let will =
+            serde_json::json!({"device": "gateway-7", "status": "offline", "version": env!("CARGO_PKG_VERSION")});
+        assert_eq!(arrivals.last().unwrap().payload, will);
+    }
 }
 
 #[test]
