@@ -50,7 +50,8 @@ pub fn run(config: Option<&Path>) -> Result<(), Failure> {
     match io::stdout().lock().write_all(yaml.as_bytes()) {
         // `packhorse check | head` is no mistake.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(failure(format!("the configuration is fine, but cannot be printed: {error}")))
+            let message = format!("the configuration is fine, but cannot be printed: {error}");
+            Err(Failure { code: Code::Failed, message })
         }
         _ => {
             let more =

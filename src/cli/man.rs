@@ -1,34 +1,58 @@
 //! `packhorse man`: the manual page, made of what the command line says of itself.
 
-use super::{Code, Failure};
+use super::Failure;
+use super::code::Code;
+use super::help::DOCUMENTATION;
 use clap::Command;
 use clap_mangen::Man;
-use clap_mangen::roff::{Roff, bold, roman};
+use clap_mangen::roff::{Inline, Roff, bold, roman};
 use std::io;
 
-/// What the process exits with, and what it means.
-const EXIT_CODES: [(u8, &str); 8] = [
-    (0, "Stopped by SIGINT or SIGTERM; the queue is safe on disk."),
-    (Code::Failed as u8, "A sample could not be taken, or a file not requeued."),
-    (Code::Usage as u8, "Wrong command line."),
-    (Code::GaveUp as u8, "Gave up: the retry delay passed retry.max_delay, and retry.at_max is exit."),
-    (Code::Bug as u8, "A bug: a thread panicked. The other one has saved what it had first."),
+const ENVIRONMENT: [(&str, &str); 9] = [
+    ("PACKHORSE_CONFIG", "The configuration file, unless `--config` names one."),
     (
-        Code::Spool as u8,
-        "The spool cannot be opened, is full or used by another agent; or at a stop the disk did not take all.",
+        "IOTHUB_DEVICE_CONNECTION_STRING",
+        "The connection string of a device of Azure IoT Hub, where `broker.azure_iot_hub` names no file that holds it.",
     ),
     (
-        Code::Refused as u8,
-        "The broker refused the credentials, the client id or the protocol version, and retry.on_refusal is exit.",
+        "CREDENTIALS_DIRECTORY",
+        "Where `password_file` and its like are looked for when they are plain names; systemd sets it (`LoadCredential=`).",
     ),
-    (Code::Config as u8, "Bad configuration."),
+    ("RUNTIME_DIRECTORY", "Where a small file is kept that must not outlive the boot; systemd sets it."),
+    (
+        "NOTIFY_SOCKET",
+        "Where systemd is told that the agent is ready, how it fares and that it is alive (sd_notify(3)).",
+    ),
+    ("WATCHDOG_USEC", "How long systemd waits for a sign of life; with it goes `WATCHDOG_PID`."),
+    ("JOURNAL_STREAM", "Tells that standard output is systemd's journal: lines get a priority in place of a time."),
+    (
+        "SSL_CERT_FILE",
+        "The authorities that OpenSSL trusts in place of the system's; `SSL_CERT_DIR` names a folder of them.",
+    ),
+    ("TZ", "The time zone of the log."),
 ];
 
-const FILES: [(&str, &str); 4] = [
-    ("/etc/packhorse/config.yaml", "The configuration: every key with its default and what it allows."),
+const SIGNALS: [(&str, &str); 2] = [
+    (
+        "SIGINT, SIGTERM",
+        "Stop: sampling ends, what was sampled goes into the spool, messages on their way are waited for as long as \
+         `shutdown_timeout` says. A second one ends the agent at once. Nothing accepted is lost.",
+    ),
+    (
+        "SIGHUP",
+        "Read the configuration at once, and try a broker that is away without waiting any longer. Ignored where it was \
+         ignored at the start, as under nohup(1).",
+    ),
+];
+
+const FILES: [(&str, &str); 7] = [
+    ("./config.yaml", "The configuration, where it exists."),
+    ("/etc/packhorse/config.yaml", "Else the configuration: every key with its default and what it allows."),
+    ("/etc/packhorse/credentials", "Secrets that only root reads, and that systemd hands to the agent."),
     ("/var/lib/packhorse/spool", "Messages that the broker does not have yet."),
     ("/var/lib/packhorse/spool/rejected", "Messages that the broker will not take."),
     ("/var/log/packhorse", "Log files; debug.log is a link to the newest."),
+    (DOCUMENTATION, "How it is used; pages on single subjects are beside it, in docs."),
 ];
 
 /// Prints the manual page of this command line.
@@ -54,32 +78,71 @@ fn commands(command: &Command) -> Vec<(String, &Command)> {
 }
 
 fn render(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
-    let man = Man::new(command.clone()).manual("User Commands");
+    let man = Man::new(command.clone()).date(" ").manual("User Commands");
     man.render_title(page)?;
     man.render_name_section(page)?;
     man.render_synopsis_section(page)?;
     man.render_description_section(page)?;
-    let mut more = Roff::new();
-    more.control("SH", ["COMMANDS"]);
+    of_commands(command).to_writer(page)?;
+    man.render_options_section(page)?;
+    let codes = Code::ALL.map(|code| ((code as u8).to_string(), sentence(code.meaning())));
+    list("EXIT STATUS", codes).to_writer(page)?;
+    list("ENVIRONMENT", ENVIRONMENT).to_writer(page)?;
+    list("SIGNALS", SIGNALS).to_writer(page)?;
+    list("FILES", FILES).to_writer(page)?;
+    examples(command).to_writer(page)?;
+    man.render_version_section(page)
+}
+
+/// What each command does, and the options that it alone has.
+fn of_commands(command: &Command) -> Roff {
+    let mut section = Roff::new();
+    section.control("SH", ["COMMANDS"]);
     for (name, command) in commands(command) {
         let arguments: String = command.get_positionals().map(|argument| format!(" {argument}")).collect();
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-        let example = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-        let example = example.split_once('\n').map_or("", |(_, example)| example.trim());
-        more.control("TP", []).text([bold(name), roman(arguments)]).text([roman(format!("{about}."))]);
-        more.control("RS", []).control("PP", []).text([roman(example)]).control("RE", []);
+        section.control("TP", []).text([bold(name), roman(arguments)]).text([roman(format!("{about}."))]);
+        for option in command.get_arguments().filter(|option| !option.is_positional() && !option.is_global_set()) {
+            let help = option.get_help().map(ToString::to_string).unwrap_or_default();
+            let option = format!("--{}", option.get_long().unwrap_or_default());
+            section.control("RS", []).control("TP", []).text([bold(option)]).text([roman(format!("{help}."))]);
+            section.control("RE", []);
+        }
     }
-    more.to_writer(page)?;
-    man.render_options_section(page)?;
-    let mut more = Roff::new();
-    more.control("SH", ["EXIT STATUS"]);
-    for (code, meaning) in EXIT_CODES {
-        more.control("TP", []).text([bold(code.to_string())]).text([roman(meaning)]);
+    section
+}
+
+/// A section of terms and what there is to say about each.
+fn list<const N: usize>(title: &str, rows: [(impl Into<String>, impl AsRef<str>); N]) -> Roff {
+    let mut section = Roff::new();
+    section.control("SH", [title]);
+    for (term, meaning) in rows {
+        section.control("TP", []).text([bold(term)]).text(inlines(meaning.as_ref()));
     }
-    more.control("SH", ["FILES"]);
-    for (file, meaning) in FILES {
-        more.control("TP", []).text([bold(file)]).text([roman(meaning)]);
+    section
+}
+
+/// Prose in which what is to be typed as it stands is between backticks.
+fn inlines(text: &str) -> Vec<Inline> {
+    text.split('`').enumerate().map(|(number, part)| if number % 2 == 0 { roman(part) } else { bold(part) }).collect()
+}
+
+fn sentence(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", characters.as_str())
+}
+
+/// The examples of all commands.
+fn examples(command: &Command) -> Roff {
+    let mut section = Roff::new();
+    section.control("SH", ["EXAMPLES"]).control("EX", []);
+    let all = std::iter::once(command).chain(commands(command).into_iter().map(|(_, command)| command));
+    for example in all.filter_map(Command::get_after_help) {
+        for line in example.to_string().lines().skip(1) {
+            section.text([roman(line.trim())]);
+        }
     }
-    more.to_writer(page)?;
-    man.render_version_section(page)
+    section.control("EE", []);
+    section
 }

@@ -2,9 +2,11 @@
 
 mod capacity;
 mod check;
+mod code;
 mod completions;
 mod edits;
 mod exposure;
+mod help;
 mod judgement;
 mod man;
 mod run;
@@ -15,8 +17,8 @@ mod spool;
 use crate::config::{self, Config, Problem};
 use crate::foreign;
 use crate::memory;
-use clap::{CommandFactory, Parser, Subcommand};
-use clap_complete::Shell;
+use clap::{FromArgMatches, Parser, Subcommand};
+use code::Code;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,8 +27,8 @@ use std::process::ExitCode;
 #[derive(Debug, Parser)]
 #[command(name = "packhorse", version, after_help = "Example:\n  packhorse --config /etc/packhorse/config.yaml run")]
 struct Arguments {
-    /// The configuration file [default: ./config.yaml, then /etc/packhorse/config.yaml]
-    #[arg(long, short, global = true, value_name = "FILE", env = "PACKHORSE_CONFIG")]
+    /// The configuration file [default: $PACKHORSE_CONFIG, then ./config.yaml, then /etc/packhorse/config.yaml]
+    #[arg(long, short, global = true, value_name = "FILE", env = "PACKHORSE_CONFIG", hide_env = true)]
     config: Option<PathBuf>,
 
     #[command(subcommand)]
@@ -49,6 +51,10 @@ enum Command {
         /// Names of sources [default: all]
         #[arg(value_name = "SOURCE")]
         sources: Vec<String>,
+
+        /// Prints the names of the sources, and takes no sample
+        #[arg(long, conflicts_with = "sources")]
+        list: bool,
     },
 
     /// Works on the spool while no agent uses it
@@ -61,8 +67,8 @@ enum Command {
     /// Prints what a shell needs to complete packhorse's command line
     #[command(after_help = "Example:\n  packhorse completions bash > /etc/bash_completion.d/packhorse")]
     Completions {
-        #[arg(value_name = "SHELL")]
-        shell: Shell,
+        #[arg(value_name = "bash|zsh|fish")]
+        shell: completions::Shell,
     },
 
     /// Prints the manual page
@@ -77,32 +83,11 @@ pub struct Failure {
     pub message: String,
 }
 
-/// Exit codes of `sysexits.h`, with the meaning that the README gives them; 1 where a command did its work and the
-/// answer is no.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Code {
-    /// A sample could not be taken, or a file not requeued.
-    Failed = 1,
-    /// Wrong command line.
-    Usage = 64,
-    /// Gave up: the retry delay passed `retry.max_delay`.
-    GaveUp = 69,
-    /// A thread panicked.
-    Bug = 70,
-    /// The spool cannot be opened, has no room for what is requeued, or at a stop the disk did not take what was left.
-    Spool = 74,
-    /// The broker refused credentials, client id or protocol version.
-    Refused = 77,
-    /// Bad configuration.
-    Config = 78,
-}
-
 /// Parses the command line, runs the command, and returns what the process exits with.
 #[must_use]
 pub fn main() -> ExitCode {
     memory::keep_to_ourselves();
-    let arguments = match Arguments::try_parse() {
+    let arguments = match parse() {
         Ok(arguments) => arguments,
         Err(error) => {
             // Nothing is left to tell the user when even the terminal fails.
@@ -123,22 +108,27 @@ pub fn main() -> ExitCode {
     }
 }
 
+fn parse() -> Result<Arguments, clap::Error> {
+    Arguments::from_arg_matches(&help::command().try_get_matches()?)
+}
+
 fn dispatch(arguments: &Arguments) -> Result<(), Failure> {
     let config: Option<&Path> = arguments.config.as_deref();
     match arguments.command.as_ref().unwrap_or(&Command::Run) {
         Command::Run => run::run(config),
         Command::Check => check::run(config),
-        Command::Sample { sources } => sample::run(config, sources),
+        Command::Sample { list: true, .. } => sample::list(config),
+        Command::Sample { sources, list: false } => sample::run(config, sources),
         Command::Spool { command: Some(command) } => spool::run(config, command),
         Command::Spool { command: None } => print(&help_of("spool")),
-        Command::Completions { shell } => completions::run(Arguments::command(), *shell),
-        Command::Man => man::run(&Arguments::command()),
+        Command::Completions { shell } => completions::run(help::command(), *shell),
+        Command::Man => man::run(&help::command()),
     }
 }
 
 /// The help of a group of commands.
 fn help_of(group: &str) -> String {
-    let mut arguments = Arguments::command();
+    let mut arguments = help::command();
     arguments.build();
     arguments.find_subcommand_mut(group).map(|group| group.render_help().to_string()).unwrap_or_default()
 }

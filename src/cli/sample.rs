@@ -48,6 +48,16 @@ pub fn run(config: Option<&Path>, names: &[String]) -> Result<(), Failure> {
     if failed.is_empty() { Ok(()) } else { Err(Failure { code: Code::Failed, message: failed.join("\npackhorse: ") }) }
 }
 
+/// Prints the names of the sources, one a line: what a shell completes.
+///
+/// # Errors
+/// A bad configuration.
+pub fn list(config: Option<&Path>) -> Result<(), Failure> {
+    let config = super::load(config)?.config;
+    let names = config.telemetry.sources.iter().map(|source| format!("{}\n", source.name));
+    super::print(&names.collect::<String>())
+}
+
 fn find<'a>(config: &'a Config, name: &str) -> Option<&'a config::Source> {
     config.telemetry.sources.iter().find(|source| source.name == name)
 }

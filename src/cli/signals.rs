@@ -55,7 +55,7 @@ impl Stop {
     fn ask(&self, signal: &'static str) {
         if self.asked.swap(true, Ordering::Relaxed) {
             info!("asked to stop once more; ending at once signal={signal}");
-            std::process::exit(0);
+            std::process::exit(i32::from(Code::Done as u8));
         }
         // There is room for one, and this is the only one.
         let _ = self.tell.try_send(signal);

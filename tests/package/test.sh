@@ -64,8 +64,8 @@ promise "its configuration is right" inside packhorse check
 promise "secrets have a folder for root alone" inside sh -c 'test "$(stat -c %a:%U /etc/packhorse/credentials)" = 700:root'
 promise "the unit is enabled" inside test -L /etc/systemd/system/multi-user.target.wants/packhorse.service
 promise "systemd finds nothing wrong with it" inside sh -c '! systemd-analyze verify --man=no packhorse.service 2>&1 | grep packhorse'
-promise "manual page and completions are there" inside sh -c \
-    'cd /usr/share && ls man/man1/packhorse.1.gz bash-completion/completions/packhorse zsh/vendor-completions/_packhorse fish/vendor_completions.d/packhorse.fish'
+promise "manual page, completions and documentation are there" inside sh -c \
+    'cd /usr/share && ls man/man1/packhorse.1.gz bash-completion/completions/packhorse zsh/vendor-completions/_packhorse fish/vendor_completions.d/packhorse.fish doc/packhorse/README.md doc/packhorse/docs/sources.md'
 
 sed -i 's/^device: ~/device: edited-by-hand/' "$config"
 mkdir -p "$root/var/lib/packhorse/spool" "$root/var/log/packhorse"
