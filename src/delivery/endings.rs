@@ -31,7 +31,8 @@ impl Delivery {
             return;
         };
         let route = &message.sample.route;
-        let qos = if self.suspects.is_control(what) { as_control(route.qos) } else { route.qos };
+        let is_try = self.suspects.is_control(what) || self.refusals.is_try(what);
+        let qos = if is_try { as_control(route.qos) } else { route.qos };
         // At QoS 0 an acknowledgement only says that the message was written.
         if qos.min(self.connection.limits().qos) > Qos::AtMostOnce {
             self.connection.carries(now.at, &mut self.actions);

@@ -135,6 +135,16 @@ impl Refusals {
         self.reads_on() && !std::mem::replace(&mut self.is_blocking, true)
     }
 
+    /// Whether the next message of this topic shows whether the broker takes anything.
+    pub fn is_to_be_a_try(&self, topic: &str) -> bool {
+        self.is_holding() && (self.broker.seeks_try() || self.topics.get(topic).is_some_and(Tries::seeks_try))
+    }
+
+    /// Whether this is in flight to show that.
+    pub fn is_try(&self, what: Publish) -> bool {
+        self.is_holding() && self.topics.values().chain([&self.broker]).any(|row| row.is_try(what))
+    }
+
     /// A message was published.
     pub fn sent(&mut self, what: Publish, topic: &str) {
         if !self.is_holding() {

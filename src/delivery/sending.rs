@@ -91,7 +91,8 @@ impl Delivery {
         }
         let Some(message) = self.window.get(what) else { return false };
         let outgoing = self.times.render(message, Dated::IfKnown, now.clock);
-        let qos = if control.is_some() { as_control(outgoing.qos) } else { outgoing.qos };
+        let is_try = control.is_some() || self.refusals.is_to_be_a_try(&outgoing.topic);
+        let qos = if is_try { as_control(outgoing.qos) } else { outgoing.qos };
         if !self.send(what, Outgoing { qos, ..outgoing }, Urgency::Paced, now) {
             return true;
         }

@@ -37,11 +37,16 @@ impl Bench {
 
     /// The store has this, of a topic, with an expiry.
     fn put(&mut self, what: Publish, topic: &str, expiry: Option<Duration>) {
+        self.put_at(Qos::AtLeastOnce, what, topic, expiry);
+    }
+
+    /// As [`Bench::put`], at this quality of service.
+    fn put_at(&mut self, qos: Qos, what: Publish, topic: &str, expiry: Option<Duration>) {
         let route = Route {
             device: "d".to_owned(),
             source: "s".to_owned(),
             topic: topic.to_owned(),
-            qos: Qos::AtLeastOnce,
+            qos,
             retain: false,
             format: Format::Json,
             expiry,

@@ -90,6 +90,16 @@ impl Tries {
         matches!(self.stage, Stage::Control(None) | Stage::Lacking(_))
     }
 
+    /// Whether the next message is to show whether the broker takes it, or anything.
+    pub fn seeks_try(&self) -> bool {
+        self.seeks_control() || self.stage == Stage::Probe(None)
+    }
+
+    /// Whether this message is in flight to show that.
+    pub fn is_try(&self, what: Publish) -> bool {
+        self.stage == Stage::Control(Some(what)) || self.stage == Stage::Probe(Some(what))
+    }
+
     /// When one is to be tried again: ever later.
     pub fn delay(&mut self, now: Instant, random: f64) -> Instant {
         // The retry at once was the control.

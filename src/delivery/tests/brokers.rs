@@ -75,6 +75,48 @@ fn a_message_that_is_refused_while_no_other_waits_does_not_stand_for_the_broker(
     assert!(!bench.log.iter().any(|line| line.contains("every message")), "{:#?}", bench.log);
 }
 
+/// A message at QoS 1 that is refused, behind which only messages at QoS 0 come, one in 100 ms: what is set aside, how many
+/// others were published, and how many of them so that they were answered.
+fn refused_among_messages_at_qos_0(topic: &str, scope: Scope) -> (Vec<Publish>, usize, usize) {
+    let mut bench = Bench::new(NO_STATUS);
+    bench.put(message(1), topic, None);
+    let mut flying = VecDeque::from(bench.connect(false));
+    let (mut set_aside, mut arrived, mut answered) = (Vec::new(), 0, 0);
+
+    for seq in 2..600 {
+        bench.put_at(Qos::AtMostOnce, message(seq), "t", None);
+        bench.pass(Duration::from_millis(100));
+        loop {
+            for action in bench.turn() {
+                match action {
+                    Action::Publish { what, outgoing } => {
+                        answered += usize::from(what != message(1) && outgoing.qos > Qos::AtMostOnce);
+                        flying.push_back(what);
+                    }
+                    Action::SetAside { what, .. } => set_aside.push(what),
+                    _ => {}
+                }
+            }
+            let Some(what) = flying.pop_front() else { break };
+            let refusal = Refusal::Flatly(scope, "no".to_owned());
+            arrived += usize::from(what != message(1));
+            bench.on(if what == message(1) { Event::Refused(what, refusal) } else { Event::Acknowledged(what) });
+        }
+    }
+    (set_aside, arrived, answered)
+}
+
+#[test]
+fn a_refused_message_among_others_at_qos_0_is_set_aside_and_holds_them_up_for_seconds_at_most() {
+    for (topic, scope) in [("t", Scope::Topic), ("t", Scope::Broker), ("of its own", Scope::Broker)] {
+        let (set_aside, arrived, answered) = refused_among_messages_at_qos_0(topic, scope);
+
+        assert_eq!((set_aside, arrived > 500), (vec![message(1)], true), "{topic}, {scope:?}: {arrived} arrived");
+        // Those that are to show that the broker takes others.
+        assert!((1..10).contains(&answered), "{topic}, {scope:?}: {answered} answered");
+    }
+}
+
 /// What a broker does with a message.
 enum Fate {
     Taken,

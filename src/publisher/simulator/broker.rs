@@ -38,6 +38,8 @@ pub enum Poison {
     HangsUp,
     /// The connection ends over it, and the broker says so.
     Blamed,
+    /// It is never answered.
+    Mute,
 }
 
 /// What a broker does with a message.
@@ -47,6 +49,9 @@ pub enum Answer {
     Refuses(Code),
     HangsUp,
     Blames,
+    /// It does not answer this one.
+    Ignores,
+    /// It does not answer this one, nor anything after it.
     Nothing,
 }
 
@@ -132,6 +137,7 @@ impl Broker {
         match (poison.filter(|_| is_poison(packet.what)), refusal) {
             (Some(Poison::HangsUp), _) => Answer::HangsUp,
             (Some(Poison::Blamed), _) => Answer::Blames,
+            (Some(Poison::Mute), _) => Answer::Ignores,
             (_, Some(code)) | (Some(Poison::Refused(code)), None) => Answer::Refuses(code),
             (None, None) => Answer::Takes,
         }

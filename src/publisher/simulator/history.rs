@@ -139,9 +139,10 @@ impl History {
 
     fn draw_poison(random: &mut fastrand::Rng) -> Poison {
         let codes = [Code::Unspecified, Code::Implementation, Code::NotAuthorized, Code::TopicName];
-        match random.u8(..4) {
+        match random.u8(..5) {
             0 => Poison::HangsUp,
             1 => Poison::Blamed,
+            2 => Poison::Mute,
             _ => Poison::Refused(*random.choice(&codes).unwrap_or(&Code::Unspecified)),
         }
     }

@@ -35,6 +35,8 @@ pub struct Seen {
     pub excused: BTreeSet<Seq>,
     /// The topics of which every message may.
     pub refused_topics: BTreeSet<String>,
+    /// The topics that others may overtake, for a message of theirs is not answered.
+    pub overtaken_topics: BTreeSet<String>,
     /// Whether connections have ended over messages.
     pub has_hung_up: bool,
 }
@@ -72,6 +74,12 @@ impl Seen {
         if let Refusal::Flatly(Scope::Topic, _) | Refusal::ForNow(_) = code.refusal() {
             self.refused_topics.insert(packet.topic.clone());
         }
+    }
+
+    /// A broker does not answer a message.
+    pub fn ignored(&mut self, packet: &Packet) {
+        self.excused.extend(packet.what.spooled());
+        self.overtaken_topics.insert(packet.topic.clone());
     }
 
     /// A connection is about to end over a message.

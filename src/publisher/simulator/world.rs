@@ -219,7 +219,7 @@ impl World {
             }
             Answer::HangsUp => self.hang_up(Lost::Ended("connection lost".to_owned())),
             Answer::Blames => self.hang_up(Lost::Blamed(Fault::Other, "malformed packet (0x81)".to_owned())),
-            // Nor does it answer later: it takes messages in order.
+            Answer::Ignores => self.seen.ignored(&packet),
             Answer::Nothing => self.is_deaf = true,
         }
     }
