@@ -26,12 +26,12 @@ demo: deps ## Runs the agent against a broker of its own and shows what arrives;
 	@scripts/demo.sh target/debug/packhorse
 
 test: test-deps build ## Runs all tests, those of kills and of constrained hardware on the release binary
-	cargo test -- --skip rabbitmq:: --skip clusters:: --skip constrained:: --skip memory:: --skip forged::
+	cargo test -- --skip rabbitmq:: --skip clusters:: --skip constrained:: --skip memory:: --skip forged:: --skip fifty_sources
 	@# By themselves: clusters elect for seconds, and what else runs then would miss its time limits.
 	cargo test --test agent -- rabbitmq:: clusters::
 	PACKHORSE_BINARY=$(CURDIR)/target/release/packhorse cargo test --test agent kills::
 	@# By themselves, too: they measure.
-	PACKHORSE_BINARY=$(CURDIR)/target/release/packhorse cargo test --test agent -- --test-threads 1 constrained:: memory::
+	PACKHORSE_BINARY=$(CURDIR)/target/release/packhorse cargo test --test agent -- --test-threads 1 constrained:: memory:: fifty_sources
 	PACKHORSE_BINARY=$(CURDIR)/target/release/packhorse cargo test --test hardening
 
 test-arm: test-deps arm ## Runs the core of the tests on both ARM binaries, on qemu
