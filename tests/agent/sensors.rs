@@ -81,6 +81,22 @@ fn lateness(arrivals: &[Arrival]) -> (Vec<i64>, i64) {
     (late, missed)
 }
 
+/// How late this process itself wakes up on a grid of ten milliseconds meanwhile, in milliseconds, at the 99th percentile:
+/// what a busy machine costs whoever sleeps.
+fn lateness_of_a_bystander(time: Duration) -> i64 {
+    let start = Instant::now();
+    let mut late: Vec<Duration> = (1..)
+        .map(|tick| start + Duration::from_millis(10) * tick)
+        .take_while(|due| *due < start + time)
+        .map(|due| {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            due.elapsed()
+        })
+        .collect();
+    late.sort_unstable();
+    i64::try_from(late[late.len() * 99 / 100].as_millis()).unwrap()
+}
+
 fn thread_count(agent: &Agent) -> usize {
     fs::read_dir(format!("/proc/{}/task", agent.id())).unwrap().count()
 }
@@ -95,7 +111,7 @@ fn fifty_sources_stay_on_their_grid_beside_one_that_hangs_and_one_that_takes_thr
 
     let agent = gateway.start_with(&[("NOTIFY_SOCKET", &manager.socket()), ("WATCHDOG_USEC", "2000000")]);
     let time = Duration::from_secs(scale(10, 60) as u64);
-    std::thread::sleep(time);
+    let noise = lateness_of_a_bystander(time);
     let (threads, resident) = (thread_count(&agent), agent.memory("VmRSS"));
     manager.wait_for("; source gate hangs");
     let named = |arrival: &Arrival| arrival.payload["hanging"] == serde_json::json!(["gate"]);
@@ -111,13 +127,14 @@ fn fifty_sources_stay_on_their_grid_beside_one_that_hangs_and_one_that_takes_thr
     let p99 = late[late.len() * 99 / 100];
     let worst = late.last().unwrap();
     println!(
-        "{} samples of {GOOD} sources in {time:?}: p99 {p99} ms late, worst {worst} ms, {missed} missed; {threads} threads, \
-         {resident} KiB resident; stopped after {stopped:?}",
+        "{} samples of {GOOD} sources in {time:?}: p99 {p99} ms late (a bystander {noise}), worst {worst} ms, {missed} missed; \
+         {threads} threads, {resident} KiB resident; stopped after {stopped:?}",
         late.len()
     );
     // A debug build takes its time for fifty readings in a row.
     let allowed = if cfg!(debug_assertions) && std::env::var_os("PACKHORSE_BINARY").is_none() { 25 } else { 5 };
-    assert!(p99 < allowed, "{p99} ms");
+    // A tick is a row of threads that wake each other up.
+    assert!(p99 < allowed + 3 * noise, "{p99} ms");
     assert_eq!(missed, 0);
     assert!(late.len() as u64 > GOOD as u64 * (time.as_secs() * 10 - 30));
     assert!(arrivals.iter().any(|arrival| arrival.topic.ends_with("/slow")), "the slow one is sampled, too");
