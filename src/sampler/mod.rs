@@ -1,6 +1,6 @@
 //! Thread 1: takes samples on their grids and hands them to the channel. Touches neither disk nor network, so a
 //! stalling card or a dead link cannot delay a sample. Nor does a sensor that hangs: a source that may block is read by a
-//! helper ([`helpers`]), which this thread supervises and never waits for.
+//! helper (`helpers.rs`), which this thread supervises and never waits for.
 
 mod helpers;
 mod once;
