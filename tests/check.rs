@@ -138,6 +138,15 @@ fn every_broken_file_is_refused_with_line_key_and_what_is_allowed() {
             ],
         ),
         ("broker: {url: mqtt://h\n", &[":3: column 1: not valid YAML"]),
+        (
+            "url: tcp://h\nbroker: {host: h, url: tcp://h}\ntelemetry: {interval: 1M}\n",
+            &[
+                ":3: url: unknown key here; it belongs to `broker`",
+                ":4: broker.host: unknown key; did you mean `url`?",
+                ":4: broker.url: `tcp://h` has an unknown scheme; allowed is",
+                ":5: telemetry.interval: found `1M`; allowed: a duration of at least 1ms, such as `10s` or `1h 30m`; write `m` for minutes",
+            ],
+        ),
     ] {
         Setup::new(rest).check().refused_with(problems);
     }

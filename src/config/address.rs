@@ -1,5 +1,6 @@
 //! The address of a broker: how it is reached, and where.
 
+use super::hints;
 use super::tree::{Content, Node, Scalar, echo};
 use super::value::{Reading, Refusal, allowed, because};
 use crate::foreign;
@@ -174,7 +175,8 @@ pub(super) fn address(node: &Node) -> Reading<Address> {
         return because(format!("{shown} has no scheme; {FORM}"));
     };
     let Some(scheme) = Scheme::parse(scheme) else {
-        return because(format!("{shown} has an unknown scheme; {FORM}"));
+        let meant = hints::scheme(scheme).map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
+        return because(format!("{shown} has an unknown scheme; {FORM}{meant}"));
     };
     if rest.contains('@') {
         let place = "give these as `broker.username` and `broker.password_file`, and write `%40` in a query";

@@ -6,6 +6,7 @@
 
 mod address;
 mod azure;
+mod hints;
 mod load;
 mod problem;
 mod profile;

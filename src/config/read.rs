@@ -93,7 +93,8 @@ pub(super) fn read(text: &str, host: &Host) -> Result<Outcome, Problem> {
     }
     let mut findings = Findings { problems, ..Findings::default() };
     let config = Section::read(&mut findings, String::new(), 1, Some(&root), |top| config(top, host));
-    let Findings { problems, files, warnings, schema } = findings;
+    findings.place_strangers(super::keys);
+    let Findings { problems, files, warnings, schema, .. } = findings;
     Ok(Outcome { config, problems, files, warnings, schema })
 }
 
@@ -388,6 +389,7 @@ fn status(section: &mut Section<'_>, device: &str, hub: &Hub) -> Status {
         let topic = value::replace(&written, &[("device", device)])?;
         value::topic(&topic, &written).map(|()| Some(topic))
     });
+    section.warn_of_none("topic");
     hub.has_no(section, "topic", topic.as_ref().is_some_and(Option::is_some), "the hub retains no messages");
     let default = if hub.is_wanted() { None } else { Some(format!("status/{device}")) };
     let interval = section.value("interval", interval);

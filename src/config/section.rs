@@ -3,8 +3,9 @@
 //! A section remembers which keys it was asked for. Those are the keys of the schema: when the section ends, any other
 //! key that the file has is a problem. So the schema is written down once, in the code that reads it.
 
+use super::hints;
 use super::problem::Problem;
-use super::tree::{Content, Entry, Node, echo, printable};
+use super::tree::{Content, Entry, Node, Scalar, echo, printable};
 use super::value::{Reading, Refusal, nearest};
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -16,11 +17,29 @@ const PROBLEMS_MAX: usize = 1000;
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     pub problems: Vec<Problem>,
+    /// Which of them are about keys that may belong elsewhere, and these keys.
+    pub strangers: Vec<(usize, String)>,
     /// Every key that was asked for, dotted, list items as `[]`.
     pub schema: BTreeSet<String>,
     pub files: Vec<NamedFile>,
     /// What works, but is probably not meant.
     pub warnings: Vec<Problem>,
+}
+
+impl Findings {
+    /// Says of keys that are unknown where they stand where they belong. `schema`: every key that there is.
+    pub fn place_strangers(&mut self, schema: impl FnOnce() -> BTreeSet<String>) {
+        let strangers = std::mem::take(&mut self.strangers);
+        if strangers.is_empty() {
+            return;
+        }
+        let schema = schema();
+        for (index, key) in strangers {
+            if let Some(message) = hints::elsewhere(&key, &schema) {
+                self.problems[index].message = message;
+            }
+        }
+    }
 }
 
 /// A file or a folder that the configuration names.
@@ -60,8 +79,8 @@ pub(super) struct Section<'a> {
     /// The first entry of each key.
     entries: HashMap<&'a str, &'a Entry>,
     asked: Vec<&'static str>,
-    /// Something else than a mapping stands here. That has been reported; what is missing then is not worth a word.
-    unreadable: bool,
+    /// What stands here in place of a mapping. It is reported at the end; what is missing then is not worth a word.
+    unreadable: Option<(String, &'static str)>,
 }
 
 impl<'a> Section<'a> {
@@ -75,10 +94,11 @@ impl<'a> Section<'a> {
         read: impl FnOnce(&mut Section<'_>) -> T,
     ) -> T {
         let mut section =
-            Section { findings, path, line, entries: HashMap::new(), asked: Vec::new(), unreadable: false };
+            Section { findings, path, line, entries: HashMap::new(), asked: Vec::new(), unreadable: None };
         let unknown = section.enter(node);
         let value = read(&mut section);
         section.refuse(&unknown);
+        section.tell_unreadable();
         value
     }
 
@@ -86,13 +106,10 @@ impl<'a> Section<'a> {
     fn enter<'node: 'a>(&mut self, node: Option<&'node Node>) -> Vec<&'node Entry> {
         let Some(node) = node.filter(|node| !node.is_nothing()) else { return Vec::new() };
         let Content::Mapping(entries) = &node.content else {
-            let glued =
-                matches!(&node.content, Content::Scalar { text, .. } if text.contains(':') && !text.contains(": "));
+            let glued = matches!(&node.content, Content::Scalar { text, .. } if is_glued(text));
             let hint = if glued { "; is a space missing behind the `:`?" } else { "" };
-            let message =
-                format!("found {}; allowed is a mapping, `KEY: VALUE` on lines of their own{hint}", node.found());
-            self.report(self.line, self.path.clone(), message);
-            self.unreadable = true;
+            let message = format!("found {}; allowed is a mapping, `KEY: VALUE` on lines of their own", node.found());
+            self.unreadable = Some((message, hint));
             return Vec::new();
         };
         if node.tagged {
@@ -122,15 +139,32 @@ impl<'a> Section<'a> {
     fn refuse(&mut self, entries: &[&Entry]) {
         for entry in entries {
             let Some(key) = entry.key.as_deref().filter(|key| !self.asked.contains(key)) else { continue };
+            let near = hints::synonym(key, &self.asked).or_else(|| nearest(key.trim(), self.asked.iter().copied()));
             let message = if key == "<<" {
                 "merge keys are not read; write the keys out".to_owned()
-            } else if let Some(near) = nearest(key, self.asked.iter().copied()) {
+            } else if let Some(odd) = hints::odd_sign(key) {
+                format!("unknown key; {odd}")
+            } else if let Some(near) = near {
                 format!("unknown key; did you mean {}?", echo(near))
             } else {
-                let allowed = self.asked.iter().map(|key| echo(key)).collect::<Vec<_>>().join(", ");
-                format!("unknown key; allowed here: {allowed}")
+                format!("unknown key; allowed here: {}", self.keys())
             };
+            if near != Some(hints::usual(key).as_str()) && self.findings.problems.len() < PROBLEMS_MAX {
+                self.findings.strangers.push((self.findings.problems.len(), key.to_owned()));
+            }
             self.report(entry.line, self.dotted(&printable(key)), message);
+        }
+    }
+
+    /// The keys that may stand here.
+    fn keys(&self) -> String {
+        self.asked.iter().map(|key| echo(key)).collect::<Vec<_>>().join(", ")
+    }
+
+    fn tell_unreadable(&mut self) {
+        if let Some((message, hint)) = &self.unreadable {
+            let message = format!("{message}; its keys: {}{hint}", self.keys());
+            self.report(self.line, self.path.clone(), message);
         }
     }
 
@@ -158,7 +192,7 @@ impl<'a> Section<'a> {
                 None
             }
             Err(Refusal::Allowed(what)) => {
-                self.problem(key, format!("found {}; allowed: {what}", entry.node.found()));
+                self.problem(key, not_allowed(&entry.node, &what));
                 None
             }
         }
@@ -166,11 +200,26 @@ impl<'a> Section<'a> {
 
     /// Like [`Section::value`] for a key that may be set to `~`, which is the same as leaving it out.
     pub fn optional<T>(&mut self, key: &'static str, read: impl FnOnce(&Node) -> Reading<T>) -> Option<T> {
-        if self.has(key) {
-            return self.value(key, read);
+        if !self.has(key) {
+            self.ask(key);
+            return None;
         }
-        self.ask(key);
-        None
+        let value = self.value(key, read);
+        if value.is_some() {
+            self.warn_of_none(key);
+        }
+        value
+    }
+
+    /// Warns of a word for "none" where `~` says it, and the word is text.
+    pub fn warn_of_none(&mut self, key: &str) {
+        let word = self.entries.get(key).and_then(|entry| match &entry.node.content {
+            Content::Scalar { text, value: Scalar::Text } if hints::is_none(text) => Some(echo(text)),
+            _ => None,
+        });
+        if let Some(word) = word {
+            self.warning(key, format!("is the text {word}; where there should be none, write `~`"));
+        }
     }
 
     /// A key whose feature is yet to come: it may be left out or set to `~`, and is never ignored.
@@ -190,7 +239,7 @@ impl<'a> Section<'a> {
     /// Reports that `key`, which has no default, is not there; `wanted` says what to write.
     pub fn missing(&mut self, key: &'static str, wanted: &str) {
         // A value that is there but empty has been reported as such.
-        if !self.entries.contains_key(key) && !self.unreadable {
+        if !self.entries.contains_key(key) && self.unreadable.is_none() {
             self.problem(key, format!("is missing; {wanted}"));
         }
     }
@@ -258,7 +307,7 @@ impl<'a> Section<'a> {
                     continue;
                 }
                 Err(Refusal::Because(sentence)) => sentence,
-                Err(Refusal::Allowed(what)) => format!("found {}; allowed: {what}", node.found()),
+                Err(Refusal::Allowed(what)) => not_allowed(node, &what),
             };
             let key = self.dotted(&format!("{key}[{index}]"));
             self.report(node.line, key, message);
@@ -294,4 +343,19 @@ impl<'a> Section<'a> {
             _ => {}
         }
     }
+}
+
+/// Whether a text looks like `KEY:VALUE`, and not like an address.
+fn is_glued(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(_, rest)| !rest.starts_with(' ') && !rest.starts_with("//"))
+}
+
+/// What was found and what is allowed instead.
+fn not_allowed(node: &Node, what: &str) -> String {
+    let odd = match &node.content {
+        Content::Scalar { text, .. } => hints::odd_sign(text),
+        Content::List(_) | Content::Mapping(_) => None,
+    };
+    let odd = odd.map(|odd| format!("; {odd}")).unwrap_or_default();
+    format!("found {}; allowed: {what}{odd}", node.found())
 }

@@ -2,6 +2,7 @@
 //!
 //! Pure functions of the leaf; what depends on several keys is checked in [`super::read`].
 
+use super::hints;
 use super::tree::{Content, Node, Scalar, echo, printable};
 use crate::foreign;
 use bytesize::ByteSize;
@@ -92,7 +93,11 @@ pub(super) fn number(node: &Node, fits: impl Fn(f64) -> bool, what: &str) -> Rea
     let value = match node.unquoted() {
         Some((_, Scalar::Integer(value))) => value as f64,
         Some((_, Scalar::Float(value))) => value,
-        _ => return allowed(what),
+        Some((text, _)) => {
+            let hint = hints::number(text).map(|hint| format!("; {hint}")).unwrap_or_default();
+            return allowed(format!("{what}{hint}"));
+        }
+        None => return allowed(what),
     };
     if value.is_finite() && fits(value) { Ok(value) } else { allowed(what) }
 }
@@ -108,12 +113,18 @@ pub(super) fn duration(node: &Node, range: RangeInclusive<Duration>) -> Reading<
     };
     let value = match node.unquoted() {
         Some((_, Scalar::Integer(0))) => Duration::ZERO,
-        Some((_, Scalar::Integer(_) | Scalar::Float(_))) => {
-            return allowed(format!("{what}; the unit is missing"));
+        Some((text, Scalar::Integer(_) | Scalar::Float(_))) => {
+            return allowed(format!("{what}; the unit is missing, as in `{}s`", printable(text)));
+        }
+        Some((text, Scalar::Text)) if hints::has_month_by_m(text) => {
+            return allowed(format!("{what}; write `m` for minutes, or `months`"));
         }
         Some((text, Scalar::Text)) => match humantime::parse_duration(text) {
             Ok(value) => value,
-            Err(_) => return allowed(what),
+            Err(error) => {
+                let hint = hints::duration(text, &error).map(|hint| format!("; {hint}")).unwrap_or_default();
+                return allowed(what + &hint);
+            }
         },
         _ => return allowed(what),
     };
@@ -139,6 +150,9 @@ pub(super) fn size(node: &Node, smallest: ByteSize) -> Reading<u64> {
     };
     match value {
         Some(bytes) if bytes >= smallest.as_u64() => Ok(bytes),
+        Some(_) if matches!(node.unquoted(), Some((_, Scalar::Integer(_)))) => {
+            allowed(format!("{what}; without a unit it is that many bytes"))
+        }
         _ => allowed(what),
     }
 }
@@ -173,7 +187,7 @@ pub(super) fn nearest<'a>(given: &str, candidates: impl Iterator<Item = &'a str>
     /// Below this likeness, suggestions mislead more than they help: `port` is no slip of `topic`.
     const NEAR: f64 = 0.8;
     // Nobody slips into a hundred characters; the comparison is quadratic in them.
-    let given: String = given.chars().take(100).collect::<String>().to_lowercase().replace('-', "_");
+    let given = hints::usual(&given.chars().take(100).collect::<String>());
     // One slip of the finger counts by itself, for in a short word it changes much: `ulr`.
     candidates
         .map(|candidate| (strsim::damerau_levenshtein(&given, candidate), candidate))

@@ -2,6 +2,7 @@
 
 mod azure;
 mod broker;
+mod hints;
 mod properties;
 mod rules;
 mod secrets;

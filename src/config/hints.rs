@@ -1,0 +1,121 @@
+//! What a user probably meant who wrote something else: a key in the wrong place or by another program's name, a unit, a
+//! sign that looks like another one. Pure.
+//!
+//! Nothing of the file is repeated but keys of the schema, numbers and single signs: it may be a secret in a wrong place.
+
+use super::tree::echo;
+use std::collections::BTreeSet;
+
+/// Keys as other programs call them, and as they are called here.
+const SYNONYMS: [(&str, &str); 26] = [
+    ("address", "url"),
+    ("host", "url"),
+    ("hostname", "url"),
+    ("port", "url"),
+    ("server", "url"),
+    ("uri", "url"),
+    ("brokers", "urls"),
+    ("hosts", "urls"),
+    ("servers", "urls"),
+    ("id", "client_id"),
+    ("login", "username"),
+    ("version", "protocol"),
+    ("ssl", "tls"),
+    ("insecure", "verify"),
+    ("file", "path"),
+    ("level", "console"),
+    ("period", "interval"),
+    ("frequency", "interval"),
+    ("mqtt", "broker"),
+    ("connection", "broker"),
+    ("server", "broker"),
+    ("buffer", "spool"),
+    ("queue", "spool"),
+    ("storage", "spool"),
+    ("sensors", "sources"),
+    ("inputs", "sources"),
+];
+
+/// Words for "none", which YAML takes for text where nothing says otherwise.
+const NONE: [&str; 7] = ["none", "off", "no", "null", "nil", "never", "disabled"];
+
+/// Units of durations that are taken; what else there is, such as `weeks`, nobody has to know.
+const UNITS: &str = "units are `ms`, `s`, `m`, `h` and `d`";
+
+/// The key among `here` that another program calls like this.
+pub(super) fn synonym(key: &str, here: &[&'static str]) -> Option<&'static str> {
+    let is_meant = |(theirs, ours): &(&str, &'static str)| key.eq_ignore_ascii_case(theirs) && here.contains(ours);
+    SYNONYMS.into_iter().find(is_meant).map(|(_, ours)| ours)
+}
+
+/// Where a key belongs that is unknown where it stands; `None`: nowhere. `schema`: every key, dotted, list items as `[]`.
+pub(super) fn elsewhere(key: &str, schema: &BTreeSet<String>) -> Option<String> {
+    let key = &usual(key);
+    let place = |dotted: &String| match dotted.rsplit_once('.') {
+        Some((above, last)) if last == key => Some(match above.strip_suffix("[]") {
+            Some(list) => format!("an item of {}", echo(list)),
+            None => echo(above),
+        }),
+        None if dotted == key => Some("the top of the file, where nothing is indented".to_owned()),
+        _ => None,
+    };
+    let places: Vec<String> = schema.iter().filter_map(place).collect();
+    (!places.is_empty()).then(|| format!("unknown key here; it belongs to {}", places.join(", or to ")))
+}
+
+/// A key in the letters that keys have here.
+pub(super) fn usual(key: &str) -> String {
+    key.to_lowercase().replace('-', "_")
+}
+
+/// Whether a text is a word for "none".
+pub(super) fn is_none(text: &str) -> bool {
+    NONE.iter().any(|word| text.eq_ignore_ascii_case(word))
+}
+
+/// What a sign in this text is taken for, and is not.
+pub(super) fn odd_sign(text: &str) -> Option<String> {
+    let sign = text.chars().find(|sign| "\u{201c}\u{201d}\u{201e}\u{2018}\u{2019}\u{ab}\u{bb}".contains(*sign));
+    if let Some(sign) = sign {
+        return Some(format!("`{sign}` is no quote to YAML; write `\"`, or no quotes"));
+    }
+    let hidden = |sign: char| {
+        (sign.is_whitespace() && !sign.is_ascii()) || "\u{200b}\u{200c}\u{200d}\u{2060}\u{feff}".contains(sign)
+    };
+    let sign = text.chars().find(|sign| hidden(*sign))?;
+    Some(format!(
+        "it holds U+{:04X}, which looks like a space or like nothing; type a space there, or nothing",
+        u32::from(sign)
+    ))
+}
+
+/// What is wrong with a text that is no duration.
+pub(super) fn duration(text: &str, error: &humantime::DurationError) -> Option<String> {
+    match error {
+        _ if text.starts_with('-') => Some("it cannot be negative".to_owned()),
+        humantime::DurationError::UnknownUnit { .. } => Some(format!("the unit is unknown; {UNITS}")),
+        _ => None,
+    }
+}
+
+/// Whether a duration has the unit `M`, which is a month by the book and a minute to many.
+pub(super) fn has_month_by_m(text: &str) -> bool {
+    text.split(|sign: char| !sign.is_alphabetic()).any(|unit| unit == "M")
+}
+
+/// What is wrong with a text that is no number.
+pub(super) fn number(text: &str) -> Option<&'static str> {
+    let with_point = text.replacen(',', ".", 1);
+    (text.contains(',') && with_point.parse::<f64>().is_ok()).then_some("write a decimal point in place of the comma")
+}
+
+/// The scheme that stands for what other programs call like this.
+pub(super) fn scheme(theirs: &str) -> Option<&'static str> {
+    match theirs.to_ascii_lowercase().as_str() {
+        "mqtt" | "tcp" | "mqtt+tcp" => Some("mqtt"),
+        "mqtts" | "ssl" | "tls" | "mqtt+ssl" | "mqtt+tls" | "tcps" => Some("mqtts"),
+        "ws" | "http" => Some("ws"),
+        "wss" | "https" => Some("wss"),
+        _ => None,
+    }
+}
