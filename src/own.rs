@@ -90,6 +90,31 @@ pub fn create_log(path: &Path) -> io::Result<File> {
     create(CWD, path, OFlags::WRONLY | OFlags::APPEND)
 }
 
+/// Whether a name still leads to the file that is open, and not to another one or to none. It may not be a symbolic link.
+///
+/// # Errors
+/// The system's, where it does not tell.
+pub fn is_at(open: &File, path: &Path) -> io::Result<bool> {
+    is_same(open, path.symlink_metadata())
+}
+
+/// As [`is_at`] for a folder that the configuration names, to which symbolic links may lead.
+///
+/// # Errors
+/// The system's, where it does not tell.
+pub fn is_folder_at(open: &File, path: &Path) -> io::Result<bool> {
+    is_same(open, path.metadata())
+}
+
+fn is_same(open: &File, named: io::Result<fs::Metadata>) -> io::Result<bool> {
+    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    match named {
+        Ok(named) => Ok(identity(named) == identity(open.metadata()?)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Makes a folder that the configuration names, and those above it that are not there. It may be a symbolic link.
 ///
 /// # Errors

@@ -316,6 +316,12 @@ impl Delivery {
         Some(range.start().spooled()?..=range.end().spooled()?)
     }
 
+    /// Whether a message of the spool is in memory.
+    #[must_use]
+    pub fn has(&self, seq: Seq) -> bool {
+        self.window.get(Publish::Message(seq)).is_some()
+    }
+
     /// How many publishes are in flight.
     #[must_use]
     pub fn in_flight(&self) -> usize {

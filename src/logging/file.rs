@@ -9,7 +9,7 @@ use crate::own;
 use chrono::{Local, NaiveDateTime};
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -228,9 +228,7 @@ impl RotatingFile {
 impl Current {
     /// Whether its name still leads to the file that is written.
     fn is_there(&self) -> bool {
-        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-        let (named, open) = (self.path.symlink_metadata().map(identity), self.file.metadata().map(identity));
-        matches!((named, open), (Ok(named), Ok(open)) if named == open)
+        own::is_at(&self.file, &self.path).unwrap_or(false)
     }
 }
 

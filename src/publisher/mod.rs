@@ -26,13 +26,13 @@ use crate::message::{Message, Route, Sample, Stamp};
 use crate::payload::Outgoing;
 use crate::planted::{Planted, is_planted};
 use crate::pulse::Pulse;
-use crate::spool::Spool;
+use crate::spool::{Missing, Spool};
 use crate::status::{self, Counters};
 use broker::Broker;
 use clock::ClockWatch;
 use crossbeam_channel::{Receiver, RecvError, Sender, never, select};
 use link::Link;
-use log::{info, log, warn};
+use log::{error, info, log, warn};
 use news::{Announcer, Standing};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -172,7 +172,7 @@ impl<L: Link> Publisher<L> {
         loop {
             let now = self.clock.now();
             self.tell_news(now);
-            let deadline = self.deadline(turned).unwrap_or(now.at + IDLE);
+            let deadline = self.deadline(turned).unwrap_or(now.at + IDLE).min(self.store.next_look());
             self.channels.pulse.rests_until(deadline);
             select! {
                 recv(self.channels.orders) -> order => match order {
@@ -213,6 +213,7 @@ impl<L: Link> Publisher<L> {
     fn turn(&mut self) -> Now {
         self.hear_all();
         let now = self.clock.now();
+        self.look_after_spool(now);
         for range in self.store.take_in(self.delivery.range_in_flight(), now.at) {
             self.delivery.on(Event::Dropped(range), now);
         }
@@ -232,6 +233,29 @@ impl<L: Link> Publisher<L> {
         // An attempt may have failed by now.
         self.watch();
         now
+    }
+
+    /// Notices what was taken away from the spool, or replaced.
+    fn look_after_spool(&mut self, now: Now) {
+        let Self { store, delivery, .. } = self;
+        match store.look(|seq| delivery.has(seq), now.at) {
+            Ok(lost) if lost.is_empty() => {}
+            Ok(lost) => {
+                lost.into_iter().for_each(|range| self.delivery.on(Event::Dropped(range), now));
+                self.delivery.on(Event::StatusChanged, now);
+            }
+            Err(taken) => self.renounce(&taken),
+        }
+    }
+
+    /// Ends, for another agent has the spool: nothing is written to it any more.
+    fn renounce(&mut self, taken: &Missing) {
+        self.store.spool.renounce();
+        let folder = self.delivery.config().spool.directory.display().to_string();
+        self.end = End::Unsaved(format!("spool {folder}: {taken}; messages that wait: {}", self.store.waiting()));
+        error!("this agent ends: another one has the spool folder={folder} backlog={}", self.store.waiting());
+        // The agent may be stopping already, and not listen any more.
+        let _ = self.channels.gives_up.try_send(());
     }
 
     /// Does what the core says until there is nothing to do, or the rest has to wait for the next turn. What is finished by
@@ -545,6 +569,10 @@ impl<L: Link> Publisher<L> {
     /// Makes everything safe, waits for what is in flight, says goodbye.
     fn stop(&mut self) {
         // First of all, for whoever stops us may lose patience. What fails here is tried again below.
+        let delivery = &self.delivery;
+        if let Err(taken @ Missing::Taken) = self.store.put_back(|seq| delivery.has(seq), self.clock.now().at) {
+            self.renounce(&taken);
+        }
         let _ = self.store.save(self.delivery.range_in_flight(), self.clock.now().at);
         let backlog = self.store.waiting();
         info!("stopping in_flight={} backlog={backlog}", self.delivery.in_flight());
@@ -565,8 +593,23 @@ impl<L: Link> Publisher<L> {
                 }
             }
         }
+        self.judge_the_rest();
         self.store.intake.tell_rest();
         info!("stopped backlog={}", self.store.waiting());
+    }
+
+    /// Looks a last time whether what is left is where the next process looks for it: whatever is in memory alone is lost now.
+    fn judge_the_rest(&mut self) {
+        let put_back = self.store.put_back(|_| false, self.clock.now().at);
+        let why = match (put_back, self.store.lost()) {
+            (Ok(()), 0) => return,
+            (Ok(()), lost) => format!("{lost} messages were lost with files that were taken away from the spool"),
+            (Err(error), _) => format!("the spool's files were taken away: {error}"),
+        };
+        if self.end == End::Stopped {
+            warn!("{why}");
+            self.end = End::Unsaved(why);
+        }
     }
 
     /// Does what the core says until the stop is complete.

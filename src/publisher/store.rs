@@ -9,7 +9,7 @@ use super::intake::Intake;
 use crate::clock::instant;
 use crate::delivery::{Publish, Stalls};
 use crate::message::{Message, Qos, Route, Sample, Seq, StreamId};
-use crate::spool::{Backlog, Spool};
+use crate::spool::{Backlog, Look, Missing, Spool};
 use crate::status::Counters;
 use crossbeam_channel::Receiver;
 use log::{debug, info, warn};
@@ -25,6 +25,11 @@ const ASIDE_LATER: usize = 100;
 /// Messages that are set aside in one turn: a slow card takes a tenth of a second for each.
 const SET_ASIDE_AT_ONCE: usize = 10;
 
+/// How often the spool's files are looked after by who is awake anyway. A look costs five system calls.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long nobody looks at most: it is what a deletion goes unnoticed while nothing else is to be done.
+const LATEST_LOOK: Duration = Duration::from_secs(3);
+
 /// The spool and what goes around it.
 #[derive(Debug)]
 pub struct Store {
@@ -35,6 +40,11 @@ pub struct Store {
     journal: Access,
     flush: Access,
     aside: Access,
+    /// Whether the spool's files are where they belong.
+    place: Access,
+    looked: Instant,
+    /// Messages that were lost with files that were taken away.
+    lost: u64,
     /// What is to be set aside when the disk takes it.
     aside_later: VecDeque<(Message, String)>,
     /// When the journal waited for the disk.
@@ -65,6 +75,9 @@ impl Store {
             journal: Access::new("write the journal"),
             flush: Access::new("flush the journal"),
             aside: Access::new("set messages aside"),
+            place: Access::new("put the spool's files back"),
+            looked: instant(),
+            lost: 0,
             aside_later: VecDeque::new(),
             stalls: Stalls::default(),
             is_journal_behind: false,
@@ -125,6 +138,65 @@ impl Store {
             self.memory.ended();
         }
         dropped
+    }
+
+    /// When [`Store::look`] is to be called at the latest.
+    pub fn next_look(&self) -> Instant {
+        self.place.retry_at().unwrap_or(self.looked + LATEST_LOOK)
+    }
+
+    /// Looks whether the spool's files are where they belong, when that was not done of late; the messages that are lost.
+    /// `is_kept`: those that somebody has in memory.
+    ///
+    /// # Errors
+    /// [`Missing::Taken`]. What the disk says is tried again.
+    pub fn look(&mut self, is_kept: impl Fn(Seq) -> bool, now: Instant) -> Result<Vec<RangeInclusive<Seq>>, Missing> {
+        // A folder that was taken away is one reason why the disk takes nothing.
+        let pause = if self.is_failing() { Duration::ZERO } else { LOOK };
+        if now < self.looked + pause || !self.place.is_due(now) {
+            return Ok(Vec::new());
+        }
+        self.looked = now;
+        match self.spool.look(is_kept, now) {
+            Ok(Look { lost, is_to_go_on }) => {
+                self.place.worked();
+                if is_to_go_on {
+                    self.looked = now.checked_sub(LATEST_LOOK).unwrap_or(now);
+                }
+                self.count_lost(&lost);
+                Ok(lost)
+            }
+            Err(Missing::Io(error)) => {
+                self.place.failed(&error);
+                Ok(Vec::new())
+            }
+            Err(taken) => Err(taken),
+        }
+    }
+
+    /// As [`Store::look`], at once, until everything is put back, for a stop.
+    ///
+    /// # Errors
+    /// [`Missing`].
+    pub fn put_back(&mut self, is_kept: impl Fn(Seq) -> bool, now: Instant) -> Result<(), Missing> {
+        loop {
+            let Look { lost, is_to_go_on } = self.spool.look(&is_kept, now)?;
+            self.count_lost(&lost);
+            if !is_to_go_on {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Messages that were lost with files that were taken away.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    fn count_lost(&mut self, lost: &[RangeInclusive<Seq>]) {
+        let count: u64 = lost.iter().map(|range| range.end().0 - range.start().0 + 1).sum();
+        self.counters.damaged.add(count);
+        self.lost += count;
     }
 
     /// The next message: of the spool, or from memory when the spool has no more and the disk fails.

@@ -4,6 +4,7 @@
 //! keeps out agents that know of the file alone, and serves file systems that lock no folders.
 
 use super::OpenError;
+use super::folder;
 use super::segment::sync_directory;
 use crate::own;
 use log::warn;
@@ -17,7 +18,9 @@ const EIO: i32 = 5;
 /// The folder is ours for as long as this lives.
 #[derive(Debug)]
 pub struct Claim {
-    _locked: Vec<File>,
+    folder: File,
+    /// The file in it; `None`: it could not be had.
+    file: Option<File>,
 }
 
 /// Whether an error says that the disk takes nothing: it is full, read-only or fails.
@@ -52,6 +55,49 @@ impl Claim {
         lock(directory).map(Some)
     }
 
+    /// The folder, whatever its name leads to by now.
+    pub fn folder(&self) -> &File {
+        &self.folder
+    }
+
+    /// Whether the folder that is ours is the one that the configuration names.
+    ///
+    /// # Errors
+    /// The system's, where it does not tell.
+    pub fn is_at(&self, directory: &Path) -> io::Result<bool> {
+        own::is_folder_at(&self.folder, directory)
+    }
+
+    /// Claims the folder that the configuration names by now, and makes it where there is none.
+    ///
+    /// # Errors
+    /// As [`Claim::of`].
+    pub fn anew(directory: &Path) -> Result<Claim, OpenError> {
+        own::folder(directory).map_err(OpenError::io(directory, "create the folder"))?;
+        lock(directory)
+    }
+
+    /// Makes and locks the file `lock` again where it was taken away; whether it was.
+    ///
+    /// # Errors
+    /// [`OpenError::Locked`] where another agent has made one meanwhile, which knows of the file alone; or the system's.
+    pub fn restore_lock(&mut self, directory: &Path) -> Result<bool, OpenError> {
+        let failed = |error| OpenError::io(directory, "lock the lock file")(error);
+        let path = directory.join("lock");
+        match &self.file {
+            Some(file) if !own::is_at(file, &path).map_err(failed)? => {}
+            Some(_) | None => return Ok(false),
+        }
+        folder::make_way(&path);
+        match (lock_file(&path).map_err(failed)?, &self.file) {
+            (Some(file), _) => self.file = Some(file),
+            // It has come back.
+            (None, Some(ours)) if own::is_at(ours, &path).map_err(failed)? => return Ok(false),
+            (None, _) => return Err(OpenError::Locked(directory.to_owned())),
+        }
+        Ok(true)
+    }
+
     /// Claims a folder that could not be made before.
     ///
     /// # Errors
@@ -78,21 +124,25 @@ fn lock(directory: &Path) -> Result<Claim, OpenError> {
         Err(TryLockError::Error(error)) => Some(error),
     };
     let path = directory.join("lock");
-    // A disk that takes nothing may have the file.
-    let file = own::keep(&path).or_else(|error| own::read(&path).map_err(|_| error));
-    let locked = file.and_then(|file| match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(error),
-    });
-    match (locked, unlocked) {
-        (Ok(Some(file)), _) => Ok(Claim { _locked: vec![folder, file] }),
+    match (lock_file(&path), unlocked) {
+        (Ok(Some(file)), _) => Ok(Claim { folder, file: Some(file) }),
         (Ok(None), _) => Err(OpenError::Locked(directory.to_owned())),
         (Err(error), None) if is_of_the_disk(&error) => {
             warn!("no lock file; the folder alone is locked folder={} error={error}", directory.display());
-            Ok(Claim { _locked: vec![folder] })
+            Ok(Claim { folder, file: None })
         }
         (Err(error), _) => Err(OpenError::io(directory, "lock the lock file")(error)),
+    }
+}
+
+/// The file, locked; `None`: another agent has locked it.
+fn lock_file(path: &Path) -> io::Result<Option<File>> {
+    // A disk that takes nothing may have the file.
+    let file = own::keep(path).or_else(|error| own::read(path).map_err(|_| error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 

@@ -16,6 +16,7 @@
 //! writes whole and the system copies in one piece.
 
 use super::finished::Finished;
+use super::folder;
 use super::medium;
 use super::record::{u32_at, u64_at};
 use super::sector::SECTOR;
@@ -56,6 +57,8 @@ pub struct Journal {
     generation: u64,
     /// Where in the file the next entry belongs.
     offset: usize,
+    /// The bytes before that place.
+    end: [u8; ENTRY],
     /// The entry before that place, where it may be written over.
     newest: Option<RangeInclusive<Seq>>,
     /// Ranges not yet written.
@@ -127,6 +130,7 @@ impl Journal {
             finished,
             generation: 0,
             offset: 0,
+            end: [0; ENTRY],
             newest: None,
             pending: Vec::new(),
             unflushed: Unflushed::default(),
@@ -198,6 +202,30 @@ impl Journal {
         Ok(())
     }
 
+    /// Whether the file that is written to is there, by its name, its size, and what was written last.
+    ///
+    /// # Errors
+    /// The system's, where it does not tell.
+    pub fn is_there(&self) -> io::Result<bool> {
+        let Some(file) = &self.file else { return Ok(true) };
+        if !own::is_at(file, &self.directory.join("journal"))? || file.metadata()?.len() != 2 * HALF as u64 {
+            return Ok(false);
+        }
+        let mut end = [0; ENTRY];
+        file.read_exact_at(&mut end, self.offset.saturating_sub(ENTRY) as u64)?;
+        Ok(end == self.end)
+    }
+
+    /// Begins the file anew, from memory.
+    ///
+    /// # Errors
+    /// The medium's. The next call tries again.
+    pub fn begin_anew(&mut self) -> io::Result<()> {
+        folder::make_way(&self.directory.join("journal"));
+        *self = Self::create(&self.directory, self.stream, self.finished.clone())?;
+        Ok(())
+    }
+
     /// Whether there is no journal in the folder. The next start takes everything before the oldest segment for finished
     /// then.
     pub fn is_missing(&self) -> bool {
@@ -260,6 +288,7 @@ impl Journal {
         }
         self.file()?.write_all_at(&entries, offset as u64)?;
         self.offset = offset + entries.len();
+        self.end = end_of(&entries);
         let is_in_one_sector = (self.offset - ENTRY) / SECTOR == (self.offset - 1) / SECTOR;
         self.newest = ranges.pop().filter(|_| is_in_one_sector);
         self.pending.clear();
@@ -307,6 +336,7 @@ impl Journal {
         self.file()?.write_all_at(&snapshot, start as u64)?;
         self.generation = generation;
         self.offset = start + snapshot.len();
+        self.end = end_of(&snapshot);
         self.newest = None;
         self.pending.clear();
         self.half = Half::Unflushed;
@@ -319,6 +349,11 @@ impl Journal {
         self.unflushed = Unflushed::default();
         Ok(())
     }
+}
+
+/// The last bytes of a snapshot or of entries, which are longer.
+fn end_of(written: &[u8]) -> [u8; ENTRY] {
+    *written.last_chunk().expect("a snapshot is longer than an entry")
 }
 
 fn half_of(generation: u64) -> usize {

@@ -30,6 +30,7 @@ mod full_disk;
 mod impostors;
 mod journal;
 pub(crate) mod medium;
+mod missing;
 #[cfg(test)]
 pub mod power_cut;
 mod reader;
@@ -65,13 +66,14 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 use witness::Witness;
 use writer::Writer;
 
 pub use backlog::Backlog;
 pub use boots::Boots;
 pub use exchanges::{Exchange, Exchanges, Stage};
+pub use missing::{Look, Missing};
 pub use rejected::{Requeued, SetAside, files as set_aside_files, look as look_into};
 
 /// The largest segment, in bytes: what a drop at `max_size` costs at most.
@@ -116,6 +118,10 @@ pub struct Spool {
     directory: PathBuf,
     /// Held for as long as the spool is open. `None`: there is no folder yet, for the disk does not take one.
     claim: Option<Claim>,
+    /// Whether another agent has taken the folder.
+    is_renounced: bool,
+    /// When the folder changed last, as it was looked through.
+    looked_at: Option<SystemTime>,
     stream: StreamId,
     segments: Segments,
     writer: Writer,
@@ -187,6 +193,8 @@ impl Spool {
         let mut spool = Spool {
             directory,
             claim,
+            is_renounced: false,
+            looked_at: None,
             stream,
             segments: segments.into(),
             unreported: writer.next(),
@@ -382,6 +390,7 @@ impl Spool {
     /// # Errors
     /// The medium's. Nothing is lost; messages may be sent again after a restart. The next call tries again.
     pub fn trim(&mut self) -> io::Result<()> {
+        self.may_write()?;
         self.journal.write()?;
         self.remove_finished()
     }
@@ -394,6 +403,7 @@ impl Spool {
     pub fn bound_repeats(&mut self, now: Instant) -> io::Result<bool> {
         let is_due = self.journal.unflushed().is_due(now);
         if is_due {
+            self.may_write()?;
             self.journal.sync()?;
         }
         Ok(is_due)
@@ -410,6 +420,7 @@ impl Spool {
     /// # Errors
     /// The medium's.
     pub fn sync_journal(&mut self) -> io::Result<()> {
+        self.may_write()?;
         self.journal.sync()
     }
 
@@ -419,6 +430,8 @@ impl Spool {
     /// # Errors
     /// The medium's.
     pub fn set_aside(&self, message: &Message, reason: &str) -> io::Result<PathBuf> {
+        self.may_write()?;
+        self.is_at_home()?;
         rejected::set_aside(&self.directory, message, reason)
     }
 }

@@ -88,6 +88,11 @@ impl Reader {
         Self { directory: directory.to_owned(), stream, next, known, explained: HashMap::new(), open: None, copies }
     }
 
+    /// Opens the segment that is being read again: its name leads to another file by now.
+    pub fn reopen(&mut self) {
+        self.open = None;
+    }
+
     /// The copies of damaged segments.
     pub fn copies(&self) -> &Copies {
         &self.copies

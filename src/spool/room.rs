@@ -37,6 +37,8 @@ impl Spool {
         dropped: &mut Vec<RangeInclusive<Seq>>,
         now: Instant,
     ) -> Result<(), Full> {
+        self.may_write()?;
+        self.is_at_home()?;
         if self.claim.is_none() {
             self.claim = Some(Claim::late(&self.directory)?);
         }

@@ -267,11 +267,11 @@ fn after_a_segment_could_not_be_begun_nothing_more_goes_into_the_present_one() {
     let folder = folder();
     let mut spool = open(&small(folder.path())).unwrap();
     fill(&mut spool, 1);
-    let directory = std::mem::replace(&mut spool.directory, folder.path().join("none"));
+    medium::failing::set(Some(medium::failing::Failure::Broken));
     let failed = spool.append(&[large()], None, Instant::now());
 
     let small = spool.append(&samples([0]), None, Instant::now());
-    spool.directory = directory;
+    medium::failing::set(None);
     let next = spool.writer.next();
     let after = append(&mut spool, &samples([0]));
 

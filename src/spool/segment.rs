@@ -145,6 +145,27 @@ fn create_once(directory: &Path, header: Header) -> io::Result<File> {
     file
 }
 
+/// Puts the file of a segment back under its name, from the file that is open; the new file. It is on the medium when this
+/// returns.
+///
+/// # Errors
+/// The medium's.
+pub fn restore(directory: &Path, first: Seq, open: &File) -> io::Result<File> {
+    let length = usize::try_from(open.metadata()?.len().min(LARGEST)).map_err(io::Error::other)?;
+    let mut sectors = vec![0; length];
+    let read = medium::read_up_to(open, &mut sectors, 0)?;
+    let name = path(directory, first);
+    let begun = name.with_extension("new");
+    let mut file = own::begin(&begun)?;
+    let restored = file.write_all(&sectors[..read]).and_then(|()| medium::sync_all(&file)).and_then(|()| {
+        fs::rename(&begun, &name)?;
+        sync_directory(directory)
+    });
+    restored.map(|()| file).inspect_err(|_| {
+        let _ = fs::remove_file(&begun);
+    })
+}
+
 /// Whether a segment in which all is finished may become another one. Its header proves that it is of the present
 /// format and stream, in which no first seq is used twice; and the file must be ours to write.
 pub fn may_be_used_again(directory: &Path, first: Seq, stream: StreamId, size: u64) -> bool {

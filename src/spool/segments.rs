@@ -1,7 +1,9 @@
-//! The segments that there are, and how many bytes they have together. Pure.
+//! The segments that there are, how many bytes they have together, and open files of many of them, with which they can be
+//! put back when their names are taken away.
 
 use crate::message::Seq;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::ops::Deref;
 
 /// First seq and size in bytes of every segment, the one being written included. Reads as a map; the sum is kept with
@@ -10,11 +12,13 @@ use std::ops::Deref;
 pub struct Segments {
     sizes: BTreeMap<Seq, u64>,
     bytes: u64,
+    /// Files of some of them, but for the one being written.
+    held: BTreeMap<Seq, File>,
 }
 
 impl From<BTreeMap<Seq, u64>> for Segments {
     fn from(sizes: BTreeMap<Seq, u64>) -> Self {
-        Self { bytes: sizes.values().sum(), sizes }
+        Self { bytes: sizes.values().sum(), sizes, held: BTreeMap::new() }
     }
 }
 
@@ -41,6 +45,24 @@ impl Segments {
     /// Removes one, where it is there.
     pub fn remove(&mut self, first: Seq) {
         self.bytes -= self.sizes.remove(&first).unwrap_or(0);
+        // An open file would keep its room on the disk.
+        self.held.remove(&first);
+    }
+
+    /// Keeps the file of a segment open until it is removed.
+    pub fn hold(&mut self, first: Seq, file: File) {
+        self.held.insert(first, file);
+    }
+
+    /// The open file of a segment.
+    pub fn held(&self, first: Seq) -> Option<&File> {
+        self.held.get(&first)
+    }
+
+    /// The first few segments whose files are not held, so many that `most` are then.
+    pub fn not_held(&self, most: usize) -> Vec<Seq> {
+        let free = most.saturating_sub(self.held.len());
+        self.sizes.keys().filter(|first| !self.held.contains_key(first)).take(free).copied().collect()
     }
 }
 

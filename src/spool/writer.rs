@@ -193,6 +193,21 @@ impl Writer {
         }
     }
 
+    /// The file of the segment being written.
+    pub fn open_file(&self) -> Option<&File> {
+        self.file.as_ref()
+    }
+
+    /// Goes on in another file, which has the same content as the one before.
+    pub fn turn_to(&mut self, file: File) {
+        self.file = Some(file);
+    }
+
+    /// Writes nothing any more to the file of the segment being written: it is another agent's.
+    pub fn renounce(&mut self) {
+        (self.file, self.size) = (None, 0);
+    }
+
     /// The first seq of the segment being written, or of the one that comes.
     pub fn first(&self) -> Seq {
         self.first

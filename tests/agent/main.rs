@@ -8,6 +8,7 @@ mod certificates;
 mod clock;
 mod clusters;
 mod constrained;
+mod deleted;
 mod delivery;
 mod disk;
 mod edits;

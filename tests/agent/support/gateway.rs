@@ -152,6 +152,15 @@ impl Gateway {
         agent
     }
 
+    /// Starts an agent that may open so many files; it has opened its spool when this returns.
+    pub fn start_with_files(&self, files: u32) -> Agent {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\"")]).arg(binary());
+        let agent = self.spawn(command);
+        agent.wait_for_output("spool opened");
+        agent
+    }
+
     /// Starts an agent that ignores SIGHUP from its start, as under `nohup`; it has opened its spool when this returns.
     pub fn start_ignoring_hangups(&self) -> Agent {
         let mut command = Command::new("sh");

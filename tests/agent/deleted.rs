@@ -1,0 +1,284 @@
+//! What is deleted, moved away or replaced under the running agent: it is noticed within seconds, put back, and nothing is
+//! lost of which a file was open; what is lost is counted, and the exit status says so. Two agents never share a spool.
+
+use crate::support::{Agent, Broker, Gateway, Judgement, Settings, Subscriber, wait_until};
+use rustix::process::Signal;
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What is done to a spool that holds only messages that were never published.
+struct Case {
+    name: &'static str,
+    harm: fn(&Path),
+    /// What the log says then.
+    logged: &'static str,
+}
+
+const FOLDER: &str = "folder was taken away or replaced";
+const JOURNAL: &str = "journal was taken away or replaced";
+const SEGMENT: &str = "segment was taken away or replaced";
+
+const CASES: [Case; 14] = [
+    Case { name: "rm -r spool", harm: |spool| fs::remove_dir_all(spool).unwrap(), logged: FOLDER },
+    Case {
+        name: "rm -r spool/*",
+        harm: |spool| files(spool).for_each(|file| fs::remove_file(file).unwrap()),
+        logged: SEGMENT,
+    },
+    Case { name: "mv spool elsewhere", harm: move_away, logged: FOLDER },
+    Case {
+        name: "mv, and another folder",
+        harm: |spool| {
+            move_away(spool);
+            fs::create_dir(spool).unwrap()
+        },
+        logged: FOLDER,
+    },
+    Case { name: "mv, and a link to another folder", harm: replace_by_a_link, logged: FOLDER },
+    Case {
+        name: "mv, and a file",
+        harm: |spool| {
+            move_away(spool);
+            fs::write(spool, "").unwrap()
+        },
+        logged: FOLDER,
+    },
+    Case { name: "a copy in its place", harm: replace_by_a_copy, logged: FOLDER },
+    Case { name: "rm lock", harm: |spool| fs::remove_file(spool.join("lock")).unwrap(), logged: "lock was taken away" },
+    Case {
+        name: "a folder called lock",
+        harm: |spool| {
+            fs::remove_file(spool.join("lock")).unwrap();
+            fs::create_dir(spool.join("lock")).unwrap();
+        },
+        logged: "lock was taken away",
+    },
+    Case { name: "rm journal", harm: |spool| fs::remove_file(spool.join("journal")).unwrap(), logged: JOURNAL },
+    Case {
+        name: "journal cut short",
+        harm: |spool| drop(File::create(spool.join("journal")).unwrap()),
+        logged: JOURNAL,
+    },
+    Case {
+        name: "journal overwritten",
+        harm: |spool| fs::write(spool.join("journal"), vec![7; 256 * 1024]).unwrap(),
+        logged: JOURNAL,
+    },
+    Case { name: "rm segment", harm: |spool| fs::remove_file(segment(spool)).unwrap(), logged: SEGMENT },
+    Case {
+        name: "another segment",
+        harm: |spool| {
+            let segment = segment(spool);
+            fs::remove_file(&segment).unwrap();
+            fs::write(segment, "another").unwrap();
+        },
+        logged: SEGMENT,
+    },
+];
+
+fn files(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file())
+}
+
+fn segment(spool: &Path) -> PathBuf {
+    files(spool).find(|file| file.extension().is_some_and(|kind| kind == "seg")).expect("a segment")
+}
+
+fn move_away(spool: &Path) {
+    fs::rename(spool, spool.with_extension("old")).unwrap();
+}
+
+fn replace_by_a_link(spool: &Path) {
+    let other = spool.with_extension("other");
+    fs::create_dir(&other).unwrap();
+    move_away(spool);
+    symlink(other, spool).unwrap();
+}
+
+/// As a backup that is restored would be.
+fn replace_by_a_copy(spool: &Path) {
+    let copy = spool.with_extension("copy");
+    fs::create_dir(&copy).unwrap();
+    for file in files(spool) {
+        fs::copy(&file, copy.join(file.file_name().unwrap())).unwrap();
+    }
+    fs::remove_dir_all(spool).unwrap();
+    fs::rename(copy, spool).unwrap();
+}
+
+/// A device whose broker is away.
+fn device() -> (Broker, Gateway) {
+    let broker = Broker::absent("allow_anonymous true");
+    let gateway = Gateway::new(&broker.url(), &Settings::default());
+    (broker, gateway)
+}
+
+fn wait_for_more(gateway: &Gateway, more: usize) {
+    let before = gateway.accepted_count();
+    wait_until("more is accepted", || gateway.accepted_count() >= before + more);
+}
+
+/// What was accepted arrives, each message once by its identity.
+fn all_arrives(mut broker: Broker, gateway: &Gateway) {
+    broker.run();
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+    let accepted = gateway.accepted();
+    let agent = gateway.start();
+    subscriber.wait_for_all(&accepted);
+    agent.kill();
+    let judgement = Judgement::of(&subscriber.arrivals());
+    judgement.assert_complete(&accepted);
+    judgement.assert_no_duplicates();
+}
+
+#[test]
+fn what_is_taken_away_is_put_back_within_seconds_and_nothing_is_lost() {
+    let run = |case: &Case| {
+        let (broker, gateway) = device();
+        let agent = gateway.start();
+        wait_for_more(&gateway, 50);
+
+        (case.harm)(&gateway.spool());
+        let harmed = Instant::now();
+        agent.wait_for_output(case.logged);
+        assert!(harmed.elapsed() < Duration::from_secs(10), "{}: {:?}", case.name, harmed.elapsed());
+        wait_for_more(&gateway, 50);
+
+        let output = agent.output();
+        assert_eq!(agent.stop().code(), Some(0), "{}: {output}", case.name);
+        all_arrives(broker, &gateway);
+    };
+    in_parallel(run);
+}
+
+#[test]
+fn what_is_taken_away_right_before_a_stop_is_put_back_as_well() {
+    let run = |case: &Case| {
+        let (broker, gateway) = device();
+        let agent = gateway.start();
+        wait_for_more(&gateway, 50);
+
+        (case.harm)(&gateway.spool());
+        let output = agent.output();
+        assert_eq!(agent.stop().code(), Some(0), "{}: {output}", case.name);
+
+        all_arrives(broker, &gateway);
+    };
+    in_parallel(run);
+}
+
+fn in_parallel(run: impl Fn(&Case) + Sync) {
+    for cases in CASES.chunks(5) {
+        thread::scope(|scope| {
+            for case in cases {
+                thread::Builder::new().name(case.name.to_owned()).spawn_scoped(scope, || run(case)).unwrap();
+            }
+        });
+    }
+}
+
+/// Lets `harm` be done while the agent does not look.
+fn unseen(agent: &Agent, harm: impl FnOnce()) {
+    agent.signal(Signal::STOP);
+    harm();
+    agent.signal(Signal::CONT);
+}
+
+#[test]
+fn a_second_agent_is_refused_although_the_lock_was_deleted() {
+    let (_broker, gateway) = device();
+    let agent = gateway.start();
+
+    unseen(&agent, || {
+        fs::remove_file(gateway.spool().join("lock")).unwrap();
+        assert_eq!(gateway.launch().wait().code(), Some(74));
+    });
+
+    agent.wait_for_output("lock was taken away");
+    assert_eq!(gateway.launch().wait().code(), Some(74));
+    assert_eq!(agent.stop().code(), Some(0));
+}
+
+#[test]
+fn an_agent_whose_folder_another_one_has_taken_ends_and_says_so() {
+    let (broker, gateway) = device();
+    let agent = gateway.start();
+    wait_for_more(&gateway, 10);
+
+    let mut second = None;
+    unseen(&agent, || {
+        fs::remove_dir_all(gateway.spool()).unwrap();
+        second = Some(gateway.start());
+    });
+
+    agent.wait_for_output("another one has the spool");
+    assert_eq!(agent.wait().code(), Some(74));
+    wait_for_more(&gateway, 50);
+    assert_eq!(second.unwrap().stop().code(), Some(0));
+    drop(broker);
+}
+
+#[test]
+fn an_agent_whose_lock_another_program_has_taken_ends_and_writes_nothing_more() {
+    let (_broker, gateway) = device();
+    let agent = gateway.start();
+    wait_for_more(&gateway, 10);
+    let lock = gateway.spool().join("lock");
+
+    // As an agent does that locks this file alone.
+    let mut other = None;
+    unseen(&agent, || {
+        fs::remove_file(&lock).unwrap();
+        let file = File::create(&lock).unwrap();
+        file.try_lock().unwrap();
+        other = Some(file);
+    });
+
+    assert_eq!(agent.wait().code(), Some(74));
+    drop(other);
+}
+
+#[test]
+fn two_agents_have_two_spools_where_the_first_one_s_was_moved_away() {
+    let (broker, gateway) = device();
+    let agent = gateway.start();
+    wait_for_more(&gateway, 10);
+    let old = gateway.spool().with_extension("old");
+    let other = Gateway::new(&broker.url(), &Settings::default());
+    other.edit(&other.spool().display().to_string(), &old.display().to_string());
+
+    unseen(&agent, || {
+        move_away(&gateway.spool());
+        assert_eq!(other.launch().wait().code(), Some(74), "it is the first one's still");
+    });
+    agent.wait_for_output(FOLDER);
+    let second = other.start();
+    wait_for_more(&other, 10);
+
+    assert_eq!(second.stop().code(), Some(0));
+    assert_eq!(agent.stop().code(), Some(0));
+    all_arrives(broker, &gateway);
+}
+
+#[test]
+fn what_is_lost_is_counted_and_the_exit_status_says_so() {
+    let (_broker, gateway) = device();
+    // A quarter of the files that a process may open are for segments.
+    let agent = gateway.start_with_files(40);
+    wait_for_more(&gateway, 10);
+    gateway.add_text_source("camera", &"x".repeat(20_000), "10ms");
+    agent.signal(Signal::HUP);
+    wait_until("there are more segments than files", || {
+        files(&gateway.spool()).filter(|file| file.extension().is_some_and(|kind| kind == "seg")).count() >= 14
+    });
+
+    fs::remove_dir_all(gateway.spool()).unwrap();
+    agent.wait_for_output("messages lost with a segment that was taken away seq=");
+    wait_for_more(&gateway, 10);
+
+    assert_eq!(agent.stop().code(), Some(74));
+    assert!(gateway.logged("messages were lost with files that were taken away") > 0);
+}
