@@ -525,3 +525,35 @@ fn check_fails_where_run_could_keep_no_spool() {
         assert_eq!(run.status.code(), Some(74), "{place}: {run:?}");
     }
 }
+
+#[test]
+fn a_configuration_that_the_environment_names_is_told_as_such() {
+    for command in ["check", "run", "sample"] {
+        let output: Checked = packhorse().arg(command).env("PACKHORSE_CONFIG", "/no/such").output().unwrap().into();
+
+        assert_eq!(output.code, Some(78));
+        assert!(
+            output.stderr.contains("the one that $PACKHORSE_CONFIG names\npackhorse: /no/such"),
+            "{}",
+            output.stderr
+        );
+    }
+    let mut named = packhorse();
+    named.args(["check", "--config", "/other"]).env("PACKHORSE_CONFIG", "/no/such");
+    let named: Checked = named.output().unwrap().into();
+    assert!(!named.stderr.contains("PACKHORSE_CONFIG"), "{}", named.stderr);
+}
+
+#[test]
+fn who_has_no_configuration_is_told_what_is_enough_for_one() {
+    // Where there is one, the agent would start.
+    if Path::new("/etc/packhorse/config.yaml").exists() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+
+    let output: Checked = packhorse().current_dir(folder.path()).output().unwrap().into();
+
+    assert_eq!(output.code, Some(78));
+    assert!(output.stderr.contains("`broker:`, and `  url: mqtt://localhost:1883` below it"), "{}", output.stderr);
+}

@@ -17,6 +17,7 @@ mod spool;
 use crate::config::{self, Config, Problem};
 use crate::foreign;
 use crate::memory;
+use clap::parser::ValueSource;
 use clap::{FromArgMatches, Parser, Subcommand};
 use code::Code;
 use std::io::Write;
@@ -33,6 +34,10 @@ struct Arguments {
 
     #[command(subcommand)]
     command: Option<Command>,
+
+    /// Whether it is the environment that names the configuration.
+    #[arg(skip)]
+    is_from_environment: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -102,6 +107,9 @@ pub fn main() -> ExitCode {
     match dispatch(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, message }) => {
+            if code == Code::Config && arguments.is_from_environment {
+                complain("packhorse: the configuration is the one that $PACKHORSE_CONFIG names");
+            }
             complain(&format!("packhorse: {message}"));
             ExitCode::from(code as u8)
         }
@@ -109,7 +117,10 @@ pub fn main() -> ExitCode {
 }
 
 fn parse() -> Result<Arguments, clap::Error> {
-    Arguments::from_arg_matches(&help::command().try_get_matches()?)
+    let matches = help::command().try_get_matches()?;
+    let mut arguments = Arguments::from_arg_matches(&matches)?;
+    arguments.is_from_environment = matches.value_source("config") == Some(ValueSource::EnvVariable);
+    Ok(arguments)
 }
 
 fn dispatch(arguments: &Arguments) -> Result<(), Failure> {

@@ -11,6 +11,9 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
+/// Names of sources that fit into a sentence.
+const NAMES_MAX: usize = 20;
+
 /// Takes one sample of each named source, of all when none is named, and prints it.
 ///
 /// Nothing is accepted by this, so stream and seq are printed as zeros.
@@ -21,12 +24,12 @@ pub fn run(config: Option<&Path>, names: &[String]) -> Result<(), Failure> {
     let config = super::load(config)?.config;
     let unknown: Vec<&str> = names.iter().map(String::as_str).filter(|name| find(&config, name).is_none()).collect();
     if !unknown.is_empty() {
-        let known: Vec<&str> = config.telemetry.sources.iter().map(|source| source.name.as_str()).collect();
-        let message = format!(
-            "no source named {}; the configuration has: {}",
-            foreign::shown(&unknown.join(", ")),
-            known.join(", ")
-        );
+        let sources = config.telemetry.sources.iter();
+        let known = sources.map(|source| source.name.as_str()).take(NAMES_MAX).collect::<Vec<_>>().join(", ");
+        let more = config.telemetry.sources.len().saturating_sub(NAMES_MAX);
+        let more = if more > 0 { format!(" and {more} more: `packhorse sample --list`") } else { String::new() };
+        let unknown = foreign::shown(&unknown.join(", "));
+        let message = format!("no source named {unknown}; the configuration has: {known}{more}");
         return Err(Failure { code: Code::Usage, message });
     }
     let chosen = config.telemetry.sources.iter().filter(|source| names.is_empty() || names.contains(&source.name));

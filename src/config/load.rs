@@ -5,6 +5,7 @@ use super::{Config, NamedFile, Problem, Problems};
 use crate::foreign;
 use crate::named::{self, Unreadable};
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Where the configuration is looked for when nobody names a file, in this order.
@@ -16,7 +17,8 @@ const SIZE_MAX: usize = 256 * 1024;
 /// No configuration where one is looked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no configuration found: neither --config nor $PACKHORSE_CONFIG names one, and there is none at {}",
+    "no configuration found: neither --config nor $PACKHORSE_CONFIG names one, and there is none at {}; two lines are \
+     enough for one: `broker:`, and `  url: mqtt://localhost:1883` below it",
     .0.iter().map(|place| foreign::path(place)).collect::<Vec<_>>().join(" or ")
 )]
 pub struct NotFound(pub Vec<PathBuf>);
@@ -35,8 +37,10 @@ pub(super) fn locate_among(flag: Option<&Path>, places: Vec<PathBuf>) -> Result<
     if let Some(path) = flag {
         return Ok(path.to_owned());
     }
-    // A file that is there but cannot be opened must be reported, not passed over.
-    let there = |place: &&PathBuf| place.symlink_metadata().is_ok();
+    // A file that is there but cannot be opened must be reported, not passed over; so must one that nobody lets us look for.
+    let missing = [ErrorKind::NotFound, ErrorKind::NotADirectory];
+    let there =
+        |place: &&PathBuf| place.symlink_metadata().map_or_else(|error| !missing.contains(&error.kind()), |_| true);
     match places.iter().find(there) {
         Some(place) => Ok(place.clone()),
         None => Err(NotFound(places)),

@@ -2,7 +2,9 @@
 
 use crate::support::{ALWAYS, Agent, Delivery, Gateway, Response, Script, Scripted, Settings, seeded, wait_until};
 use serde_json::Value;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -134,4 +136,26 @@ fn the_group_without_a_command_shows_its_help() {
 
     assert_eq!(output.status.code(), Some(0));
     assert!(said(&output).contains("requeue"), "{}", said(&output));
+}
+
+#[test]
+fn a_spool_that_may_not_be_looked_into_is_74_and_not_empty() {
+    let gateway = Gateway::new("mqtt://127.0.0.1:1", &Settings::default());
+    fs::create_dir_all(gateway.spool().join("rejected")).unwrap();
+    fs::write(gateway.spool().join("rejected/3f9a1c02-7.json"), "{}").unwrap();
+    fs::set_permissions(gateway.spool(), Permissions::from_mode(0o000)).unwrap();
+    fs::set_permissions(gateway.config().parent().unwrap(), Permissions::from_mode(0o755)).unwrap();
+    let is_root = rustix::process::geteuid().is_root();
+
+    for more in [&[][..], &["--dry-run"]] {
+        let mut command = requeue(&gateway, more);
+        if is_root {
+            command.uid(65534).gid(65534);
+        }
+        let output = command.output().unwrap();
+
+        assert_eq!(output.status.code(), Some(74), "{}", said(&output));
+        assert!(said(&output).contains("Permission denied"), "{}", said(&output));
+    }
+    fs::set_permissions(gateway.spool(), Permissions::from_mode(0o700)).unwrap();
 }

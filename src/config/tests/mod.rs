@@ -128,3 +128,16 @@ fn a_missing_configuration_names_the_places_that_were_looked_at() {
         assert!(message.contains(part), "{message}");
     }
 }
+
+#[test]
+fn a_place_that_nobody_lets_us_look_at_is_not_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    std::fs::write(file("later.yaml"), MINIMAL).unwrap();
+    std::os::unix::fs::symlink("loop", file("loop")).unwrap();
+    let places = |first: &str| vec![file(first), file("later.yaml")];
+
+    assert_eq!(super::load::locate_among(None, places("loop/config.yaml")), Ok(file("loop/config.yaml")));
+    assert_eq!(super::load::locate_among(None, places("none/config.yaml")), Ok(file("later.yaml")));
+    assert_eq!(super::load::locate_among(None, places("later.yaml/config.yaml")), Ok(file("later.yaml")));
+}

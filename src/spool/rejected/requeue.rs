@@ -55,9 +55,14 @@ pub struct Requeued {
 /// The medium's.
 pub fn files(spool: &Path) -> io::Result<Vec<PathBuf>> {
     let directory = spool.join("rejected");
-    // A link leads to what is not ours.
-    if !directory.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
-        return Ok(Vec::new());
+    match directory.symlink_metadata() {
+        Ok(metadata) if metadata.is_dir() => {}
+        // A link leads to what is not ours.
+        Ok(_) => return Ok(Vec::new()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(error),
     }
     let names: io::Result<Vec<_>> =
         fs::read_dir(&directory)?.map(|entry| entry.map(|entry| entry.file_name())).collect();
