@@ -37,7 +37,7 @@ const SYNONYMS: [(&str, &str); 26] = [
 ];
 
 /// Words for "none", which YAML takes for text where nothing says otherwise.
-const NONE: [&str; 7] = ["none", "off", "no", "null", "nil", "never", "disabled"];
+const NONE: [&str; 8] = ["none", "off", "no", "null", "nil", "never", "forever", "disabled"];
 
 /// Units of durations that are taken; what else there is, such as `weeks`, nobody has to know.
 const UNITS: &str = "units are `ms`, `s`, `m`, `h` and `d`";
@@ -79,6 +79,9 @@ pub(super) fn odd_sign(text: &str) -> Option<String> {
     if let Some(sign) = sign {
         return Some(format!("`{sign}` is no quote to YAML; write `\"`, or no quotes"));
     }
+    if text.bytes().zip(text.bytes().skip(1)).any(|(before, sign)| sign == b'#' && !before.is_ascii_whitespace()) {
+        return Some("a comment needs a space before its `#`".to_owned());
+    }
     let hidden = |sign: char| {
         (sign.is_whitespace() && !sign.is_ascii()) || "\u{200b}\u{200c}\u{200d}\u{2060}\u{feff}".contains(sign)
     };
@@ -93,6 +96,7 @@ pub(super) fn odd_sign(text: &str) -> Option<String> {
 pub(super) fn duration(text: &str, error: &humantime::DurationError) -> Option<String> {
     match error {
         _ if text.starts_with('-') => Some("it cannot be negative".to_owned()),
+        _ if number(text).is_some() => number(text),
         humantime::DurationError::UnknownUnit { .. } => Some(format!("the unit is unknown; {UNITS}")),
         _ => None,
     }
@@ -103,10 +107,17 @@ pub(super) fn has_month_by_m(text: &str) -> bool {
     text.split(|sign: char| !sign.is_alphabetic()).any(|unit| unit == "M")
 }
 
-/// What is wrong with a text that is no number.
-pub(super) fn number(text: &str) -> Option<&'static str> {
-    let with_point = text.replacen(',', ".", 1);
-    (text.contains(',') && with_point.parse::<f64>().is_ok()).then_some("write a decimal point in place of the comma")
+/// What is wrong with a text that is no number, or holds none.
+pub(super) fn number(text: &str) -> Option<String> {
+    let has_comma = text
+        .as_bytes()
+        .windows(3)
+        .any(|signs| signs[1] == b',' && signs[0].is_ascii_digit() && signs[2].is_ascii_digit());
+    if has_comma {
+        return Some("write a decimal point in place of the comma".to_owned());
+    }
+    let percent: f64 = text.strip_suffix('%')?.trim().parse().ok().filter(|percent: &f64| percent.is_finite())?;
+    Some(format!("it is no percentage; 1 is all of it: `{}`", percent / 100.0))
 }
 
 /// The scheme that stands for what other programs call like this.

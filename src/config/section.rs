@@ -107,7 +107,12 @@ impl<'a> Section<'a> {
         let Some(node) = node.filter(|node| !node.is_nothing()) else { return Vec::new() };
         let Content::Mapping(entries) = &node.content else {
             let glued = matches!(&node.content, Content::Scalar { text, .. } if is_glued(text));
-            let hint = if glued { "; is a space missing behind the `:`?" } else { "" };
+            let equals = matches!(&node.content, Content::Scalar { text, .. } if text.contains(" = "));
+            let hint = match (glued, equals) {
+                (_, true) => "; write `:` in place of `=`",
+                (true, false) => "; is a space missing behind the `:`?",
+                (false, false) => "",
+            };
             let message = format!("found {}; allowed is a mapping, `KEY: VALUE` on lines of their own", node.found());
             self.unreadable = Some((message, hint));
             return Vec::new();
@@ -204,7 +209,14 @@ impl<'a> Section<'a> {
             self.ask(key);
             return None;
         }
-        let value = self.value(key, read);
+        let value = self.value(key, |node| {
+            read(node).map_err(|refusal| match (refusal, &node.content) {
+                (Refusal::Allowed(what), Content::Scalar { text, .. }) if hints::is_none(text) => {
+                    Refusal::Allowed(format!("{what}; or `~`, as if it were left out"))
+                }
+                (refusal, _) => refusal,
+            })
+        });
         if value.is_some() {
             self.warn_of_none(key);
         }

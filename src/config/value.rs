@@ -153,7 +153,10 @@ pub(super) fn size(node: &Node, smallest: ByteSize) -> Reading<u64> {
         Some(_) if matches!(node.unquoted(), Some((_, Scalar::Integer(_)))) => {
             allowed(format!("{what}; without a unit it is that many bytes"))
         }
-        _ => allowed(what),
+        _ => {
+            let hint = node.unquoted().and_then(|(text, _)| hints::number(text));
+            allowed(what + &hint.map(|hint| format!("; {hint}")).unwrap_or_default())
+        }
     }
 }
 
@@ -176,7 +179,9 @@ pub(super) fn choice<T: Copy>(node: &Node, choices: &[(&str, T)]) -> Reading<T> 
         return Ok(*value);
     }
     let list = choices.iter().map(|(word, _)| echo(word)).collect::<Vec<_>>().join(", ");
-    match nearest(given, choices.iter().map(|(word, _)| *word)) {
+    // `true` is no slip of `trace`.
+    let is_word = !matches!(node.unquoted(), Some((_, Scalar::Bool(_))));
+    match nearest(given, choices.iter().map(|(word, _)| *word)).filter(|_| is_word) {
         Some(word) => allowed(format!("{list}; did you mean {}?", echo(word))),
         None => allowed(list),
     }
