@@ -11,6 +11,7 @@ use crate::spool::Spool;
 use crossbeam_channel::Receiver;
 use log::{debug, info, warn};
 use std::io;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The way to the brokers.
@@ -130,6 +131,10 @@ impl Link for Broker {
 
     fn journal_written(&mut self) {
         self.link.session().into_iter().for_each(Session::clear);
+    }
+
+    fn put_back_notes(&mut self, directory: &Path) {
+        self.link.session().into_iter().for_each(|session| session.put_back(directory));
     }
 
     fn take_stalled(&mut self, since: Instant) -> Duration {

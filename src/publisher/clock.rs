@@ -6,7 +6,7 @@ use crate::clock::{Clock, Reading, instant};
 use crate::delivery::{Now, Times};
 use crate::message::Stamp;
 use crate::spool::Boots;
-use log::info;
+use log::{debug, info};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
@@ -63,6 +63,13 @@ impl ClockWatch {
     /// When [`ClockWatch::look`] has something to do; `None`: nothing any more.
     pub fn deadline(&self) -> Option<Instant> {
         self.boots.beginning(self.clock.boot_id()).is_none().then(|| self.next_look + UNHURRIED)
+    }
+
+    /// Notes again what is known of boots where that was taken away.
+    pub fn put_back(&self) {
+        if let Err(error) = self.boots.put_back() {
+            debug!("cannot note again when boots began error={error}");
+        }
     }
 
     /// Asks the clock whether it is right, when that is due and not known. When this boot began, in milliseconds since

@@ -6,6 +6,7 @@ use crate::delivery::{Delivery, Lost, Publish, Report, UnderWay};
 use crate::payload::Outgoing;
 use crate::spool::Spool;
 use crossbeam_channel::Receiver;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Makes connections, one at a time, and publishes over the present one. Keeps the session at QoS 2.
@@ -81,6 +82,9 @@ pub trait Link {
 
     /// The journal has been written: what it says is over needs no note any more.
     fn journal_written(&mut self);
+
+    /// Writes the notes of what is on its way anew where they were taken away from the spool's folder.
+    fn put_back_notes(&mut self, directory: &Path);
 
     /// How long the library's threads have waited for the disk since then; each wait is told once.
     fn take_stalled(&mut self, since: Instant) -> Duration;

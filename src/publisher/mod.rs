@@ -10,6 +10,7 @@
 
 mod broker;
 mod clock;
+mod credentials;
 mod disk;
 mod intake;
 mod link;
@@ -30,6 +31,7 @@ use crate::spool::{Missing, Spool};
 use crate::status::{self, Counters};
 use broker::Broker;
 use clock::ClockWatch;
+use credentials::Credentials;
 use crossbeam_channel::{Receiver, RecvError, Sender, never, select};
 use link::Link;
 use log::{error, info, log, warn};
@@ -106,6 +108,7 @@ pub struct Publisher<L> {
     clock: ClockWatch,
     /// What may end the wait for the next attempt to connect.
     watch: Option<Watch>,
+    credentials: Credentials,
     channels: Channels,
     announcer: Announcer,
     /// What the status says of the agent and of its configuration.
@@ -157,6 +160,7 @@ impl<L: Link> Publisher<L> {
             link,
             clock,
             watch: None,
+            credentials: Credentials::default(),
             channels,
             announcer: Announcer::default(),
             status: StatusNow { started, applied: started, problem: None, hanging: Vec::new() },
@@ -167,6 +171,7 @@ impl<L: Link> Publisher<L> {
 
     /// Runs until a channel is closed and what was in flight is acknowledged or `shutdown_timeout` has passed.
     fn run(mut self) -> End {
+        self.credentials.look(&self.delivery.config().broker, instant());
         self.read_back(self.clock.now());
         let mut turned = self.turn();
         loop {
@@ -213,7 +218,7 @@ impl<L: Link> Publisher<L> {
     fn turn(&mut self) -> Now {
         self.hear_all();
         let now = self.clock.now();
-        self.look_after_spool(now);
+        self.look_after_files(now);
         for range in self.store.take_in(self.delivery.range_in_flight(), now.at) {
             self.delivery.on(Event::Dropped(range), now);
         }
@@ -235,8 +240,11 @@ impl<L: Link> Publisher<L> {
         now
     }
 
-    /// Notices what was taken away from the spool, or replaced.
-    fn look_after_spool(&mut self, now: Now) {
+    /// Notices what was deleted or replaced: files of the spool, and those that the next connection needs.
+    fn look_after_files(&mut self, now: Now) {
+        if !self.store.is_to_look(now.at) {
+            return;
+        }
         let Self { store, delivery, .. } = self;
         match store.look(|seq| delivery.has(seq), now.at) {
             Ok(lost) if lost.is_empty() => {}
@@ -244,8 +252,13 @@ impl<L: Link> Publisher<L> {
                 lost.into_iter().for_each(|range| self.delivery.on(Event::Dropped(range), now));
                 self.delivery.on(Event::StatusChanged, now);
             }
-            Err(taken) => self.renounce(&taken),
+            Err(taken) => return self.renounce(&taken),
         }
+        // What is over is not noted again.
+        self.write_journal(now);
+        self.link.put_back_notes(self.store.spool.directory());
+        self.clock.put_back();
+        self.credentials.look(&self.delivery.config().broker, now.at);
     }
 
     /// Ends, for another agent has the spool: nothing is written to it any more.
@@ -585,7 +598,10 @@ impl<L: Link> Publisher<L> {
         let messages = self.delivery.give_back();
         self.store.give_back(messages);
         match self.save(deadline.max(instant() + LAST_TRIES)) {
-            Ok(()) => self.link.end_session(),
+            Ok(()) => {
+                self.link.put_back_notes(self.store.spool.directory());
+                self.link.end_session();
+            }
             Err(error) => {
                 warn!("not everything is safe on the disk error={error}");
                 if self.end == End::Stopped {

@@ -145,17 +145,19 @@ impl Store {
         self.place.retry_at().unwrap_or(self.looked + LATEST_LOOK)
     }
 
-    /// Looks whether the spool's files are where they belong, when that was not done of late; the messages that are lost.
+    /// Whether somebody who is awake should call [`Store::look`].
+    pub fn is_to_look(&self, now: Instant) -> bool {
+        // A folder that was taken away is one reason why the disk takes nothing.
+        let pause = if self.is_failing() { Duration::ZERO } else { LOOK };
+        now >= self.looked + pause && self.place.is_due(now)
+    }
+
+    /// Looks whether the spool's files are where they belong; the messages that are lost.
     /// `is_kept`: those that somebody has in memory.
     ///
     /// # Errors
     /// [`Missing::Taken`]. What the disk says is tried again.
     pub fn look(&mut self, is_kept: impl Fn(Seq) -> bool, now: Instant) -> Result<Vec<RangeInclusive<Seq>>, Missing> {
-        // A folder that was taken away is one reason why the disk takes nothing.
-        let pause = if self.is_failing() { Duration::ZERO } else { LOOK };
-        if now < self.looked + pause || !self.place.is_due(now) {
-            return Ok(Vec::new());
-        }
         self.looked = now;
         match self.spool.look(is_kept, now) {
             Ok(Look { lost, is_to_go_on }) => {

@@ -1,10 +1,10 @@
 //! What may end the wait for the next attempt to connect: a route to the broker, or other credentials where it refuses us.
 
+use super::credentials::{self, Mark};
 use crate::config::Broker;
 use crate::delivery::Event;
 use crate::network::{Network, targets};
-use std::fs::{self, Metadata};
-use std::os::unix::fs::MetadataExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -22,10 +22,6 @@ pub struct Files {
     marks: Vec<(PathBuf, Option<Mark>)>,
     next: Instant,
 }
-
-/// What tells one content of a file from another: device, inode, size, and when it was changed, in seconds and
-/// nanoseconds.
-type Mark = (u64, u64, u64, i64, i64);
 
 impl Watch {
     /// A route to one of the brokers that comes from now on is news.
@@ -80,8 +76,7 @@ impl Files {
 
 /// Links are followed: credentials are often replaced by turning one.
 fn mark(path: &Path) -> Option<Mark> {
-    let of = |file: Metadata| (file.dev(), file.ino(), file.size(), file.ctime(), file.ctime_nsec());
-    fs::metadata(path).ok().map(of)
+    fs::metadata(path).ok().map(|file| credentials::mark(&file))
 }
 
 #[cfg(test)]

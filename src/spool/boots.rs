@@ -59,14 +59,29 @@ impl Boots {
         beginnings.push((boot_id, beginning));
         let forgotten = beginnings.len().saturating_sub(REMEMBERED);
         beginnings.drain(..forgotten);
+        self.write(&beginnings)?;
+        self.beginnings = beginnings;
+        Ok(())
+    }
+
+    /// Writes the file again where it was taken away.
+    ///
+    /// # Errors
+    /// The medium's.
+    pub fn put_back(&self) -> io::Result<()> {
+        if self.beginnings.is_empty() || self.directory.join("boots").exists() {
+            return Ok(());
+        }
+        self.write(&self.beginnings)
+    }
+
+    fn write(&self, beginnings: &[(u32, i64)]) -> io::Result<()> {
         let line = |(id, beginning): &(u32, i64)| {
             let entry = format!("{id:08x} {beginning}");
             format!("{entry} {:08x}\n", crc32c::crc32c(entry.as_bytes()))
         };
         let text: String = beginnings.iter().map(line).collect();
-        folder::replace(&self.directory, "boots", &text)?;
-        self.beginnings = beginnings;
-        Ok(())
+        folder::replace(&self.directory, "boots", &text)
     }
 }
 

@@ -231,6 +231,12 @@ impl Spool {
         self.sync = config.sync;
     }
 
+    /// Its folder.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// The name of this spool's stream.
     pub fn stream(&self) -> StreamId {
         self.stream

@@ -9,10 +9,12 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+type Harm = fn(&Path);
+
 /// What is done to a spool that holds only messages that were never published.
 struct Case {
     name: &'static str,
-    harm: fn(&Path),
+    harm: Harm,
     /// What the log says then.
     logged: &'static str,
 }
@@ -281,4 +283,90 @@ fn what_is_lost_is_counted_and_the_exit_status_says_so() {
 
     assert_eq!(agent.stop().code(), Some(74));
     assert!(gateway.logged("messages were lost with files that were taken away") > 0);
+}
+
+#[test]
+fn at_qos_2_nothing_is_repeated_after_the_folder_was_deleted() {
+    let mut broker = Broker::start();
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+    let gateway = Gateway::new(&broker.url(), &Settings { qos: 2, interval: "1ms", ..Settings::default() });
+    let agent = gateway.start();
+    subscriber.wait_for_count(100);
+
+    fs::remove_dir_all(gateway.spool()).unwrap();
+    for logged in [FOLDER, "exchanges were taken away or replaced"] {
+        agent.wait_for_output(logged);
+    }
+    subscriber.wait_for_count(subscriber.arrivals().len() + 100);
+    // Messages are on their way when it is killed.
+    broker.pause();
+    wait_for_more(&gateway, 300);
+    agent.kill();
+    broker.resume();
+
+    let accepted = gateway.accepted();
+    let agent = gateway.start();
+    subscriber.wait_for_all(&accepted);
+    assert_eq!(agent.stop().code(), Some(0));
+    let judgement = Judgement::of(&subscriber.arrivals());
+    judgement.assert_complete(&accepted);
+    judgement.assert_no_duplicates();
+    broker.stop();
+}
+
+/// What is done to a file that a person writes.
+const HARMS: [Harm; 3] = [
+    |file| fs::remove_file(file).unwrap(),
+    |file| {
+        fs::remove_file(file).unwrap();
+        fs::create_dir(file).unwrap();
+    },
+    |file| {
+        fs::remove_file(file).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, file, rustix::fs::Mode::RUSR).unwrap();
+    },
+];
+
+/// Puts a file in the place of what stands there, as an editor does.
+fn put_back(file: &Path, text: &str) {
+    if file.is_dir() {
+        fs::remove_dir(file).unwrap();
+    }
+    fs::write(file.with_extension("new"), text).unwrap();
+    fs::rename(file.with_extension("new"), file).unwrap();
+}
+
+#[test]
+fn the_connection_stays_without_the_password_file_and_without_the_configuration() {
+    thread::scope(|scope| HARMS.iter().for_each(|harm| drop(scope.spawn(|| lives_without_its_files(*harm)))));
+}
+
+fn lives_without_its_files(harm: Harm) {
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+    let gateway = Gateway::new(&broker.url(), &Settings::default());
+    let password = gateway.config().with_extension("password");
+    fs::write(&password, "secret").unwrap();
+    gateway.edit("keep_alive: 5s", &format!("keep_alive: 5s, username: me, password_file: {}", password.display()));
+    let configuration = fs::read_to_string(gateway.config()).unwrap();
+    let agent = gateway.start();
+    subscriber.wait_for_count(10);
+
+    harm(&password);
+    harm(&gateway.config());
+    agent.wait_for_output("is gone; the present connection stays");
+    agent.wait_for_output("configuration not applied, the former one stays");
+    subscriber.wait_for_count(subscriber.arrivals().len() + 10);
+    put_back(&password, "secret");
+    put_back(&gateway.config(), &configuration);
+    agent.wait_for_output("is back; the next connection uses it");
+    agent.wait_for_output("configuration file is as applied again");
+    put_back(&password, "another");
+    agent.wait_for_output("file for the broker has changed");
+
+    let output = agent.output();
+    assert_eq!(agent.stop().code(), Some(0));
+    for once in ["is gone; the present", "configuration not applied", "connected to"] {
+        assert_eq!(output.matches(once).count(), 1, "{once} in {output}");
+    }
 }

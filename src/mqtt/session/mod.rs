@@ -21,9 +21,10 @@ use crate::delivery::{Dated, Publish, UnderWay, packet};
 use crate::message::{Qos, Seq};
 use crate::payload::Outgoing;
 use crate::spool::{Exchange, Exchanges, Stage};
-use log::warn;
+use log::{error, warn};
 use shared::Shared;
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -187,6 +188,19 @@ impl Session {
         let mut shared = self.lock();
         if shared.exchanges.is_to_clear() {
             shared.note(Exchanges::clear);
+        }
+    }
+
+    /// Writes what is under way at QoS 2 anew where its file was taken away from the spool's folder, or replaced.
+    pub fn put_back(&self, directory: &Path) {
+        let mut shared = self.lock();
+        if shared.invalid.is_none() {
+            shared.note(|exchanges| {
+                if exchanges.put_back(directory)? {
+                    error!("exchanges were taken away or replaced under the running agent; written anew");
+                }
+                Ok(())
+            });
         }
     }
 

@@ -10,6 +10,7 @@ use crate::publisher::link::Link;
 use crate::spool::Spool;
 use crossbeam_channel::{Receiver, never};
 use std::cell::RefCell;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -117,6 +118,8 @@ impl Link for Wire {
     fn journal_written(&mut self) {
         self.world.borrow_mut().notes.journal_written();
     }
+
+    fn put_back_notes(&mut self, _: &Path) {}
 
     fn take_stalled(&mut self, _: Instant) -> Duration {
         Duration::ZERO

@@ -13,6 +13,7 @@
 mod format;
 
 use super::believed::Believed;
+use super::folder;
 use super::medium;
 use super::segment::sync_directory;
 use super::witness::{State, Witness};
@@ -320,6 +321,42 @@ impl Exchanges {
             self.over.pop();
         }
         Ok(())
+    }
+
+    /// Writes the file anew from memory where it was taken away from its folder, cut short, or replaced; whether it was. What
+    /// is over must be in the journal by then.
+    ///
+    /// # Errors
+    /// The medium's.
+    pub fn put_back(&mut self, directory: &Path) -> io::Result<bool> {
+        let path = path(directory);
+        let is_there = own::is_at(&self.file, &path)? && self.file.metadata()?.len() == SIZE as u64;
+        if !is_there {
+            folder::make_way(&path);
+            self.file = own::begin(&path)?;
+        }
+        let identity = identity(&self.file, directory)?;
+        if is_there && identity == self.identity {
+            return Ok(false);
+        }
+        self.identity = identity;
+        self.over.clear();
+        self.standing = self.under_way.iter().map(|(id, exchange)| (*id, exchange.state(*id))).collect();
+        let after = self.header(0).state().with(state_of(&self.under_way));
+        self.witness.expect(self.state, after);
+        let mut bytes = vec![0; SIZE];
+        bytes[..HEADER].copy_from_slice(&self.header(0).encode());
+        for (id, exchange) in &self.under_way {
+            let at = usize::try_from(format::position(*id)).expect("within the file");
+            let slot = format::slot(self.generation, *id, Some(exchange));
+            bytes[at..at + slot.len()].copy_from_slice(&slot);
+        }
+        self.file.write_all_at(&bytes, 0)?;
+        medium::sync_all(&self.file)?;
+        sync_directory(directory)?;
+        self.witness.expect(after, after);
+        self.state = after;
+        Ok(!is_there)
     }
 
     /// Makes the file one that can be trusted after a reboot. Nothing may follow.
