@@ -39,7 +39,7 @@ impl Code {
             Code::Bug => "a bug: a thread panicked; the other one has saved what it had first",
             Code::Spool => {
                 "the spool's folder cannot be read, or another agent uses it, or a requeue finds it full; or at a stop \
-                 the disk did not take what was left"
+                 the disk did not take what was left; or messages were lost with deleted files"
             }
             Code::Refused => {
                 "the broker refused the credentials, the client id or the protocol version, and `retry.on_refusal` is \
