@@ -93,5 +93,5 @@ fn the_log_names_the_signal_that_stops() {
 #[test]
 fn the_unit_reloads_by_a_hangup() {
     let unit = include_str!("../../systemd/packhorse.service");
-    assert!(unit.lines().any(|line| line == "ExecReload=/bin/kill -HUP $MAINPID"), "{unit}");
+    assert!(unit.lines().any(|line| line == "ExecReload=/bin/sh -c 'kill -HUP ${MAINPID}'"), "{unit}");
 }
