@@ -101,14 +101,14 @@ impl History {
         }
         virtual_time::advance_to(until.checked_sub(JUST_BEFORE).unwrap_or(now));
         let publisher = &mut self.gateway().publisher;
-        let before = publisher.clock.now();
-        while let Some(action) = publisher.delivery.next_action(before) {
+        let before = publisher.shell.clock.now();
+        while let Some(action) = publisher.shell.delivery.next_action(before) {
             match action {
                 Action::Log(..) => {}
                 // What is too old is dropped when its turn comes, and what follows from that is done then.
                 Action::End(_, How::Expired | How::TooOld) => {
-                    publisher.perform(action, before);
-                    publisher.act();
+                    publisher.shell.perform(action, before);
+                    publisher.shell.act();
                 }
                 action => {
                     let early = instant() - now;
@@ -141,7 +141,7 @@ impl History {
         self.check_progress()?;
         self.check_rate()?;
         self.check_attempts()?;
-        let held = self.gateway().publisher.delivery.held_in_memory();
+        let held = self.gateway().publisher.shell.delivery.held_in_memory();
         let bound = usize::from(window) + 4000;
         if held > bound { Err(format!("{held} messages are in memory; allowed: {bound}")) } else { Ok(()) }
     }
@@ -160,8 +160,8 @@ impl History {
         let Some(Stream { next, backlog, .. }) = stream else { return Ok(()) };
         let (before, over) = (backlog + samples, self.over());
         let Gateway { publisher, counters, .. } = self.gateway();
-        let Store { spool, intake, .. } = &publisher.store;
-        let in_memory = (intake.len() + publisher.delivery.from_memory()) as u64;
+        let Store { spool, intake, .. } = &publisher.shell.store;
+        let in_memory = (intake.len() + publisher.shell.delivery.from_memory()) as u64;
         let (accepted, waiting) = (counters.accepted.get(), spool.waiting() + in_memory);
         let numbered = spool.next_seq().0 - next.0;
         let is_accepted = accepted == numbered || spool.commit_due(instant()).is_some() && accepted < numbered;
@@ -178,9 +178,9 @@ impl History {
     fn check_progress(&mut self) -> Result<(), Broken> {
         let now = instant();
         let Gateway { publisher, .. } = self.gateway();
-        let store = &publisher.store;
+        let store = &publisher.shell.store;
         let waits = store.waiting() > 0 && store.rejected_later() == 0 && !store.is_failing();
-        let is_connected = matches!(publisher.delivery.reach(), Reach::Connected(_));
+        let is_connected = matches!(publisher.shell.delivery.reach(), Reach::Connected(_));
         if !waits || !is_connected {
             self.watch.idle = now;
         }
@@ -225,7 +225,7 @@ impl History {
         let window = u64::from(self.terms.window);
         let disk_failed = self.watch.life.disk_failed;
         match end {
-            _ if !self.gateway().publisher.store.spool.has_journal() => u64::MAX,
+            _ if !self.gateway().publisher.shell.store.spool.has_journal() => u64::MAX,
             End::Stopped => 0,
             End::Killed => window,
             End::PowerCut if disk_failed => u64::MAX,

@@ -90,7 +90,7 @@ impl History {
         self.terms.sources[source].qos = Terms::draw_qos(&mut self.random);
         let config = self.terms.config(self.folder.path());
         let change = Change { config, routes: self.terms.routes(), samples: None };
-        self.gateway().publisher.obey(Order::Change(Box::new(change)));
+        self.gateway().publisher.apply(Order::Change(Box::new(change)));
         self.terms.window = largest;
     }
 

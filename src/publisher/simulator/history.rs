@@ -172,7 +172,7 @@ impl History {
         self.recover();
         let (mut fewest, mut since) = (u64::MAX, instant());
         while !self.is_drained() {
-            let waiting = self.gateway().publisher.store.waiting();
+            let waiting = self.gateway().publisher.shell.store.waiting();
             if waiting < fewest {
                 (fewest, since) = (waiting, instant());
             }
@@ -194,10 +194,10 @@ impl History {
 
     fn is_drained(&mut self) -> bool {
         let publisher = &self.gateway().publisher;
-        publisher.store.waiting() == 0
-            && publisher.store.intake.len() == 0
-            && publisher.delivery.held_in_memory() == 0
-            && publisher.delivery.in_flight() == 0
+        publisher.shell.store.waiting() == 0
+            && publisher.shell.store.intake.len() == 0
+            && publisher.shell.delivery.held_in_memory() == 0
+            && publisher.shell.delivery.in_flight() == 0
     }
 
     /// Starts a process.
@@ -222,7 +222,7 @@ impl History {
         let wire = Wire::new(Rc::clone(&self.world));
         let seed = self.random.u64(..);
         let mut publisher = Publisher::new(config, spool, wire, channels, Arc::clone(&counters), clock, seed);
-        publisher.read_back(publisher.clock.now());
+        publisher.shell.read_back(publisher.shell.clock.now());
         let turned = publisher.turn();
         self.gateway = Some(Gateway { publisher, turned, samples, _orders: orders, counters });
     }
@@ -248,7 +248,7 @@ impl History {
     pub(super) fn end(&mut self, end: End) {
         self.may_be_forgotten = self.may_be_forgotten(end);
         let Gateway { counters, publisher, .. } = self.gateway.take().expect("a gateway runs");
-        let spool = &publisher.store.spool;
+        let spool = &publisher.shell.store.spool;
         self.stream = Some(Stream::of(spool));
         self.world.borrow_mut().seen.repeats.process_ended(|seq| spool.is_finished(seq));
         self.dropped += counters.dropped_expired.get()
@@ -298,7 +298,7 @@ impl History {
             self.samples += 1;
             let routes = self.terms.routes();
             let route = Arc::clone(&routes[self.random.usize(..routes.len())]);
-            let taken = self.gateway().publisher.clock.stamp();
+            let taken = self.gateway().publisher.shell.clock.stamp();
             let data = format!("{{\"n\":{}}}", self.samples).into_bytes();
             // A full channel drops it, as the sampler would.
             if self.gateway().samples.try_send(Sample { route, taken, data }).is_ok() {
