@@ -14,7 +14,7 @@ use crate::pulse::Pulse;
 use crate::spool::Missing;
 use crate::status::{self, Counters};
 use crossbeam_channel::Sender;
-use log::{error, log};
+use log::{error, log, warn};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -264,12 +264,25 @@ impl<L: Link> Shell<L> {
         }
     }
 
-    /// Ends, for another agent has the spool: nothing is written to it any more.
+    /// Ends, for another agent has the spool: nothing is written to it any more. What this one has goes to a folder beside it,
+    /// as far as that can be had.
     pub fn renounce(&mut self, taken: &Missing) {
-        self.store.spool.renounce();
-        let folder = self.delivery.config().spool.directory.display().to_string();
-        self.end = End::Unsaved(format!("spool {folder}: {taken}; messages that wait: {}", self.store.waiting()));
-        error!("this agent ends: another one has the spool folder={folder} backlog={}", self.store.waiting());
+        let Self { store, delivery, .. } = self;
+        let folder = delivery.config().spool.directory.display().to_string();
+        let rescued = store.spool.rescue().and_then(|beside| {
+            let put_back = store.put_back(|seq| delivery.has(seq), instant());
+            put_back.inspect_err(|error| warn!("cannot write {}: {error}", beside.display())).ok()?;
+            Some(beside)
+        });
+        let fate = if let Some(beside) = rescued {
+            format!("what this one had is in {}", beside.display())
+        } else {
+            store.spool.renounce();
+            "nothing more is written".to_owned()
+        };
+        let why = format!("spool {folder}: {taken}; {fate}; messages that wait: {}", store.waiting());
+        error!("this agent ends: {why}");
+        self.end = End::Unsaved(why);
         // The agent may be stopping already, and not listen any more.
         let _ = self.gives_up.try_send(());
     }

@@ -216,6 +216,11 @@ impl Journal {
         Ok(end == self.end)
     }
 
+    /// The journal belongs into another folder from here on.
+    pub fn move_to(&mut self, directory: &Path) {
+        self.directory = directory.to_owned();
+    }
+
     /// Begins the file anew, from memory.
     ///
     /// # Errors

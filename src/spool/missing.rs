@@ -5,7 +5,7 @@
 //! under its own name. What has no open file is lost, which is reported with its numbers.
 //!
 //! What stands in the place of ours is never read, and never deleted: a restored copy, or another spool, goes to a folder
-//! `replaced` beside our files. Nothing is put into a folder that another agent has.
+//! `replaced` beside our files. Nothing is put into a folder that another agent has: [`Spool::rescue`] takes another one.
 
 use super::claim::Claim;
 use super::segment;
@@ -21,7 +21,7 @@ use std::fs::{self, File};
 use std::io;
 use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStringExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Files of segments that are held open at most: all of a spool of the default size.
@@ -97,6 +97,24 @@ impl Spool {
         }
     }
 
+    /// Takes a folder beside the one that another agent has by now, for what this spool has: [`Spool::look`] puts everything
+    /// there. That folder; `None`: the folder is still ours to read, and what is in it is the other agent's as well.
+    pub fn rescue(&mut self) -> Option<PathBuf> {
+        if self.is_at_home().is_ok() {
+            return None;
+        }
+        let named = |number: usize| {
+            let mut name = self.directory.file_name()?.to_owned();
+            name.push(if number == 0 { ".rescued".to_owned() } else { format!(".rescued-{number}") });
+            Some(self.directory.with_file_name(name))
+        };
+        let beside = (0..REPLACED).filter_map(named).find(|path| path.symlink_metadata().is_err())?;
+        self.directory.clone_from(&beside);
+        self.journal.move_to(&beside);
+        self.reader.move_to(&beside);
+        Some(beside)
+    }
+
     /// Writes nothing any more: the folder is another agent's.
     pub fn renounce(&mut self) {
         self.claim = None;
@@ -121,12 +139,25 @@ impl Spool {
             claimed => claimed?,
         };
         put_aside(&self.directory, &ours_in(claim.folder())?)?;
-        if let Some(former) = &self.claim {
-            bring(former.folder(), claim.folder(), &self.directory)?;
+        let former = self.claim.as_ref().map(|former| bring(former.folder(), claim.folder(), &self.directory));
+        for first in former.transpose()?.into_iter().flatten() {
+            self.turn_to_copy(first)?;
         }
         segment::sync_directory(&self.directory)?;
         self.claim = Some(claim);
         self.looked_at = None;
+        Ok(())
+    }
+
+    /// A segment was copied: what is open is the former file.
+    fn turn_to_copy(&mut self, first: Seq) -> io::Result<()> {
+        let path = segment::path(&self.directory, first);
+        if first == self.writer.first() && self.writer.open_file().is_some() {
+            self.writer.turn_to(own::edit(&path)?);
+        } else if self.segments.contains_key(&first) {
+            self.segments.hold(first, own::read(&path)?);
+        }
+        self.reader.reopen();
         Ok(())
     }
 
@@ -284,7 +315,7 @@ fn put_aside(directory: &Path, names: &[OsString]) -> io::Result<()> {
         return Ok(());
     }
     let named = |number| if number == 0 { "replaced".to_owned() } else { format!("replaced-{number}") };
-    let is_free = |path: &std::path::PathBuf| path.symlink_metadata().is_err();
+    let is_free = |path: &PathBuf| path.symlink_metadata().is_err();
     let aside = (0..REPLACED).map(|number| directory.join(named(number))).find(is_free);
     let aside = aside.ok_or_else(|| io::Error::other(format!("{REPLACED} folders `replaced` are there already")))?;
     own::folder(&aside)?;
@@ -295,18 +326,22 @@ fn put_aside(directory: &Path, names: &[OsString]) -> io::Result<()> {
     Ok(())
 }
 
-/// Moves what is left in our former folder to the present one. What cannot be moved stays there.
-fn bring(former: &File, present: &File, directory: &Path) -> io::Result<()> {
+/// Moves what is left in our former folder to the present one; the segments that were copied, for it is on another file
+/// system. What cannot be moved stays there.
+fn bring(former: &File, present: &File, directory: &Path) -> io::Result<Vec<Seq>> {
+    let mut copied = Vec::new();
     for name in ours_in(former)? {
         let moved = match renameat(former, &name, present, &name) {
-            Err(rustix::io::Errno::XDEV) => copy(former, &name, directory),
+            Err(rustix::io::Errno::XDEV) => {
+                copy(former, &name, directory).map(|()| copied.extend(segment::first_of(&name)))
+            }
             moved => moved.map_err(io::Error::from),
         };
         if let Err(error) = moved {
             warn!("left in the spool's former folder name={} error={error}", name.display());
         }
     }
-    Ok(())
+    Ok(copied)
 }
 
 /// Moves a file between file systems.

@@ -93,6 +93,13 @@ impl Reader {
         self.open = None;
     }
 
+    /// The segments are in another folder from here on.
+    pub fn move_to(&mut self, directory: &Path) {
+        self.directory = directory.to_owned();
+        self.copies = Copies::of(directory);
+        self.reopen();
+    }
+
     /// The copies of damaged segments.
     pub fn copies(&self) -> &Copies {
         &self.copies

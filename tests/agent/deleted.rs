@@ -1,11 +1,16 @@
 //! What is deleted, moved away or replaced under the running agent: it is noticed within seconds, put back, and nothing is
 //! lost of which a file was open; what is lost is counted, and the exit status says so. Two agents never share a spool.
 
-use crate::support::{Agent, Broker, Gateway, Judgement, Settings, Subscriber, wait_until};
+use crate::support::{
+    Agent, Broker, Gateway, Judgement, Script, Scripted, Settings, Subscriber, log_files, skip, wait_for_all,
+    wait_until,
+};
 use rustix::process::Signal;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -182,6 +187,25 @@ fn in_parallel(run: impl Fn(&Case) + Sync) {
     }
 }
 
+/// What all agents of a device accepted, by their streams.
+fn accepted_by_stream(gateway: &Gateway) -> BTreeSet<(String, u64)> {
+    let mut accepted = BTreeSet::new();
+    for line in log_files(&gateway.logs(), "debug.log.").concat().lines() {
+        let Some((_, rest)) = line.split_once("accepted stream=") else { continue };
+        let (stream, range) = rest.split_once(" seq=").unwrap();
+        let (first, last) = range.split_once("..").unwrap();
+        let (first, last): (u64, u64) = (first.parse().unwrap(), last.parse().unwrap());
+        accepted.extend((first..=last).map(|seq| (stream.to_owned(), seq)));
+    }
+    accepted
+}
+
+fn stream_of(agent: &Agent) -> String {
+    let output = agent.output();
+    let (_, stream) = output.split_once(" stream=").unwrap();
+    stream.split(' ').next().unwrap().to_owned()
+}
+
 /// Lets `harm` be done while the agent does not look.
 fn unseen(agent: &Agent, harm: impl FnOnce()) {
     agent.signal(Signal::STOP);
@@ -205,10 +229,11 @@ fn a_second_agent_is_refused_although_the_lock_was_deleted() {
 }
 
 #[test]
-fn an_agent_whose_folder_another_one_has_taken_ends_and_says_so() {
-    let (broker, gateway) = device();
+fn an_agent_whose_folder_another_one_has_taken_ends_and_what_it_had_is_kept_beside_it() {
+    let (mut broker, gateway) = device();
     let agent = gateway.start();
     wait_for_more(&gateway, 10);
+    let first = stream_of(&agent);
 
     let mut second = None;
     unseen(&agent, || {
@@ -216,11 +241,26 @@ fn an_agent_whose_folder_another_one_has_taken_ends_and_says_so() {
         second = Some(gateway.start());
     });
 
-    agent.wait_for_output("another one has the spool");
+    agent.wait_for_output("this agent ends: spool");
     assert_eq!(agent.wait().code(), Some(74));
     wait_for_more(&gateway, 50);
-    assert_eq!(second.unwrap().stop().code(), Some(0));
-    drop(broker);
+    let second = second.unwrap();
+    let streams = [stream_of(&second), first];
+    assert_eq!(second.stop().code(), Some(0));
+    // Both have what they accepted, each with a stream of its own.
+    broker.run();
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+    let accepted = accepted_by_stream(&gateway);
+    for (folder, stream) in ["/spool}", "/spool.rescued}"].into_iter().zip(streams) {
+        gateway.edit("/spool}", folder);
+        let agent = gateway.start();
+        assert_eq!(stream_of(&agent), stream);
+        subscriber.wait_until("all that was accepted of a stream arrives", |arrivals| {
+            let arrived: BTreeSet<_> = arrivals.iter().map(|arrival| arrival.identity()).collect();
+            accepted.iter().filter(|(of, _)| *of == stream).all(|message| arrived.contains(message))
+        });
+        agent.kill();
+    }
 }
 
 #[test]
@@ -287,31 +327,25 @@ fn what_is_lost_is_counted_and_the_exit_status_says_so() {
 
 #[test]
 fn at_qos_2_nothing_is_repeated_after_the_folder_was_deleted() {
-    let mut broker = Broker::start();
-    let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
-    let gateway = Gateway::new(&broker.url(), &Settings { qos: 2, interval: "1ms", ..Settings::default() });
+    // It takes a while to answer, so that the window is full when the agent is killed.
+    let broker = Scripted::start(Script { acknowledge_after: Some(Duration::from_millis(10)), ..Script::default() });
+    let settings = Settings { qos: 2, window: 20, interval: "1ms", ..Settings::default() };
+    let gateway = Gateway::new(&broker.url(), &settings);
     let agent = gateway.start();
-    subscriber.wait_for_count(100);
+    wait_for_more(&gateway, 100);
 
     fs::remove_dir_all(gateway.spool()).unwrap();
-    for logged in [FOLDER, "exchanges were taken away or replaced"] {
-        agent.wait_for_output(logged);
-    }
-    subscriber.wait_for_count(subscriber.arrivals().len() + 100);
-    // Messages are on their way when it is killed.
-    broker.pause();
-    wait_for_more(&gateway, 300);
+    agent.wait_for_output("exchanges were taken away or replaced");
+    wait_for_more(&gateway, 100);
     agent.kill();
-    broker.resume();
 
     let accepted = gateway.accepted();
     let agent = gateway.start();
-    subscriber.wait_for_all(&accepted);
-    assert_eq!(agent.stop().code(), Some(0));
-    let judgement = Judgement::of(&subscriber.arrivals());
+    wait_for_all(&accepted, |known| broker.arrivals()[known..].to_vec());
+    agent.kill();
+    let judgement = Judgement::of(&broker.arrivals());
     judgement.assert_complete(&accepted);
     judgement.assert_no_duplicates();
-    broker.stop();
 }
 
 /// What is done to a file that a person writes.
@@ -369,4 +403,47 @@ fn lives_without_its_files(harm: Harm) {
     for once in ["is gone; the present", "configuration not applied", "connected to"] {
         assert_eq!(output.matches(once).count(), 1, "{once} in {output}");
     }
+}
+
+/// A disk in memory, mounted on a folder until this is dropped.
+struct Mounted<'a>(&'a Path);
+
+impl<'a> Mounted<'a> {
+    /// `None`: that is not allowed here, which is said.
+    fn over(folder: &'a Path) -> Option<Self> {
+        let status = Command::new("mount").args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(folder).status();
+        if !status.is_ok_and(|status| status.success()) {
+            skip("this machine does not allow to mount a disk");
+            return None;
+        }
+        Some(Self(folder))
+    }
+}
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        // Although its files are open.
+        let _ = Command::new("umount").arg("-l").arg(self.0).status();
+    }
+}
+
+#[test]
+fn what_is_in_the_spool_goes_to_a_disk_that_is_mounted_over_it_and_back() {
+    let (broker, gateway) = device();
+    let spool = gateway.spool();
+    let agent = gateway.start();
+    wait_for_more(&gateway, 50);
+    let moved = || agent.output().matches(FOLDER).count();
+
+    let Some(disk) = Mounted::over(&spool) else { return };
+    wait_until("the disk is noticed", || moved() == 1);
+    wait_for_more(&gateway, 50);
+    assert!(files(&spool).count() > 2);
+    drop(disk);
+    wait_until("its end is noticed", || moved() == 2);
+    wait_for_more(&gateway, 50);
+
+    assert_eq!(agent.stop().code(), Some(0));
+    assert!(!spool.join("replaced").exists(), "our own files were left under the disk");
+    all_arrives(broker, &gateway);
 }
