@@ -25,10 +25,10 @@ const ASIDE_LATER: usize = 100;
 /// Messages that are set aside in one turn: a slow card takes a tenth of a second for each.
 const SET_ASIDE_AT_ONCE: usize = 10;
 
-/// How often the spool's files are looked after by who is awake anyway. A look costs five system calls.
+/// How often the spool's files are looked after by who is awake anyway. A look costs a dozen system calls.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long nobody looks at most: it is what a deletion goes unnoticed while nothing else is to be done.
-const LATEST_LOOK: Duration = Duration::from_secs(3);
+const LATEST_LOOK: Duration = Duration::from_secs(5);
 
 /// The spool and what goes around it.
 #[derive(Debug)]
