@@ -20,7 +20,6 @@ pub mod named;
 pub mod network;
 pub mod own;
 pub mod payload;
-pub mod pem;
 mod planted;
 pub mod publisher;
 pub mod pulse;

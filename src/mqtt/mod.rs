@@ -11,6 +11,7 @@ mod dial;
 mod failure;
 mod knock;
 mod options;
+pub mod pem;
 mod reasons;
 mod rings;
 mod session;

@@ -1,9 +1,9 @@
 //! TLS: what the library is told of it, and what it says when it fails, in words that say what to do.
 
+use super::pem::{self, Content, Unfit};
 use crate::clock::rfc3339;
 use crate::config::{Address, Tls};
 use crate::foreign;
-use crate::pem::{self, Content, Unfit};
 use paho_mqtt::{SslOptions, SslOptionsBuilder};
 use paho_mqtt_sys::failure::TlsFailure;
 use std::path::Path;
