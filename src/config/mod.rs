@@ -146,11 +146,11 @@ pub enum OnRefusal {
 }
 
 impl Broker {
-    /// The files that say who we are. They are read at every connection attempt.
-    pub fn credentials(&self) -> impl Iterator<Item = &Path> {
+    /// The files that say who we are and whom we trust. They are read at every connection attempt.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
         let proxy = self.proxy.as_ref().and_then(|proxy| proxy.password_file.as_ref());
         let hub = self.azure_iot_hub.as_ref().and_then(|hub| hub.connection_string.file());
-        let tls = [&self.tls.cert_file, &self.tls.key_file];
+        let tls = [&self.tls.ca_file, &self.tls.cert_file, &self.tls.key_file];
         let files = tls.into_iter().flatten().chain(&self.password_file).chain(proxy);
         files.map(PathBuf::as_path).chain(hub)
     }

@@ -76,7 +76,7 @@ pub enum Event {
     Dropped(RangeInclusive<Seq>),
     /// The network can reach a broker that it could not; how.
     NetworkBack(String),
-    /// A file with our credentials has changed.
+    /// What is in a file that the next attempt reads has changed.
     CredentialsChanged,
     /// Somebody wants no waiting for the next try.
     Hurry,

@@ -313,7 +313,7 @@ impl Connection {
 
     /// Whether every broker refuses us, and the next question is being waited for.
     pub fn is_refused(&self) -> bool {
-        matches!(self.state, State::Waiting { wait: Wait::Acceptance, .. })
+        self.wait() == Some(Wait::Acceptance)
     }
 
     /// What has changed may end the wait: the next attempt comes at once, and the back-off begins anew.
@@ -349,9 +349,14 @@ impl Connection {
         matches!(self.state, State::Connected { stay: Stay::Over, .. })
     }
 
-    /// Whether the next attempt to connect is being waited for.
-    pub fn is_waiting(&self) -> bool {
-        matches!(self.state, State::Waiting { .. })
+    /// What is waited for before the next attempt to connect; `None`: nothing.
+    pub fn wait(&self) -> Option<Wait> {
+        if let State::Waiting { wait, .. } = self.state { Some(wait) } else { None }
+    }
+
+    /// Whether no broker has failed in the present round of attempts.
+    pub fn begins_round(&self) -> bool {
+        self.members.begins_round()
     }
 
     /// Whether there will be no further attempts.

@@ -45,6 +45,11 @@ impl Members {
         self.present
     }
 
+    /// Whether none has failed in the present round.
+    pub fn begins_round(&self) -> bool {
+        self.failed == 0
+    }
+
     /// Notes that the present member is lost. `held`: whether its connection had proved itself. `first`: the member that
     /// a new round begins with.
     pub fn lost(&mut self, lost: &Lost, held: bool, first: usize) -> Turn {

@@ -70,7 +70,7 @@ pub use action::{Action, Event, GiveUp, How, Now, Remains};
 pub use effect::{Effect, effect};
 pub use event::{Connected, Fault, Lost, Publish, Refusal, Report, Scope, UnderWay, WillFault};
 pub use stalls::Stalls;
-pub use standing::Reach;
+pub use standing::{Reach, Wait};
 pub use tally::{Dropped, Tally};
 pub use times::{Dated, Times};
 
@@ -256,22 +256,22 @@ impl Delivery {
     }
 
     fn network_back(&mut self, how: &str, now: Now) {
-        if self.connection.is_waiting() {
+        if self.connection.wait().is_some() {
             self.log(Level::Info, format!("the network has changed ({how}); connecting at once"));
             self.connection.retry_now(now.at);
         }
     }
 
     fn credentials_changed(&mut self, now: Now) {
-        if self.connection.is_refused() {
-            self.log(Level::Info, "our credentials have changed; connecting at once".to_owned());
+        if self.connection.wait().is_some() {
+            self.log(Level::Info, "a file for the broker has changed; connecting at once".to_owned());
             self.connection.retry_now(now.at);
         }
     }
 
     fn hurry(&mut self, now: Now) {
         self.refusals.hurry(now.at);
-        if self.connection.is_waiting() {
+        if self.connection.wait().is_some() {
             self.log(Level::Info, "asked not to wait; connecting at once".to_owned());
             self.connection.retry_now(now.at);
         }
@@ -352,16 +352,16 @@ impl Delivery {
         self.refusals.summary()
     }
 
-    /// Whether the next attempt to connect is being waited for, which a route to the broker ends.
+    /// What is waited for before the next attempt to connect; `None`: nothing.
     #[must_use]
-    pub fn is_waiting(&self) -> bool {
-        self.connection.is_waiting()
+    pub fn wait(&self) -> Option<Wait> {
+        self.connection.wait()
     }
 
-    /// Whether every broker refuses us, which other credentials may end.
+    /// Whether the attempt to connect that begins now is the first one of a round over all brokers.
     #[must_use]
-    pub fn is_refused(&self) -> bool {
-        self.connection.is_refused()
+    pub fn begins_round(&self) -> bool {
+        self.connection.begins_round()
     }
 
     /// What a message in the window is published as; `None`: it is not there.

@@ -40,8 +40,7 @@ impl Credentials {
             return;
         }
         self.next = Some(now + EVERY);
-        let paths = broker.credentials().chain(broker.tls.ca_file.as_deref());
-        let present: Vec<_> = paths.map(|path| (path.to_owned(), find(path))).collect();
+        let present: Vec<_> = broker.files().map(|path| (path.to_owned(), find(path))).collect();
         for (path, found) in &present {
             // What is named anew is tried by the connection that the edit brings.
             let former = self.files.iter().find(|(former, _)| former == path);

@@ -86,7 +86,7 @@ impl<L: Link> Publisher<L> {
             store: Store::new(spool, samples, capacity, Arc::clone(&counters)),
             link,
             clock,
-            watch: None,
+            watch: Watch::default(),
             status: StatusNow { started, applied: started, problem: None, hanging: Vec::new() },
             counters,
             end: End::Stopped,
@@ -155,7 +155,7 @@ impl<L: Link> Publisher<L> {
         if let Some(beginning) = self.shell.clock.look(now.at) {
             self.shell.delivery.on(Event::BootBegan(beginning), now);
         }
-        if let Some(event) = self.shell.watch.as_mut().and_then(|watch| watch.look(now.at)) {
+        if let Some(event) = self.shell.watch.look(now.at) {
             self.shell.delivery.on(event, now);
         }
         self.shell.store.set_aside_late(now.at);
@@ -191,13 +191,12 @@ impl<L: Link> Publisher<L> {
     /// The earliest moment at which something has to be done. `turned`: when the last turn began, for what was due by then
     /// is done or waits for something else, and what was due later has not been looked at.
     fn deadline(&self, turned: Now) -> Option<Instant> {
-        let watch = self.shell.watch.as_ref().map(Watch::next_look);
         let deadlines = [
             self.shell.store.deadline(turned.at),
             self.shell.delivery.deadline(turned),
             self.shell.clock.deadline(),
             self.announcer.due(),
-            watch,
+            self.shell.watch.next_look(),
         ];
         deadlines.into_iter().flatten().min()
     }

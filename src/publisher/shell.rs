@@ -31,7 +31,7 @@ pub struct Shell<L> {
     pub link: L,
     pub clock: ClockWatch,
     /// What may end the wait for the next attempt to connect.
-    pub watch: Option<Watch>,
+    pub watch: Watch,
     /// What the status says of the agent and of its configuration.
     pub status: StatusNow,
     pub counters: Arc<Counters>,
@@ -108,7 +108,6 @@ impl<L: Link> Shell<L> {
             Action::Disconnect => self.link.disconnect(),
             Action::Apply => self.applied(),
             Action::Reconnect => {
-                self.watch = None;
                 self.link.close();
                 self.link.reconfigure(self.delivery.config(), &self.store.spool);
                 let remains = self.remains();
@@ -131,6 +130,9 @@ impl<L: Link> Shell<L> {
     fn connect(&mut self, member: usize, will: Option<Outgoing>, now: Now) {
         if self.link.find_session(self.delivery.config(), &self.store.spool) {
             self.read_back(now);
+        }
+        if self.delivery.begins_round() {
+            self.watch.round_begins(&self.delivery.config().broker);
         }
         if let Err(lost) = self.link.connect(member, will, &self.delivery, now.clock) {
             self.lost(lost);
@@ -287,16 +289,9 @@ impl<L: Link> Shell<L> {
         let _ = self.gives_up.try_send(());
     }
 
-    /// Watches for what may end the wait for the next attempt: what comes from now on is news.
+    /// Watches for what may end the wait for the next attempt.
     pub fn watch(&mut self) {
-        let broker = &self.delivery.config().broker;
-        let watch = self.watch.take().filter(|watch| watch.is_of_refusal() == self.delivery.is_refused());
-        self.watch = match (self.delivery.is_waiting(), watch) {
-            (false, _) => None,
-            (true, Some(watch)) => Some(watch),
-            (true, None) if self.delivery.is_refused() => Some(Watch::of_credentials(broker, instant())),
-            (true, None) => Some(Watch::of_network(broker, instant())),
-        };
+        self.watch.follow(self.delivery.wait(), &self.delivery.config().broker, instant());
     }
 
     fn applied(&mut self) {

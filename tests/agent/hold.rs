@@ -1,9 +1,12 @@
 //! A broker that refuses us: sampling and spooling go on, it is asked again seldom, and at once when what it may have
 //! refused has changed.
 
-use crate::support::{Agent, Connect, Gateway, Judgement, Script, Scripted, Settings, count, wait_until};
+use crate::support::{
+    Agent, Broker, Connect, Gateway, Judgement, Script, Scripted, Settings, count, stays, wait_until,
+};
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 const NOT_AUTHORIZED: u8 = 0x87;
 
@@ -23,7 +26,13 @@ fn broker_with_password(password: &'static str) -> Scripted {
 
 /// A gateway that has this password in a file.
 fn gateway(broker: &Scripted, password: &str) -> (Gateway, PathBuf) {
-    let gateway = Gateway::new(&broker.url(), &Settings { interval: "20ms", ..Settings::default() });
+    gateway_of(&[broker.url()], password)
+}
+
+/// The same with several brokers. One that is away is tried again after an hour.
+fn gateway_of(urls: &[String], password: &str) -> (Gateway, PathBuf) {
+    let retry = "{initial_delay: 1h, factor: 1, max_delay: 1h, at_max: hold}";
+    let gateway = Gateway::with_brokers(urls, &Settings { interval: "20ms", retry, ..Settings::default() });
     let file = gateway.logs().with_extension("password");
     fs::write(&file, password).unwrap();
     gateway.edit("protocol: 5,", &format!("protocol: 5, username: me, password_file: {},", file.display()));
@@ -75,6 +84,55 @@ fn a_password_file_that_comes_late_or_is_replaced_is_noticed() {
     fs::write(&file, "right").unwrap();
 
     everything_arrives(agent, &gateway, &broker);
+}
+
+#[test]
+fn the_same_password_written_again_is_no_reason_to_ask_again() {
+    let broker = broker_with_password("right");
+    let (gateway, file) = gateway(&broker, "wrong");
+    let agent = gateway.start();
+    is_refused_and_samples_on(&agent, &gateway, &broker);
+
+    stays("it is not asked again", Duration::from_secs(7), || {
+        fs::write(file.with_extension("new"), "wrong").unwrap();
+        fs::rename(file.with_extension("new"), &file).unwrap();
+        broker.connects().len() == 1
+    });
+    fs::write(&file, "right").unwrap();
+
+    everything_arrives(agent, &gateway, &broker);
+}
+
+#[test]
+fn a_password_that_is_put_right_while_the_wrong_one_is_judged_is_noticed() {
+    let broker = broker_with_password("right");
+    broker.change(|script| script.connack_after = Some(Duration::from_secs(1)));
+    let (gateway, file) = gateway(&broker, "wrong");
+    let agent = gateway.start();
+
+    wait_until("the broker is asked", || broker.connects().len() == 1);
+    fs::write(&file, "right").unwrap();
+
+    everything_arrives(agent, &gateway, &broker);
+}
+
+#[test]
+fn a_right_password_is_used_at_once_although_another_broker_is_away() {
+    for refuses_first in [true, false] {
+        let broker = broker_with_password("right");
+        let mut urls = [broker.url(), Broker::absent("").url()];
+        if !refuses_first {
+            urls.reverse();
+        }
+        let (gateway, file) = gateway_of(&urls, "wrong");
+        let agent = gateway.start();
+        // The first round is followed by another one at once.
+        wait_until("the second round is over", || gateway.logged("retrying") == 4);
+
+        fs::write(&file, "right").unwrap();
+
+        everything_arrives(agent, &gateway, &broker);
+    }
 }
 
 #[test]

@@ -210,6 +210,22 @@ fn an_unknown_authority_is_named() {
 }
 
 #[test]
+fn a_right_authority_is_trusted_at_once() {
+    let [authority, other] = [Authority::new(), Authority::new()];
+    let broker = Encrypted::start(&authority, &authority.sign("broker", &["localhost"]), "");
+    let subscriber = broker.subscriber();
+    let retry = "{initial_delay: 1h, factor: 1, max_delay: 1h, at_max: hold}";
+    let settings = Settings { retry, ..Settings::default() };
+    let gateway = gateway(&broker.url("mqtts", "localhost"), &ca(&other), &settings);
+    let agent = gateway.start();
+    wait_until("the second attempt has failed", || gateway.logged("; retrying in") == 2);
+
+    replace(&other.file(), &authority.file());
+
+    delivers(&gateway, agent, &subscriber);
+}
+
+#[test]
 fn an_agent_that_ends_in_the_middle_of_a_handshake_ends_in_order() {
     let [authority, other] = [Authority::new(), Authority::new()];
     let broker = Encrypted::start(&authority, &authority.sign("broker", &["localhost"]), "");
