@@ -92,7 +92,7 @@ pub struct Delivery {
     story: Story,
     /// Messages in the spool that are not finished, as far as is known.
     backlog: u64,
-    /// Messages dropped because they are too old, without one in between that is not.
+    /// Messages dropped because they are too old.
     outdated: Outdated,
     /// Messages refused because a quota is exceeded, over the present connection.
     quota: Burst,
@@ -238,7 +238,10 @@ impl Delivery {
         if let Some(text) = self.story.drained(backlog, self.window.spooled_in_flight(), now.at) {
             self.log(Level::Info, text);
         }
-        self.tell_outdated(|tally| tally.look(now.at));
+        self.tell_outdated(|tally| {
+            tally.lapse(now.at);
+            tally.look(now.at)
+        });
     }
 
     /// A line every ten minutes while there is no connection.

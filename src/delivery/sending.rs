@@ -102,7 +102,7 @@ impl Delivery {
         if let Some(message) = self.window.get(what) {
             self.refusals.sent(what, &message.sample.route.topic);
         }
-        self.tell_outdated(Tally::ended);
+        self.tell_outdated(|tally| tally.pause(now.at));
         true
     }
 

@@ -1,5 +1,6 @@
 //! What a rule drops, told as it grows: the first at once, then when the number has doubled or ten minutes have passed, and
-//! the rest at the end. So a day of drops is at most 144 lines, and every message is in one of them. Pure.
+//! the rest at the end. So a day of drops without a pause is 144 lines and one for each doubling, and every message is in one
+//! of them. Pure.
 
 use crate::message::Seq;
 use std::fmt;
@@ -17,6 +18,7 @@ pub struct Tally {
     dropped: Dropped,
     told: u64,
     told_at: Option<Instant>,
+    paused_at: Option<Instant>,
 }
 
 /// How many messages were dropped since the row of drops began, and between which seqs they lie.
@@ -71,8 +73,26 @@ impl Tally {
         Some(self.dropped.clone())
     }
 
+    /// What to tell where something else comes between the drops: the rest, once in ten minutes. Such gaps may be many.
+    pub fn pause(&mut self, now: Instant) -> Option<Dropped> {
+        if self.paused_at.is_some_and(|at| now.saturating_duration_since(at) < LATEST) {
+            return self.look(now);
+        }
+        let rest = self.rest()?;
+        (self.told_at, self.paused_at) = (Some(now), Some(now));
+        Some(rest)
+    }
+
+    /// Ends the row where all of it was told ten minutes ago: the next drop is news again.
+    pub fn lapse(&mut self, now: Instant) {
+        let is_over = |at| now.saturating_duration_since(at) >= LATEST;
+        if self.dropped.count == self.told && self.told_at.is_some_and(is_over) {
+            *self = Self::default();
+        }
+    }
+
     /// What was not told of the present row.
-    pub fn rest(&mut self) -> Option<Dropped> {
+    fn rest(&mut self) -> Option<Dropped> {
         let rest = (self.dropped.count > self.told).then(|| self.dropped.clone());
         self.told = self.dropped.count;
         rest

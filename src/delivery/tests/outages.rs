@@ -126,3 +126,31 @@ fn what_expired_is_told_by_number_and_range() {
     assert_eq!(told.len(), 2, "{told:?}");
     assert_eq!(told[1], "messages dropped, too old rule=expiry count=50 seq=1..50");
 }
+
+#[test]
+fn drops_among_messages_that_are_sent_are_few_lines_and_news_again_after_ten_quiet_minutes() {
+    let mut bench = Bench::new(NO_STATUS);
+    let interleaved = |bench: &mut Bench, first: u64| {
+        for seq in first..first + 100 {
+            bench.put(message(seq), "t", (seq % 2 == 0).then_some(Duration::from_secs(1)));
+        }
+        bench.pass(Duration::from_secs(60));
+    };
+    let told = |bench: &mut Bench| bench.log.drain(..).filter(|line| line.contains("too old")).collect::<Vec<_>>();
+
+    interleaved(&mut bench, 1);
+    bench.connect(false);
+    bench.pass(Duration::from_secs(11));
+    bench.turn();
+    let first = told(&mut bench);
+    (1..=100).for_each(|seq| bench.on(Event::Acknowledged(message(seq))));
+    bench.pass(Duration::from_secs(601));
+    bench.turn();
+    interleaved(&mut bench, 101);
+    bench.turn();
+    let second = told(&mut bench);
+
+    assert!(first.len() <= 3, "{first:?}");
+    assert_eq!(first.last().unwrap(), "messages dropped, too old rule=expiry count=50 seq=2..100");
+    assert_eq!(second[0], "messages dropped, too old rule=expiry count=1 seq=102..102");
+}
