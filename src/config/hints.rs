@@ -96,7 +96,7 @@ pub(super) fn odd_sign(text: &str) -> Option<String> {
 pub(super) fn duration(text: &str, error: &humantime::DurationError) -> Option<String> {
     match error {
         _ if text.starts_with('-') => Some("it cannot be negative".to_owned()),
-        _ if number(text).is_some() => number(text),
+        _ if comma(text).is_some() => comma(text),
         humantime::DurationError::UnknownUnit { .. } => Some(format!("the unit is unknown; {UNITS}")),
         _ => None,
     }
@@ -107,17 +107,28 @@ pub(super) fn has_month_by_m(text: &str) -> bool {
     text.split(|sign: char| !sign.is_alphabetic()).any(|unit| unit == "M")
 }
 
-/// What is wrong with a text that is no number, or holds none.
-pub(super) fn number(text: &str) -> Option<String> {
-    let has_comma = text
-        .as_bytes()
-        .windows(3)
-        .any(|signs| signs[1] == b',' && signs[0].is_ascii_digit() && signs[2].is_ascii_digit());
-    if has_comma {
-        return Some("write a decimal point in place of the comma".to_owned());
-    }
-    let percent: f64 = text.strip_suffix('%')?.trim().parse().ok().filter(|percent: &f64| percent.is_finite())?;
-    Some(format!("it is no percentage; 1 is all of it: `{}`", percent / 100.0))
+/// What is wrong with a text whose number has a comma between digits. Before three of them it may divide thousands.
+pub(super) fn comma(text: &str) -> Option<String> {
+    let (_, after) = text
+        .match_indices(',')
+        .map(|(at, _)| text.split_at(at))
+        .find(|(before, after)| before.ends_with(|sign: char| sign.is_ascii_digit()) && digits(&after[1..]) > 0)?;
+    let hint = match digits(&after[1..]) {
+        3 => "leave out the comma; a decimal point is `.`",
+        _ => "write a decimal point in place of the comma",
+    };
+    Some(hint.to_owned())
+}
+
+/// How many digits a text begins with.
+fn digits(text: &str) -> usize {
+    text.bytes().take_while(u8::is_ascii_digit).count()
+}
+
+/// The share that a percentage stands for.
+pub(super) fn share(text: &str) -> Option<f64> {
+    let percent: f64 = text.strip_suffix('%')?.trim().parse().ok()?;
+    Some(percent / 100.0)
 }
 
 /// The scheme that stands for what other programs call like this.

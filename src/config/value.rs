@@ -94,7 +94,10 @@ pub(super) fn number(node: &Node, fits: impl Fn(f64) -> bool, what: &str) -> Rea
         Some((_, Scalar::Integer(value))) => value as f64,
         Some((_, Scalar::Float(value))) => value,
         Some((text, _)) => {
-            let hint = hints::number(text).map(|hint| format!("; {hint}")).unwrap_or_default();
+            let is_share = fits(1.0) && !fits(2.0);
+            let share = hints::share(text).filter(|share| is_share && fits(*share));
+            let share = share.map(|share| format!("it is no percentage; 1 is all of it: `{share}`"));
+            let hint = hints::comma(text).or(share).map(|hint| format!("; {hint}")).unwrap_or_default();
             return allowed(format!("{what}{hint}"));
         }
         None => return allowed(what),
@@ -154,7 +157,7 @@ pub(super) fn size(node: &Node, smallest: ByteSize) -> Reading<u64> {
             allowed(format!("{what}; without a unit it is that many bytes"))
         }
         _ => {
-            let hint = node.unquoted().and_then(|(text, _)| hints::number(text));
+            let hint = node.unquoted().and_then(|(text, _)| hints::comma(text));
             allowed(what + &hint.map(|hint| format!("; {hint}")).unwrap_or_default())
         }
     }
