@@ -105,7 +105,9 @@ impl Edits {
     fn accept(&mut self, text: Text, config: Box<Config>, warnings: &[Problem]) -> Option<Edit> {
         let former = std::mem::replace(&mut self.text, text);
         let (was_edited, changes_nothing) = (former.content != self.text.content, *config == self.applied);
-        (self.seen, self.asked) = (None, false);
+        self.seen = None;
+        // Who asks has the answer in the line below, but where there is none: then it is that nothing is new.
+        self.asked &= !was_edited && changes_nothing;
         match (was_edited, changes_nothing) {
             (true, true) => info!("configuration file edited; nothing in it changes what the agent does"),
             (true, false) => info!("configuration file edited"),

@@ -418,3 +418,17 @@ fn a_name_that_the_host_gets_later_becomes_the_device_s_and_nothing_is_lost() {
     let judgement = Judgement::of(&arrivals);
     judgement.assert_complete(&gateway.accepted());
 }
+
+#[test]
+fn who_asks_after_the_host_was_renamed_gets_an_answer_where_a_device_is_named() {
+    let broker = Broker::start();
+    let gateway = Gateway::new(&broker.url(), &Settings { interval: "50ms", ..Settings::default() });
+    let Some(agent) = gateway.start_on("localhost") else { return };
+    agent.wait_for_output("connected to");
+
+    agent.rename_host("gateway-8");
+    agent.signal(Signal::HUP);
+    agent.wait_for_output("configuration file is as applied");
+
+    assert_eq!(agent.stop().code(), Some(0));
+}
