@@ -39,6 +39,18 @@ pub fn is_planted(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<Planted>())
 }
 
+/// Whether a name is free for a file of ours, or has one, without opening it.
+///
+/// # Errors
+/// [`Planted`]. Whether the system lets us have it, opening it shows.
+pub fn look(path: &Path) -> io::Result<()> {
+    match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_symlink() => Err(planted(Planted::Link)),
+        Ok(metadata) if !metadata.is_file() => Err(planted(Planted::Kind)),
+        _ => Ok(()),
+    }
+}
+
 /// Opens a file to read it.
 ///
 /// # Errors

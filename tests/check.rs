@@ -1,5 +1,8 @@
 //! `packhorse check` as its user meets it: the built binary, real files, exit codes.
 
+mod skips;
+
+use skips::skip;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
@@ -502,6 +505,17 @@ fn a_port_where_nothing_listens_is_a_warning() {
     assert!(checked.stderr.contains(&warning), "{}", checked.stderr);
 }
 
+/// With its spool in this folder.
+fn with_spool_in(folder: &str) -> Setup {
+    let setup = Setup::new(BROKER);
+    let config = setup.path("config.yaml");
+    let own = format!("spool: {{directory: {}/spool}}", setup.folder.path().display());
+    let folder = folder.replace("FOLDER", &setup.path(""));
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace(&own, &format!("spool: {{directory: {folder}}}"))).unwrap();
+    setup
+}
+
 #[test]
 fn check_fails_where_run_could_keep_no_spool() {
     for (place, why) in [
@@ -510,19 +524,64 @@ fn check_fails_where_run_could_keep_no_spool() {
         ("/sys/kernel/packhorse", "it is in sysfs"),
         (&*format!("FOLDER/none/{}", "a.b ".repeat(64) + "c"), "a name in it has more than 255 bytes"),
     ] {
-        let setup = Setup::new(BROKER);
-        let config = setup.path("config.yaml");
-        let text = fs::read_to_string(&config).unwrap();
-        let own = format!("spool: {{directory: {}/spool}}", setup.folder.path().display());
-        fs::write(
-            &config,
-            text.replace(&own, &format!("spool: {{directory: {}}}", place.replace("FOLDER", &setup.path("")))),
-        )
-        .unwrap();
+        let setup = with_spool_in(place);
 
         setup.check().refused_with(&[why]);
-        let run = packhorse().args(["--config", &config, "run"]).output().unwrap();
+        let run = packhorse().args(["--config", &setup.path("config.yaml"), "run"]).output().unwrap();
         assert_eq!(run.status.code(), Some(74), "{place}: {run:?}");
+    }
+}
+
+#[test]
+fn check_fails_where_something_else_is_in_the_lock_file_s_place() {
+    type Make = fn(&Path);
+    let made: [(&str, Make); 3] = [
+        ("is no regular file", |path| fs::create_dir(path).unwrap()),
+        ("is a symbolic link", |path| std::os::unix::fs::symlink("elsewhere", path).unwrap()),
+        ("is no regular file", |path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success())),
+    ];
+    for (why, make) in made {
+        let setup = Setup::new(BROKER);
+        fs::create_dir(setup.path("spool")).unwrap();
+        make(Path::new(&setup.path("spool/lock")));
+
+        setup.check().refused_with(&[&format!("spool` holds `lock`, which {why}")]);
+        let mut run = Command::new("timeout");
+        run.arg("30").arg(packhorse().get_program()).args(["--config", &setup.path("config.yaml"), "run"]);
+        let run = run.output().unwrap();
+        assert_eq!(run.status.code(), Some(74), "{why}: {run:?}");
+    }
+}
+
+/// The kernel's own file systems that have to be mounted, as far as this machine has them.
+#[test]
+fn check_fails_where_the_kernel_keeps_its_own_files() {
+    let known = fs::read_to_string("/proc/filesystems").unwrap();
+    let kinds = ["mqueue", "bpf", "fusectl", "pstore", "binfmt_misc", "configfs", "debugfs", "tracefs", "securityfs"];
+    let mut tried = 0;
+    for kind in kinds.into_iter().filter(|kind| known.lines().any(|line| line == format!("nodev\t{kind}"))) {
+        let setup = with_spool_in("FOLDER/mounted/spool");
+        let folder = setup.path("mounted");
+        fs::create_dir(&folder).unwrap();
+        let mounted = |arguments: &[&str]| {
+            let mut command = Command::new("unshare");
+            let script = r#"mount -t "$0" none "$1" && shift && exec "$@""#;
+            command.args(["--mount", "sh", "-c", script, kind, &folder]).args(arguments);
+            command.output().unwrap()
+        };
+        if !mounted(&["true"]).status.success() {
+            continue;
+        }
+        tried += 1;
+        let (binary, config) = (packhorse().get_program().to_str().unwrap().to_owned(), setup.path("config.yaml"));
+
+        let checked: Checked = mounted(&[&binary, "--config", &config, "check"]).into();
+        checked.refused_with(&[&format!("it is in {kind}, where the kernel keeps its own files")]);
+        let run = mounted(&["timeout", "30", &binary, "--config", &config, "run"]);
+        assert_eq!(run.status.code(), Some(74), "{kind}: {run:?}");
+    }
+    if tried == 0 {
+        skip("this machine does not allow to mount the kernel's own file systems");
     }
 }
 

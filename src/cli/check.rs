@@ -10,6 +10,7 @@ use crate::foreign;
 use crate::mqtt;
 use crate::mqtt::pem::{self, Content, Unfit};
 use crate::named::{self, Unreadable};
+use crate::own;
 use crate::source;
 use rustix::fs::{Access, AtFlags, CWD};
 use std::fs::File;
@@ -292,7 +293,7 @@ const NAME_MAX: usize = 255;
 /// The kind of the file system, where the kernel makes it up and nobody can make files in it: root is told that it may write
 /// there. Numbers of magic.h.
 fn kernel_s_own(folder: &Path) -> Option<&'static str> {
-    const KINDS: [(u32, &str); 8] = [
+    const KINDS: [(u32, &str); 20] = [
         (0x9FA0, "proc"),
         (0x6265_6572, "sysfs"),
         (0x0027_E0EB, "cgroup"),
@@ -301,6 +302,18 @@ fn kernel_s_own(folder: &Path) -> Option<&'static str> {
         (0x7472_6163, "tracefs"),
         (0x7363_6673, "securityfs"),
         (0x1CD1, "devpts"),
+        (0x1980_0202, "mqueue"),
+        (0xCAFE_4A11, "bpf"),
+        (0x6573_5543, "fusectl"),
+        (0x6165_676C, "pstore"),
+        (0x4249_4E4D, "binfmt_misc"),
+        (0x6265_6570, "configfs"),
+        (0x9584_58F6, "hugetlbfs"),
+        (0xDE5E_81E4, "efivarfs"),
+        (0xF97C_FF8C, "selinuxfs"),
+        (0x4341_5D53, "smackfs"),
+        (0x6759_6969, "rpc_pipefs"),
+        (0x6E66_7364, "nfsd"),
     ];
     #[allow(
         clippy::cast_possible_truncation,
@@ -313,6 +326,7 @@ fn kernel_s_own(folder: &Path) -> Option<&'static str> {
 
 /// A spool that was filled by another user, as by one run with `sudo`, is of no use to this one.
 fn spool_files(folder: &Path) -> Result<(), String> {
+    own::look(&folder.join("lock")).map_err(|error| format!("holds `lock`, which {error}"))?;
     // A folder that is not there yet has no files.
     let Ok(entries) = folder.read_dir() else { return Ok(()) };
     // Only files, for a file system's own folder has a `lost+found`.
