@@ -3,7 +3,8 @@
 //! Leaves no trace and disturbs no running agent: folders are asked whether they could be written to, never written to.
 
 use super::exposure::{self, Care};
-use super::judgement::{Judge, Judgement};
+use super::judgement::{Judge, Judgement, LookingAt};
+use super::sensors::Looks;
 use super::{Code, Failure, capacity};
 use crate::config::{self, Config, Inspection, NamedFile, PASSWORD_MAX, Problem, Problems, Role};
 use crate::foreign;
@@ -11,15 +12,10 @@ use crate::mqtt;
 use crate::mqtt::pem::{self, Content, Unfit};
 use crate::named::{self, Unreadable};
 use crate::own;
-use crate::source;
 use rustix::fs::{Access, AtFlags, CWD};
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
-
-/// Far more than a sensor's file holds.
-const READ_MAX: u64 = 65_535;
 
 /// How long a broker may take to answer the question whether anybody listens. Even over a slow link that is a second.
 const KNOCK: Duration = Duration::from_secs(2);
@@ -83,8 +79,13 @@ fn silent(config: &Config) -> Vec<Problem> {
 fn judge(path: &Path) -> Result<Judgement, Problems> {
     let named = path.to_owned();
     Judge::new(path).begin_with(Instant::now(), move |looking_at| {
-        let inspection = config::inspect(&named);
-        let Findings { problems, warnings } = findings(&named, &inspection, looking_at);
+        let mut inspection = config::inspect(&named);
+        let sensors = inspection.files.extract_if(.., |file| file.role == Role::SourceFile).collect();
+        let sensors = Looks::begin(sensors, Instant::now());
+        let schema: Vec<Problem> = inspection.outcome.as_ref().err().into_iter().flatten().cloned().collect();
+        let looking_at = |file: &NamedFile, so_far: &[Problem]| looking_at(file, &[&schema, so_far].concat());
+        let Findings { problems, mut warnings } = findings(&named, &inspection, &looking_at);
+        warnings.extend(sensors.warnings());
         match inspection.outcome {
             Ok(config) => match Problems::none_of(&named, problems) {
                 Ok(()) => Ok((Box::new(config), warnings)),
@@ -108,11 +109,12 @@ fn marked(Problem { line, key, message }: &Problem) -> Problem {
     Problem { line: *line, key: key.clone(), message: format!("warning: {message}") }
 }
 
-/// Looks at the files and folders that the configuration in the file `path` names; `looking_at` is told of each before.
-pub fn findings(path: &Path, inspection: &Inspection, looking_at: &dyn Fn(&NamedFile)) -> Findings {
+/// Looks at the files and folders that the configuration in the file `path` names, those of sensors apart; `looking_at` is told of
+/// each before.
+pub fn findings(path: &Path, inspection: &Inspection, looking_at: &LookingAt) -> Findings {
     let mut findings = Findings::default();
     for file in &inspection.files {
-        looking_at(file);
+        looking_at(file, &findings.problems);
         let problem = |message| Problem { line: Some(file.line), key: file.key.clone(), message };
         match look_at(file) {
             Finding::Fine => {}
@@ -191,7 +193,8 @@ fn look_at(file: &NamedFile) -> Finding {
         Role::Certificates => pem::check(&file.path, Content::Certificates).map(|()| Finding::Fine),
         Role::Key => pem::check(&file.path, Content::Key).map(|()| Finding::Fine),
         Role::CertificateAndKey => pem::check(&file.path, Content::Both).map(|()| Finding::Fine),
-        Role::SourceFile => source_file(&file.path).or_else(|why| Ok(failing_source(&file.path, &why))),
+        // It may hang, and whatever is wrong with it is no problem.
+        Role::SourceFile => Ok(Finding::Fine),
         Role::SpoolDirectory => folder(&file.path).and_then(|()| spool_files(&file.path)).map(|()| Finding::Fine),
         Role::LogDirectory => folder(&file.path).map(|()| Finding::Fine),
     };
@@ -213,46 +216,8 @@ fn password_file(path: &Path) -> Result<Finding, String> {
     Ok(Finding::Fine)
 }
 
-fn source_file(path: &Path) -> Result<Finding, String> {
-    let Some(bytes) = contents(path)? else { return Ok(not_opened(path)) };
-    let text = match std::str::from_utf8(&bytes) {
-        Ok(text) => text,
-        // The rest of a cut character is cut off because only the beginning of the file was read.
-        Err(error) if error.error_len().is_none() && bytes.len() as u64 > READ_MAX => "...",
-        Err(_) => return Err("holds neither a number nor text in UTF-8".to_owned()),
-    };
-    if source::is_empty(text) {
-        return Err("is empty; it must hold a number or text".to_owned());
-    }
-    Ok(Finding::Fine)
-}
-
-/// A sensor that is unplugged keeps no start and no edit from its work: its samples fail, and others are taken.
-fn failing_source(path: &Path, why: &str) -> Finding {
-    Finding::Warning(format!("`{}` {why}; the source's samples fail until that changes", foreign::path(path)))
-}
-
-/// The beginning of a regular file; `None` for pipes and devices, which opening could disturb.
-fn contents(path: &Path) -> Result<Option<Vec<u8>>, String> {
-    let metadata = path.metadata().map_err(|error| unreadable(&error))?;
-    if metadata.is_dir() {
-        return Err("is a folder; it must be a file".to_owned());
-    }
-    if !metadata.is_file() {
-        return Ok(None);
-    }
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(READ_MAX + 1).read_to_end(&mut bytes));
-    read.map_err(|error| unreadable(&error))?;
-    Ok(Some(bytes))
-}
-
-fn unreadable(error: &io::Error) -> String {
+pub fn unreadable(error: &io::Error) -> String {
     format!("cannot be read by {}: {error}", whoami())
-}
-
-fn not_opened(path: &Path) -> Finding {
-    Finding::Warning(format!("`{}` is no ordinary file and was not opened", foreign::path(path)))
 }
 
 /// The agent makes folders that are not there, so then the nearest one that is there decides.

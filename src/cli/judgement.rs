@@ -36,6 +36,17 @@ pub enum Answer {
     Given(Verdict),
 }
 
+/// Is told of each file before it is looked at, and of the problems that there are by then.
+pub type LookingAt<'a> = dyn Fn(&NamedFile, &[Problem]) + 'a;
+
+/// How far a judgement has come.
+#[derive(Debug)]
+struct Place {
+    /// What is being looked at.
+    file: NamedFile,
+    so_far: Vec<Problem>,
+}
+
 /// Starts judgements, and knows how many have not returned.
 #[derive(Debug)]
 pub struct Judge {
@@ -48,8 +59,7 @@ pub struct Judge {
 pub struct Judgement {
     path: PathBuf,
     verdict: Receiver<Verdict>,
-    /// The key and the path of what is being looked at.
-    place: Arc<Mutex<Option<NamedFile>>>,
+    place: Arc<Mutex<Option<Place>>>,
     deadline: Instant,
 }
 
@@ -75,7 +85,7 @@ impl Judge {
     pub fn begin_with(
         &self,
         now: Instant,
-        judge: impl FnOnce(&dyn Fn(&NamedFile)) -> Verdict + Send + 'static,
+        judge: impl FnOnce(&LookingAt) -> Verdict + Send + 'static,
     ) -> Result<Judgement, Problems> {
         if self.running.load(Ordering::Relaxed) >= MOST_HANGING {
             let message = format!("cannot be judged: {MOST_HANGING} former judgements hang in files that they opened");
@@ -85,7 +95,10 @@ impl Judge {
         let place = Arc::new(Mutex::new(None));
         let (noted, running) = (Arc::clone(&place), Running::of(&self.running));
         let work = move || {
-            let verdict = judge(&|file| *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(file.clone()));
+            let verdict = judge(&|file, so_far| {
+                let place = Place { file: file.clone(), so_far: so_far.to_vec() };
+                *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
+            });
             drop(running);
             // Nobody listens where the file was edited again in the meantime.
             let _ = tell.send(verdict);
@@ -112,7 +125,7 @@ impl Judgement {
     /// Waits for the verdict for as long as it may take.
     ///
     /// # Errors
-    /// Every problem, or the file that does not answer.
+    /// Every problem; or the file that does not answer, and the problems found before it.
     pub fn wait(self) -> Verdict {
         match self.ask_within(LIMIT) {
             Some(verdict) => verdict,
@@ -135,10 +148,11 @@ impl Judgement {
     fn late(&self) -> Problems {
         let limit = humantime::format_duration(LIMIT);
         match &*self.place.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(NamedFile { path, line, key, .. }) => {
+            Some(Place { file: NamedFile { path, line, key, .. }, so_far }) => {
                 let message =
                     format!("`{}` does not answer: looking at it takes more than {limit}", foreign::path(path));
-                Problems::one(&self.path, Problem { line: Some(*line), key: key.clone(), message })
+                let late = Problem { line: Some(*line), key: key.clone(), message };
+                Problems::one(&self.path, late).with(so_far.clone())
             }
             None => {
                 of_file(&self.path, format!("cannot be judged within {limit}: a file that it names does not answer"))
@@ -168,7 +182,7 @@ pub fn of_file(path: &Path, message: String) -> Problems {
     Problems::one(path, Problem { line: None, key: String::new(), message })
 }
 
-fn judge(path: &Path, content: &[u8], applied: &Config, looking_at: &dyn Fn(&NamedFile)) -> Verdict {
+fn judge(path: &Path, content: &[u8], applied: &Config, looking_at: &LookingAt) -> Verdict {
     let mut inspection = config::inspect_bytes(content, path);
     // A sensor that is unplugged keeps no start from its work, so it keeps no edit from being applied; and one that hangs must not.
     inspection.files.retain(|file| file.role != Role::SourceFile);
@@ -204,8 +218,9 @@ mod tests {
     fn what_hangs_is_named_in_time_and_believed_when_it_returns() {
         let (judge, now) = (Judge::new(Path::new("config.yaml")), Instant::now());
         let (release, hanging) = bounded::<()>(0);
-        let hang = move |looking_at: &dyn Fn(&NamedFile)| {
-            looking_at(&named());
+        let hang = move |looking_at: &LookingAt| {
+            let former = Problem { line: Some(3), key: "retry.factor".to_owned(), message: "is wrong".to_owned() };
+            looking_at(&named(), &[former]);
             let _ = hanging.recv();
             Err(of_file(Path::new("config.yaml"), "has returned".to_owned()))
         };
@@ -216,6 +231,7 @@ mod tests {
         let Answer::Late(late) = judgement.ask(now + LIMIT) else { panic!("it hangs") };
         let late = late.to_string();
         assert!(late.contains("config.yaml:7") && late.contains("/mnt/dead/temperature"), "{late}");
+        assert!(late.contains("config.yaml:3: retry.factor: is wrong"), "{late}");
         drop(release);
         let given = (0..100).find_map(|_| match judgement.ask(now) {
             Answer::Given(verdict) => Some(verdict),

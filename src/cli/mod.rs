@@ -11,6 +11,7 @@ mod judgement;
 mod man;
 mod run;
 mod sample;
+mod sensors;
 mod signals;
 mod spool;
 

@@ -359,24 +359,54 @@ fn an_edit_that_names_a_file_that_hangs_is_reported_and_applied_once_it_answers(
     assert_eq!(agent.stop().code(), Some(0));
 }
 
-#[test]
-fn check_names_a_file_that_hangs_and_does_not_wait_for_it() {
-    for (from, to) in [
-        ("protocol: 5", "protocol: 5, username: u, password_file: DEAD/file"),
-        ("seed: 7}]", "seed: 7}, {name: cabinet, type: file, path: DEAD/file}]"),
-    ] {
-        let gateway = Gateway::new("mqtt://127.0.0.1:1", &Settings::default());
-        let folder = gateway.config().with_file_name("elsewhere");
-        fs::create_dir(&folder).unwrap();
-        let Some(_dead) = DeadMount::over(&folder) else { return };
+/// The exit code of `packhorse check` and what it says, of a configuration with these edits and a file `DEAD/file` that hangs.
+/// `None` where nothing can be made to.
+fn checked_beside_a_file_that_hangs(edits: &[(&str, &str)]) -> Option<(Option<i32>, String)> {
+    let gateway = Gateway::new("mqtt://127.0.0.1:1", &Settings::default());
+    let folder = gateway.config().with_file_name("elsewhere");
+    fs::create_dir(&folder).unwrap();
+    let _dead = DeadMount::over(&folder)?;
+    for (from, to) in edits {
         gateway.edit(from, &to.replace("DEAD", folder.to_str().unwrap()));
-        let mut check = Process::command(env!("CARGO_BIN_EXE_packhorse"));
+    }
+    let mut check = Process::command(env!("CARGO_BIN_EXE_packhorse"));
+    let checked = check.arg("--config").arg(gateway.config()).arg("check").output().unwrap();
+    Some((checked.status.code(), String::from_utf8(checked.stderr).unwrap()))
+}
 
-        let checked = check.arg("--config").arg(gateway.config()).arg("check").output().unwrap();
+const HANGING_SENSOR: (&str, &str) = ("seed: 7}]", "seed: 7}, {name: cabinet, type: file, path: DEAD/file}]");
 
-        let said = String::from_utf8(checked.stderr).unwrap();
-        assert_eq!(checked.status.code(), Some(78), "{said}");
-        assert!(said.contains("elsewhere/file` does not answer: looking at it takes more than 10s"), "{said}");
+#[test]
+fn check_names_a_file_that_hangs_beside_other_problems_and_does_not_wait_for_it() {
+    let hangs = ("protocol: 5", "protocol: 5, username: u, password_file: DEAD/file");
+    let Some((code, said)) = checked_beside_a_file_that_hangs(&[hangs, ("qos: 1", "qos: 3")]) else { return };
+
+    assert_eq!(code, Some(78), "{said}");
+    assert!(said.contains("elsewhere/file` does not answer: looking at it takes more than 10s"), "{said}");
+    assert!(said.contains("telemetry.qos: found `3`"), "{said}");
+}
+
+#[test]
+fn check_warns_of_a_sensor_that_hangs() {
+    let Some((code, said)) = checked_beside_a_file_that_hangs(&[HANGING_SENSOR]) else { return };
+
+    assert_eq!(code, Some(0), "{said}");
+    let warning = "path: warning: `";
+    assert!(
+        said.contains(warning) && said.contains("elsewhere/file` does not answer: looking at it takes more"),
+        "{said}"
+    );
+}
+
+#[test]
+fn check_tells_every_problem_beside_a_sensor_that_hangs() {
+    let missing = ("protocol: 5", "protocol: 5, username: u, password_file: /no/such/password");
+    let edits = [HANGING_SENSOR, missing, ("qos: 1", "qos: 3")];
+    let Some((code, said)) = checked_beside_a_file_that_hangs(&edits) else { return };
+
+    assert_eq!(code, Some(78), "{said}");
+    for part in ["warning: `", "/no/such/password` cannot be read", "qos: found `3`", " has 2 problems and "] {
+        assert!(said.contains(part), "no {part:?} in {said}");
     }
 }
 
