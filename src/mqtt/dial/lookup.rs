@@ -6,6 +6,7 @@ use crossbeam_channel::{Receiver, bounded};
 use rustix::net::{self, AddressFamily, SocketType};
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
 /// Look-ups that may be under way at once, of as many names. Each holds a thread until the resolver gives up.
@@ -17,6 +18,25 @@ const PREFIX: &str = "failed to lookup address information: ";
 /// The addresses of a name, or why there are none. The ports are 0.
 pub type Found = Result<Vec<SocketAddr>, Unreached>;
 
+/// What a look-up gives to everybody who asked.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    found: Arc<OnceLock<Found>>,
+    over: Receiver<()>,
+}
+
+impl Answer {
+    /// Closes when the look-up is over.
+    pub fn over(&self) -> &Receiver<()> {
+        &self.over
+    }
+
+    /// What was found; `None`: it is not over, or has panicked.
+    pub fn found(&self) -> Option<Found> {
+        self.found.get().cloned()
+    }
+}
+
 /// The look-ups that are under way.
 #[derive(Debug, Default)]
 pub struct Lookups {
@@ -26,7 +46,7 @@ pub struct Lookups {
 #[derive(Debug)]
 struct Lookup {
     host: String,
-    found: Receiver<Found>,
+    answer: Answer,
     thread: JoinHandle<()>,
 }
 
@@ -35,29 +55,30 @@ impl Lookups {
     ///
     /// # Errors
     /// The system's where no thread can be had, or too many look-ups do not end.
-    pub fn of(&mut self, host: &str) -> io::Result<Receiver<Found>> {
-        let (tell, found) = bounded(1);
+    pub fn of(&mut self, host: &str) -> io::Result<Answer> {
+        let (end, over) = bounded(0);
         if let Ok(address) = host.parse::<IpAddr>() {
-            // The channel is empty, and both ends are here.
-            let _ = tell.send(Ok(vec![SocketAddr::new(address, 0)]));
-            return Ok(found);
+            return Ok(Answer { found: Arc::new(OnceLock::from(Ok(vec![SocketAddr::new(address, 0)]))), over });
         }
+        let answer = Answer { found: Arc::default(), over };
         // What was answered while nobody waited is too old.
         self.running.retain(|lookup| !lookup.thread.is_finished());
         if let Some(lookup) = self.running.iter().find(|lookup| lookup.host == host) {
-            return Ok(lookup.found.clone());
+            return Ok(lookup.answer.clone());
         }
         if self.running.len() >= MOST {
             return Err(io::Error::other(format!("{MOST} names are being looked up and no answer comes")));
         }
-        let name = host.to_owned();
+        let (name, found) = (host.to_owned(), Arc::clone(&answer.found));
         let work = move || {
-            // Nobody listens where the attempt was given up.
-            let _ = tell.send(look_up(&name));
+            // Its channel closes when this thread is through, or panics.
+            let _end = end;
+            // Nobody else sets it.
+            let _ = found.set(look_up(&name));
         };
         let thread = thread::Builder::new().name("lookup".to_owned()).spawn(work)?;
-        self.running.push(Lookup { host: host.to_owned(), found: found.clone(), thread });
-        Ok(found)
+        self.running.push(Lookup { host: host.to_owned(), answer: answer.clone(), thread });
+        Ok(answer)
     }
 }
 

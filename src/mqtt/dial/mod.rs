@@ -8,10 +8,9 @@ mod race;
 mod words;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select_biased};
-use lookup::{Found, Lookups};
+use lookup::{Answer, Lookups};
 use race::Failed;
 use rustix::io::Errno;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::thread;
@@ -44,7 +43,7 @@ pub struct Dial {
 pub type Outcome = Result<(OwnedFd, SocketAddr), Unreached>;
 
 /// Why nobody could be reached. It reads as words.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Unreached {
     /// The system's words for what is wrong with the name.
     Name(String),
@@ -52,8 +51,8 @@ pub enum Unreached {
     Interface(String),
     /// No name server has answered for so long.
     NameServer(Duration),
-    /// No thread could be had.
-    Thread(io::Error),
+    /// The system's words for why no thread could be had.
+    Thread(String),
     /// The system's reason, where the host is an address.
     Address(Errno),
     /// What each address of a name had to say.
@@ -81,12 +80,12 @@ impl Dialer {
         let (holder, given_up) = bounded(0);
         let (tell, outcome) = bounded(1);
         let deadline = Instant::now() + timeout;
-        let begun = self.lookups.of(host).and_then(|found| {
+        let begun = self.lookups.of(host).and_then(|answer| {
             let (tell, ring, host, last) = (tell.clone(), ring.clone(), Host::of(host), self.fruitless);
             let work = move || {
                 let task = Task { host, port, last, timeout, deadline, given_up };
                 // Nobody listens where it was given up at this moment.
-                if task.run(&found).is_some_and(|outcome| tell.send(outcome).is_ok()) {
+                if task.run(&answer).is_some_and(|outcome| tell.send(outcome).is_ok()) {
                     ring();
                 }
             };
@@ -94,7 +93,7 @@ impl Dialer {
         });
         if let Err(error) = begun {
             // The channel is empty, and both ends are here.
-            let _ = tell.send(Err(Unreached::Thread(error)));
+            let _ = tell.send(Err(Unreached::Thread(error.to_string())));
             ring();
         }
         Dial { outcome, deadline, _holder: holder }
@@ -151,19 +150,19 @@ struct Task {
 
 impl Task {
     /// Waits for the addresses and tries them; `None`: it was given up.
-    fn run(&self, found: &Receiver<Found>) -> Option<Outcome> {
-        let answer = select_biased! {
+    fn run(&self, answer: &Answer) -> Option<Outcome> {
+        select_biased! {
             recv(self.given_up) -> _ => return None,
-            recv(found) -> answer => answer,
+            recv(answer.over()) -> _ => {}
             default(self.deadline.saturating_duration_since(Instant::now())) => {
                 return Some(Err(Unreached::NameServer(self.timeout)));
             }
-        };
-        let addresses = match answer {
-            Ok(Ok(addresses)) => race::ordered(addresses, self.port, self.last),
-            Ok(Err(why)) => return Some(Err(why)),
+        }
+        let addresses = match answer.found() {
+            Some(Ok(addresses)) => race::ordered(addresses, self.port, self.last),
+            Some(Err(why)) => return Some(Err(why)),
             // It panicked.
-            Err(_) => return Some(Err(Unreached::Name("the look-up did not end".to_owned()))),
+            None => return Some(Err(Unreached::Name("the look-up did not end".to_owned()))),
         };
         let is_given_up = || self.given_up.try_recv() == Err(TryRecvError::Disconnected);
         let outcome = race::run(&addresses[..addresses.len().min(MOST_ADDRESSES)], self.deadline, &is_given_up)?;
@@ -171,5 +170,27 @@ impl Task {
             [(_, errno)] if self.host == Host::Address => Unreached::Address(errno),
             _ => Unreached::Addresses(failed),
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn everybody_who_asks_for_a_name_gets_its_addresses() {
+        for round in 0..50 {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let mut dialer = Dialer::default();
+
+            let dials = [(); 4].map(|()| dialer.begin("localhost", port, Duration::from_secs(10), || ()));
+
+            for dial in dials {
+                let outcome = dial.wait().unwrap();
+                assert!(outcome.is_ok(), "round {round}: {}", outcome.unwrap_err());
+            }
+        }
     }
 }
