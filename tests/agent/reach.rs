@@ -12,6 +12,9 @@ const HOSTS: &str = "\
 ::1 four.test localhost
 2001:db8::9 black.test
 10.99.99.1 black.test
+127.0.0.2 three.test
+127.0.0.3 three.test
+127.0.0.4 three.test
 ";
 
 /// An address swallows everything where its neighbour's hardware address is wrong.
@@ -23,12 +26,15 @@ ip -6 neigh add 2001:db8::9 lladdr 02:00:00:00:00:09 dev wan0 nud permanent; \
 ip neigh add 10.99.99.9 lladdr 02:00:00:00:00:09 dev wan0 nud permanent; \
 ip route add unreachable 10.99.97.0/24; ";
 
-/// Port 1883 is that of an IPv6 address alone, 1884 of IPv4 alone, 1885 is for every address.
+/// Port 1883 is that of an IPv6 address alone, 1884 of IPv4 alone, 1885 is for every address. At 1889 one of three addresses
+/// goes without TLS.
 const LISTENERS: &str = "\
+user root
 allow_anonymous true
 listener 1883 ::1
 listener 1884 127.0.0.1
 listener 1885
+listener 1889 127.0.0.4
 listener 1888 ::1
 protocol websockets
 ";
@@ -37,12 +43,15 @@ protocol websockets
 fn network(authority: &Authority) -> Option<Netns> {
     let of_broker = authority.sign("broker", &["six.test", "fe80::1"]);
     let of_old = authority.sign("six.test", &[]);
-    let tls = |port: u16, files: &crate::support::Certificate| {
+    let tls = |place: &str, files: &crate::support::Certificate| {
         let (certificate, key) = (files.certificate.display(), files.key.display());
-        format!("listener {port}\ncertfile {certificate}\nkeyfile {key}\n")
+        format!("listener {place}\ncertfile {certificate}\nkeyfile {key}\n")
     };
     let conf = authority.folder().join("mosquitto.conf");
-    fs::write(&conf, format!("{LISTENERS}{}{}", tls(8883, &of_broker), tls(8884, &of_old))).unwrap();
+    let places =
+        [("1889 127.0.0.2", &of_broker), ("1889 127.0.0.3", &of_broker), ("8883", &of_broker), ("8884", &of_old)];
+    let listeners = places.map(|(place, files)| tls(place, files)).concat();
+    fs::write(&conf, format!("{LISTENERS}{listeners}")).unwrap();
     let run = format!(
         "mosquitto=$(command -v mosquitto || echo /usr/sbin/mosquitto); exec \"$mosquitto\" -c {}",
         conf.display()
@@ -88,6 +97,21 @@ fn every_address_of_a_name_is_tried() {
         assert!(!agent.output().contains("retrying"), "{url}: {}", agent.output());
         assert_eq!(agent.stop().code(), Some(0));
     }
+}
+
+#[test]
+fn an_address_is_tried_however_many_others_lead_to_no_broker() {
+    let authority = Authority::new();
+    let Some(network) = network(&authority) else { return };
+    let gateway = gateway("mqtt://three.test:1889", &authority);
+
+    let agent = gateway.start_inside(&network);
+    agent.wait_for_output("connected to mqtt://three.test:1889");
+
+    // Each costs one attempt.
+    let failures = gateway.logged("no connection to mqtt://three.test:1889");
+    assert!((1..=2).contains(&failures), "{failures}: {}", agent.output());
+    assert_eq!(agent.stop().code(), Some(0));
 }
 
 #[test]

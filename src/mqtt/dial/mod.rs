@@ -21,12 +21,15 @@ pub use words::reason;
 /// Addresses of one name that are tried. Clusters have a handful; a name server may answer with hundreds.
 const MOST_ADDRESSES: usize = 16;
 
+/// Fruitless addresses that are remembered: those of a few names. A name server may give others each time.
+const MOST_FRUITLESS: usize = 64;
+
 /// Begins attempts, and keeps what is left of those that were given up.
 #[derive(Debug, Default)]
 pub struct Dialer {
     lookups: Lookups,
-    /// An address that took a connection, and did not lead to a broker: it is tried last.
-    fruitless: Option<SocketAddr>,
+    /// Addresses that took a connection and did not lead to a broker, since one did: they are tried last, in this order.
+    fruitless: Vec<SocketAddr>,
 }
 
 /// An attempt that is under way. Dropping it gives it up.
@@ -81,7 +84,7 @@ impl Dialer {
         let (tell, outcome) = bounded(1);
         let deadline = Instant::now() + timeout;
         let begun = self.lookups.of(host).and_then(|answer| {
-            let (tell, ring, host, last) = (tell.clone(), ring.clone(), Host::of(host), self.fruitless);
+            let (tell, ring, host, last) = (tell.clone(), ring.clone(), Host::of(host), self.fruitless.clone());
             let work = move || {
                 let task = Task { host, port, last, timeout, deadline, given_up };
                 // Nobody listens where it was given up at this moment.
@@ -101,7 +104,15 @@ impl Dialer {
 
     /// Notes what a connection to this address has led to.
     pub fn judge(&mut self, address: SocketAddr, verdict: Verdict) {
-        self.fruitless = (verdict == Verdict::Fruitless).then_some(address);
+        match verdict {
+            Verdict::Fruitful => self.fruitless.clear(),
+            Verdict::Fruitless => {
+                self.fruitless.retain(|other| *other != address);
+                self.fruitless.push(address);
+                let surplus = self.fruitless.len().saturating_sub(MOST_FRUITLESS);
+                self.fruitless.drain(..surplus);
+            }
+        }
     }
 }
 
@@ -140,8 +151,8 @@ impl Host {
 struct Task {
     host: Host,
     port: u16,
-    /// The address that is tried last.
-    last: Option<SocketAddr>,
+    /// The addresses that are tried last, in this order.
+    last: Vec<SocketAddr>,
     timeout: Duration,
     deadline: Instant,
     /// Ends when the attempt is given up.
@@ -159,7 +170,7 @@ impl Task {
             }
         }
         let addresses = match answer.found() {
-            Some(Ok(addresses)) => race::ordered(addresses, self.port, self.last),
+            Some(Ok(addresses)) => race::ordered(addresses, self.port, &self.last),
             Some(Err(why)) => return Some(Err(why)),
             // It panicked.
             None => return Some(Err(Unreached::Name("the look-up did not end".to_owned()))),

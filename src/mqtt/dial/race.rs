@@ -17,8 +17,8 @@ const LOOK: Duration = Duration::from_millis(250);
 pub type Failed = (SocketAddr, Errno);
 
 /// The addresses as they are to be tried: in the resolver's order, but the families by turns (RFC 8305, section 4), each once,
-/// and `last` at the end.
-pub fn ordered(addresses: Vec<SocketAddr>, port: u16, last: Option<SocketAddr>) -> Vec<SocketAddr> {
+/// and those of `last` at the end, in its order.
+pub fn ordered(addresses: Vec<SocketAddr>, port: u16, last: &[SocketAddr]) -> Vec<SocketAddr> {
     let first_is_ipv4 = addresses.first().is_some_and(SocketAddr::is_ipv4);
     let (first, second): (Vec<_>, Vec<_>) =
         addresses.into_iter().partition(|address| address.is_ipv4() == first_is_ipv4);
@@ -36,7 +36,7 @@ pub fn ordered(addresses: Vec<SocketAddr>, port: u16, last: Option<SocketAddr>) 
             }
         }
     }
-    ordered.sort_by_key(|address| Some(*address) == last);
+    ordered.sort_by_key(|address| last.iter().position(|other| other == address));
     ordered
 }
 
