@@ -140,6 +140,6 @@ pub enum How {
 pub enum GiveUp {
     /// The retry delay passed `retry.max_delay`: why the last attempt failed.
     Unreachable(String),
-    /// Every broker refuses credentials, client id or protocol version: its words.
+    /// Every broker, or the proxy, refuses credentials, certificate, client id or protocol version: its words.
     Refused(String),
 }

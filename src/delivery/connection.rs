@@ -273,7 +273,7 @@ impl Connection {
                 actions.extend([Action::GiveUp(GiveUp::Refused(lost.to_string()))]);
                 return;
             }
-            Turn::Refused => return self.refused(lost, remains.backlog, now, random, actions),
+            Turn::Refused | Turn::Unusable => return self.refused(lost, remains.backlog, now, random, actions),
             Turn::Next => Duration::ZERO,
             Turn::Round => match self.backoff.fail(random) {
                 Next::Wait(delay) => delay,
@@ -299,7 +299,8 @@ impl Connection {
         self.state = State::Waiting { until: now + delay, wait: Wait::Reach };
     }
 
-    /// Every broker refuses us. Each question may count against us there, so they are rare.
+    /// Every broker refuses us, which may count against us there, so questions are rare; or a file of ours cannot be used,
+    /// which is waited for in any case: a new start would find the same.
     fn refused(&mut self, lost: &Lost, backlog: u64, now: Instant, random: f64, actions: &mut impl Extend<Action>) {
         let delay = self.refused.fail_slowly(random);
         let text = format!(

@@ -109,8 +109,12 @@ pub enum Lost {
     /// The broker does not take the connection because of our will: it must not be retained, or not have its quality of
     /// service.
     Will(WillFault, String),
-    /// The broker refuses the credentials, the client id or the protocol version: trying again cannot help.
+    /// The broker refuses the credentials, the certificate, the client id or the protocol version, or the proxy the
+    /// credentials: trying again cannot help.
     Refused(String),
+    /// A file with our credentials or authorities cannot be used, so nobody was asked: trying again cannot help until it is
+    /// another one.
+    Unusable(String),
 }
 
 /// What is wrong with a packet, by the words of a broker that ended the connection over it.
@@ -155,7 +159,8 @@ impl fmt::Display for Lost {
             | Lost::Unanswered(reason)
             | Lost::Blamed(_, reason)
             | Lost::Will(_, reason)
-            | Lost::Refused(reason) => f.write_str(reason),
+            | Lost::Refused(reason)
+            | Lost::Unusable(reason) => f.write_str(reason),
         }
     }
 }

@@ -14,8 +14,10 @@ pub struct Members {
     present: usize,
     /// How many have failed in this round.
     failed: usize,
-    /// How many of those refuse us for good.
+    /// How many of those refuse us for good, or cannot be asked.
     refused: usize,
+    /// Whether one of them could not be asked.
+    is_unusable: bool,
 }
 
 /// What follows after a connection has ended or none came about.
@@ -27,12 +29,14 @@ pub enum Turn {
     Round,
     /// All members refuse us: no new round can help.
     Refused,
+    /// The same, but at least one could not even be asked, for a file of ours cannot be used.
+    Unusable,
 }
 
 impl Members {
     /// Members whose first round begins with the one of this index.
     pub fn new(addresses: Vec<Address>, first: usize) -> Self {
-        Self { addresses, present: first, failed: 0, refused: 0 }
+        Self { addresses, present: first, failed: 0, refused: 0, is_unusable: false }
     }
 
     /// The member that is tried or connected to.
@@ -64,6 +68,7 @@ impl Members {
                 return Turn::Round;
             }
             Lost::Refused(_) => self.refused += 1,
+            Lost::Unusable(_) => (self.refused, self.is_unusable) = (self.refused + 1, true),
             Lost::Moved(_)
             | Lost::Passing(_)
             | Lost::Ended(_)
@@ -76,13 +81,17 @@ impl Members {
             self.present = (self.present + 1) % self.addresses.len();
             return Turn::Next;
         }
-        let all_refuse = self.refused == self.addresses.len();
+        let turn = match (self.refused == self.addresses.len(), self.is_unusable) {
+            (true, false) => Turn::Refused,
+            (true, true) => Turn::Unusable,
+            (false, _) => Turn::Round,
+        };
         self.begin(first);
-        if all_refuse { Turn::Refused } else { Turn::Round }
+        turn
     }
 
     fn begin(&mut self, first: usize) {
-        (self.present, self.failed, self.refused) = (first, 0, 0);
+        (self.present, self.failed, self.refused, self.is_unusable) = (first, 0, 0, false);
     }
 }
 
@@ -151,6 +160,18 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_ours_that_cannot_be_used_is_no_brokers_refusal() {
+        let unusable = Lost::Unusable("gone".to_owned());
+        for (first, second) in [(&unusable, &refused()), (&refused(), &unusable), (&unusable, &unusable)] {
+            let mut members = members(2);
+
+            assert_eq!(members.lost(first, false, 0), Turn::Next);
+            assert_eq!(members.lost(second, false, 0), Turn::Unusable);
+            assert_eq!([members.lost(&refused(), false, 0), members.lost(&refused(), false, 0)][1], Turn::Refused);
+        }
+    }
+
+    #[test]
     fn the_same_member_is_tried_again_when_it_is_to_forget_a_session() {
         let mut members = members(2);
         members.lost(&passing(), false, 0);
@@ -165,7 +186,7 @@ mod tests {
         #[test]
         fn the_back_off_is_asked_at_least_once_a_round(
             count in 1..6_u16,
-            events in prop::collection::vec((0..5_u8, any::<bool>(), any::<prop::sample::Index>()), 1..100),
+            events in prop::collection::vec((0..6_u8, any::<bool>(), any::<prop::sample::Index>()), 1..100),
         ) {
             let mut members = members(count);
             let mut in_a_row = 0;
@@ -175,11 +196,12 @@ mod tests {
                     1 => refused(),
                     2 => Lost::Moved(String::new()),
                     3 => Lost::Again(String::new()),
+                    4 => Lost::Unusable(String::new()),
                     _ => Lost::Blamed(crate::delivery::Fault::Other, String::new()),
                 };
                 match members.lost(&lost, held, first.index(usize::from(count))) {
                     Turn::Next => in_a_row += 1,
-                    Turn::Round | Turn::Refused => in_a_row = 0,
+                    Turn::Round | Turn::Refused | Turn::Unusable => in_a_row = 0,
                 }
                 prop_assert!(in_a_row < count);
                 prop_assert!(members.index() < usize::from(count));

@@ -32,7 +32,12 @@ impl Delivery {
                 }
                 verdict
             }
-            Lost::Passing(_) | Lost::Again(_) | Lost::Moved(_) | Lost::Will(..) | Lost::Refused(_) => {
+            Lost::Passing(_)
+            | Lost::Again(_)
+            | Lost::Moved(_)
+            | Lost::Will(..)
+            | Lost::Refused(_)
+            | Lost::Unusable(_) => {
                 self.suspects.interrupted();
                 Verdict::Open
             }

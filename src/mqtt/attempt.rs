@@ -7,7 +7,7 @@ use super::translate::{advised, refusal};
 use super::{Link, dial};
 use crate::delivery::Lost;
 use log::debug;
-use paho_mqtt::{ConnectOptions, Token};
+use paho_mqtt::{ConnectOptions, Error, Token};
 
 /// How far an attempt has come.
 pub(super) enum Connecting {
@@ -45,14 +45,16 @@ impl Link {
     }
 
     /// The library says that the attempt has failed.
-    pub(super) fn refused(&mut self, error: &paho_mqtt::Error) -> Lost {
+    pub(super) fn refused(&mut self, error: &Error) -> Lost {
         if let Some(peer) = self.peer {
             self.dialer.judge(peer, Verdict::Fruitless);
         }
-        let lost = refusal(error, &self.place(), &self.broker, &self.client_id, || {
-            failure::of_connect(&self.broker, &self.place())
-        });
-        advised(lost, &self.profile.credentials)
+        let has_answered = matches!(error, Error::ConnectReturn(_) | Error::ReasonCode(..));
+        let below = if has_answered { None } else { failure::of_connect(&self.broker, &self.place()) };
+        below.unwrap_or_else(|| {
+            let lost = refusal(error, &self.place(), &self.broker, &self.client_id);
+            advised(lost, &self.profile.credentials)
+        })
     }
 
     /// The connection has ended; `text` says why where nobody else knows it.

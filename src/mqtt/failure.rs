@@ -2,6 +2,7 @@
 
 use super::{dial, tls};
 use crate::config::{Address, Broker, Scheme};
+use crate::delivery::Lost;
 use crate::foreign;
 use paho_mqtt_sys::failure::{self, Failure, Stage};
 use rustix::io::Errno;
@@ -10,7 +11,9 @@ use std::net::{IpAddr, SocketAddr};
 
 /// A proxy's status codes for missing or wrong credentials: the right one (RFC 9110, section 15.5.8), and what tinyproxy answers
 /// to wrong ones.
-const AUTHENTICATION: [i64; 2] = [407, 401];
+const AUTHENTICATION: [i64; 2] = [407, UNAUTHORIZED];
+/// What a WebSocket's server answers without the right credentials, as in the address's query (RFC 9110, section 15.5.2).
+const UNAUTHORIZED: i64 = 401;
 
 /// Where a connection goes. It reads as the broker's address, with what its name stands for behind it.
 pub struct Place<'a> {
@@ -36,9 +39,19 @@ pub fn forget() {
 }
 
 /// Why no connection came about, where a layer below MQTT knows, since [`forget`].
-pub fn of_connect(broker: &Broker, place: &Place) -> Option<String> {
+pub fn of_connect(broker: &Broker, place: &Place) -> Option<Lost> {
     let (failure, stage) = failure::take()?;
-    let address = place.address;
+    let is_refusal = match &failure {
+        Failure::Tls(failure) => place.address.scheme.is_tls() && tls::refuses_us(failure),
+        Failure::Proxy(status, _) => AUTHENTICATION.contains(status),
+        Failure::WebSocket(status, _) => *status == UNAUTHORIZED,
+        _ => false,
+    };
+    let text = format!("no connection to {place}: {}", sentence(failure, stage, broker, place.address)?);
+    Some(if is_refusal { Lost::Refused(text) } else { Lost::Passing(text) })
+}
+
+fn sentence(failure: Failure, stage: Stage, broker: &Broker, address: &Address) -> Option<String> {
     let stage = begun(stage, address.scheme);
     Some(match failure {
         Failure::Tls(failure) if address.scheme.is_tls() => tls::sentence(&failure, &broker.tls, address),
@@ -47,7 +60,7 @@ pub fn of_connect(broker: &Broker, place: &Place) -> Option<String> {
             let text = foreign::shown(&text);
             format!("{text}; look at `broker.proxy_username` and `broker.proxy_password_file`")
         }
-        Failure::WebSocket(text) | Failure::Proxy(_, text) => foreign::shown(&text),
+        Failure::WebSocket(_, text) | Failure::Proxy(_, text) => foreign::shown(&text),
         Failure::Protocol(what) if stage == Stage::Connect => format!("{}; is it an MQTT broker?", broken(&what)),
         Failure::Protocol(what) => broken(&what),
         Failure::Silent => silent(stage, broker, address),
@@ -63,7 +76,7 @@ pub fn of_connect(broker: &Broker, place: &Place) -> Option<String> {
 /// Why a connection ended, in a sentence; `text` where no layer knows better.
 pub fn of_loss(place: &Place, text: &str) -> String {
     let why = match failure::take().map(|(failure, _)| failure) {
-        Some(Failure::WebSocket(text)) => foreign::shown(&text),
+        Some(Failure::WebSocket(_, text)) => foreign::shown(&text),
         Some(Failure::Protocol(what)) => broken(&what),
         Some(Failure::Ended) => "the other side ended it".to_owned(),
         Some(Failure::Broken(errno)) => system(errno),

@@ -171,7 +171,7 @@ impl Link {
         let will = will.map(|will| self.message(will));
         let (beginning, stale, window) = (self.beginning, self.stale, self.window);
         let options = options(&self.broker, &self.profile, Attempt { address, beginning, stale, window, will })
-            .map_err(|why| Lost::Passing(format!("no connection to {address}: {why}")))?;
+            .map_err(|why| Lost::Unusable(format!("no connection to {address}: {why}")))?;
         let client = self
             .create_client()
             .map_err(|error| Lost::Passing(format!("no MQTT client: {}", foreign::shown(&error.to_string()))))?;

@@ -83,6 +83,11 @@ fn trust_the_system(options: &mut SslOptionsBuilder) -> paho_mqtt::Result<()> {
     Ok(())
 }
 
+/// Whether the broker refuses us, and will again: it wants a certificate of ours, or another one.
+pub fn refuses_us(failure: &TlsFailure) -> bool {
+    matches!(failure, TlsFailure::Alert(number, _) if ABOUT_OUR_CERTIFICATE.contains(number))
+}
+
 /// What went wrong, and what to do about it.
 pub fn sentence(failure: &TlsFailure, tls: &Tls, address: &Address) -> String {
     let time = rfc3339(chrono::Utc::now().timestamp_millis());

@@ -68,15 +68,8 @@ fn elsewhere(properties: &Properties) -> String {
     server.map(|server| format!("; it names \"{server}\", which can be given in `broker.urls`")).unwrap_or_default()
 }
 
-/// Why the broker at `place` did not accept the connection, and whether trying again can help. `below` gives what a layer
-/// below MQTT knows of it.
-pub fn refusal(
-    error: &paho_mqtt::Error,
-    place: &Place,
-    broker: &Broker,
-    client_id: &str,
-    below: impl FnOnce() -> Option<String>,
-) -> Lost {
+/// Why the broker at `place` did not accept the connection, and whether trying again can help.
+pub fn refusal(error: &paho_mqtt::Error, place: &Place, broker: &Broker, client_id: &str) -> Lost {
     use paho_mqtt::Error;
     let (text, meaning) = match error {
         Error::ConnectReturn(code) => {
@@ -87,10 +80,7 @@ pub fn refusal(
             let advice = advice(reasons::culprit_of_connack(*code), broker, client_id);
             (format!("{}{}{advice}", reason_text(*code), elsewhere(properties)), reasons::of_connack(*code))
         }
-        other => {
-            let reason = below().unwrap_or_else(|| foreign::shown(&other.to_string()));
-            return Lost::Passing(format!("no connection to {place}: {reason}"));
-        }
+        other => return Lost::Passing(format!("no connection to {place}: {}", foreign::shown(&other.to_string()))),
     };
     let text = format!("the broker refused the connection to {place}: {text}");
     match meaning {

@@ -1,6 +1,6 @@
 //! Certificates and keys that do not fit: `check` finds them, and an attempt to connect names the files.
 
-use crate::support::{Authority, Certificate, Gateway, Settings, wait_until};
+use crate::support::{Authority, Certificate, Gateway, Settings};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -68,7 +68,7 @@ fn what_does_not_fit_is_a_problem_and_no_connection_is_tried_with_it() {
 
         let (code, found) = check(&gateway);
         let agent = gateway.start();
-        wait_until("an attempt fails", || agent.output().contains("retrying in"));
+        agent.wait_for_output("asking again in");
         let output = agent.output();
         assert_eq!(agent.stop().code(), Some(0));
 

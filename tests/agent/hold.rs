@@ -5,7 +5,7 @@ use crate::support::{
     Agent, Broker, Connect, Gateway, Judgement, Script, Scripted, Settings, count, stays, wait_until,
 };
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const NOT_AUTHORIZED: u8 = 0x87;
@@ -84,6 +84,27 @@ fn a_password_file_that_comes_late_or_is_replaced_is_noticed() {
     fs::write(&file, "right").unwrap();
 
     everything_arrives(agent, &gateway, &broker);
+}
+
+#[test]
+fn a_file_that_cannot_be_used_stops_nothing_and_the_next_one_is_used_at_once() {
+    type Spoil = fn(&Path);
+    let utf_16 = |path: &Path| {
+        fs::write(path, "\u{FEFF}right".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>()).unwrap();
+    };
+    for spoil in [(|path| fs::remove_file(path).unwrap()) as Spoil, utf_16 as Spoil] {
+        let broker = broker_with_password("right");
+        let (gateway, file) = gateway(&broker, "right");
+        gateway.edit("at_max: hold", "on_refusal: exit, at_max: exit");
+        spoil(&file);
+        let agent = gateway.start();
+        agent.wait_for_output("sampling goes on; asking again in ");
+        assert!(broker.connects().is_empty());
+
+        fs::write(&file, "right").unwrap();
+
+        everything_arrives(agent, &gateway, &broker);
+    }
 }
 
 #[test]

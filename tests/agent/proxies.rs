@@ -111,9 +111,29 @@ fn fails_with(reply: Reply, words: &str) {
 
     let agent = gateway.start();
     agent.wait_for_output(&words.replace("PROXY", proxy.url().strip_prefix("http://").unwrap()));
-    agent.wait_for_output("retrying in");
+    wait_until("it tries again", || {
+        ["retrying in", "asking again in"].iter().any(|next| agent.output().contains(next))
+    });
 
     assert_eq!(agent.stop().code(), Some(0));
+}
+
+#[test]
+fn a_proxy_that_refuses_us_is_waited_for_like_a_broker_or_ends_the_agent() {
+    let proxy = ConnectProxy::start(Reply::Connect(Some(BASIC)));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    fs::write(&file, "wrong\n").unwrap();
+    let keys = format!("proxy: '{}', proxy_username: horse, proxy_password_file: {}", proxy.url(), file.display());
+    let gateway = gateway(&format!("mqtt://{HOST}:1883"), &keys);
+
+    let agent = gateway.start();
+    agent.wait_for_output("sampling goes on; asking again in ");
+    assert_eq!(proxy.requests().len(), 1);
+    assert_eq!(agent.stop().code(), Some(0));
+
+    gateway.edit("at_max: hold", "at_max: hold, on_refusal: exit");
+    assert_eq!(gateway.launch().wait().code(), Some(77));
 }
 
 #[test]

@@ -152,7 +152,9 @@ fn fails_with(url: &str, tls: &str, words: &[&str]) {
     let gateway = gateway(url, tls, &Settings::default());
 
     let agent = gateway.start();
-    agent.wait_for_output("retrying in");
+    wait_until("it tries again", || {
+        ["retrying in", "asking again in"].iter().any(|next| agent.output().contains(next))
+    });
     agent.wait_for_output(words[0]);
     let output = agent.output();
     assert_eq!(agent.stop().code(), Some(0));

@@ -307,7 +307,8 @@ fn answered(answer: impl Fn(&Request) -> String + Send + 'static, words: &str) {
 
     let agent = gateway.start();
     agent.wait_for_output(words);
-    agent.wait_for_output("retrying in");
+    let next = if words.contains("401") { "asking again in" } else { "retrying in" };
+    agent.wait_for_output(next);
 
     assert_eq!(agent.stop().code(), Some(0));
 }

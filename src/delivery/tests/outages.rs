@@ -69,6 +69,20 @@ fn a_broker_that_refuses_us_ends_the_agent_where_it_is_told_to() {
 }
 
 #[test]
+fn a_file_that_cannot_be_used_is_waited_for_whatever_a_refusal_or_the_longest_delay_leads_to() {
+    let mut bench = Bench::new("retry: {on_refusal: exit, at_max: exit, max_delay: 2s, jitter: 0}\n");
+    for _ in 0..5 {
+        bench.turn();
+        bench.on(Event::Lost { why: Lost::Unusable("gone".to_owned()), remains: Remains::default() });
+        assert!(bench.turn().is_empty(), "nobody gives up");
+
+        bench.on(Event::CredentialsChanged);
+
+        assert!(matches!(bench.turn()[..], [Action::Connect { .. }]));
+    }
+}
+
+#[test]
 fn an_outage_is_told_every_ten_minutes_and_its_end_says_how_long_it_took() {
     let mut bench = Bench::new("status: {topic: ~}\nretry: {initial_delay: 1m, factor: 1, jitter: 0, at_max: hold}\n");
     bench.connect(false);

@@ -8,8 +8,8 @@ use std::os::raw::{c_char, c_int, c_long};
 pub enum Failure {
     /// Of TLS, with OpenSSL's words for it.
     Tls(TlsFailure),
-    /// Of the WebSocket or its handshake: the whole sentence.
-    WebSocket(String),
+    /// Of the WebSocket or its handshake: the HTTP status that the server answered, 0 where it did not, and the whole sentence.
+    WebSocket(i64, String),
     /// Of the proxy on the way: the HTTP status that it answered, 0 where it did not, and the whole sentence.
     Proxy(i64, String),
     /// Of the server's MQTT: what it sent and must not.
@@ -81,7 +81,7 @@ pub fn take() -> Option<(Failure, Stage)> {
         2 => Failure::Tls(TlsFailure::CommonName),
         3 => Failure::Tls(TlsFailure::Alert(noted.code as i64, text)),
         4 => Failure::Tls(TlsFailure::Other(text)),
-        5 => Failure::WebSocket(text),
+        5 => Failure::WebSocket(noted.code as i64, text),
         6 => Failure::Proxy(noted.code as i64, text),
         7 => Failure::Protocol(text),
         8 if noted.code == 0 => Failure::Ended,
