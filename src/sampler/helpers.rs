@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::message::Stamp;
 use crate::source::Source;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
-use log::{info, log};
+use log::{Level, info, warn};
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 /// Readings that wait while none returns for this long need another helper. Files of the kernel answer within a tenth of
 /// it, also on a Raspberry Pi.
 const STUCK: Duration = Duration::from_millis(2);
+/// How long no helper is started after one could not be. Whoever limits threads does not change that by the millisecond.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How long a helper waits for something to do. Longer than most intervals, so that it is not started anew at each tick.
 const IDLE: Duration = Duration::from_secs(60);
 /// Bytes of a helper's stack. A reading opens a file and reads it into the heap.
@@ -83,6 +85,8 @@ pub struct Helpers {
     started: u64,
     /// When the last reading returned, or the first of those that wait began to.
     progress: Instant,
+    /// Before this no helper is started.
+    not_before: Instant,
     not_started: Burst,
 }
 
@@ -90,8 +94,9 @@ impl Helpers {
     /// None yet.
     pub fn new(clock: Clock, now: Instant) -> Self {
         let (tell, done) = unbounded();
-        let shared = Arc::default();
-        Self { shared, tell, done, clock, limit: LEFT_BEHIND, started: 0, progress: now, not_started: Burst::default() }
+        let (shared, not_started) = (Arc::default(), Burst::default());
+        let (limit, progress, not_before) = (LEFT_BEHIND, now, now);
+        Self { shared, tell, done, clock, limit, started: 0, progress, not_before, not_started }
     }
 
     /// So many sources need helpers.
@@ -118,8 +123,8 @@ impl Helpers {
         shared.waiting.push_back(job);
         let is_first = shared.helpers == 0;
         drop(shared);
-        if is_first {
-            self.start(1);
+        if is_first && now >= self.not_before {
+            self.start(1, now);
         }
     }
 
@@ -139,7 +144,7 @@ impl Helpers {
     pub fn due(&self) -> Option<Instant> {
         let shared = lock(&self.shared);
         let waits = !shared.waiting.is_empty() && shared.helpers < self.limit;
-        waits.then(|| self.progress + STUCK)
+        waits.then(|| self.not_before.max(self.progress + STUCK))
     }
 
     /// Starts helpers where all that are there seem to hang.
@@ -153,10 +158,10 @@ impl Helpers {
         };
         self.progress = now;
         // Twice as many each time: a hundred sensors that hang must not hold up the others for long.
-        self.start(helpers.max(1).min(waiting).min(self.limit.saturating_sub(helpers)));
+        self.start(helpers.max(1).min(waiting).min(self.limit.saturating_sub(helpers)), now);
     }
 
-    fn start(&mut self, count: usize) {
+    fn start(&mut self, count: usize, now: Instant) {
         for _ in 0..count {
             self.started += 1;
             let (id, shared, tell, clock) = (self.started, Arc::clone(&self.shared), self.tell.clone(), self.clock);
@@ -164,7 +169,11 @@ impl Helpers {
             let builder = thread::Builder::new().name("helper".to_owned()).stack_size(STACK);
             if let Err(error) = builder.spawn(move || help(id, &shared, &tell, clock)) {
                 lock(&self.shared).helpers -= 1;
-                log!(self.not_started.failed(), "no thread can be started to read a source error={error}");
+                self.not_before = now + AGAIN;
+                // It is tried every second.
+                if self.not_started.failed() == Level::Warn {
+                    warn!("no thread can be started to read a source error={error}");
+                }
                 return;
             }
         }

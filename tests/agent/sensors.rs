@@ -1,11 +1,14 @@
 //! Sensors that hang or take their time, beside good ones: the good ones stay on their grid, and nothing else waits.
 
-use crate::support::{Agent, Arrival, Broker, Gateway, Manager, STATUS, Settings, Subscriber, scale, wait_until};
+use crate::support::{Agent, Arrival, Broker, Gateway, Manager, STATUS, Settings, Subscriber, scale, skip, wait_until};
 use rustix::fs::{CWD, Mode, mkfifoat};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Milliseconds between two samples of a good source.
@@ -13,6 +16,8 @@ const INTERVAL: i64 = 100;
 const GOOD: usize = 50;
 /// Samples that a source takes while the agent starts, which has more to do then.
 const SETTLED: usize = 10;
+/// A user without privileges, whom nothing else runs as.
+const USER: u32 = 54_399;
 
 fn fifo(gateway: &Gateway, name: &str) -> PathBuf {
     let path = gateway.config().with_file_name(name);
@@ -190,6 +195,58 @@ fn a_hundred_sources_that_hang_hold_up_none_and_take_a_thread_each() {
     let asked = Instant::now();
     assert_eq!(agent.stop().code(), Some(0));
     assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+}
+
+/// Lets the agent's user have so many threads, in all of its processes.
+fn limit_threads(agent: &Agent, limit: u32) {
+    // The hard limit stays, so that no privileges are needed.
+    let arguments = [format!("--pid={}", agent.id()), format!("--nproc={limit}:")];
+    let status = Command::new("prlimit").args(arguments).uid(USER).gid(USER).status();
+    assert!(status.unwrap().success());
+}
+
+#[test]
+fn a_thread_that_cannot_be_had_is_logged_once_and_not_asked_for_all_the_time() {
+    if !rustix::process::geteuid().is_root() {
+        skip("threads are counted by user, and only root can start the agent as another");
+        return;
+    }
+    let broker = Broker::start();
+    let subscriber = Subscriber::start(&broker.url(), "telemetry/+/last");
+    let gateway = Gateway::new(&broker.url(), &Settings { interval: "500ms", ..Settings::default() });
+    let path = |name: &str| gateway.config().with_file_name(name);
+    // Far more than there are helpers: all of these hang when the sources do.
+    let names: Vec<String> = (0..40).map(|number| format!("s{number}")).chain(["last".to_owned()]).collect();
+    let sources = names.iter().map(|name| {
+        fs::write(path(name), "1\n").unwrap();
+        format!("{{name: {name}, type: file, path: {}, timeout: 5s}}", path(name).display())
+    });
+    gateway.edit("{name: wind, type: simulated, seed: 7}", &sources.collect::<Vec<_>>().join(", "));
+    let agent = gateway.start_as(USER);
+    subscriber.wait_for_count(1);
+
+    limit_threads(&agent, 1);
+    let pipe = fifo(&gateway, "pipe");
+    chown(&pipe, Some(USER), Some(USER)).unwrap();
+    for name in names.iter().filter(|name| *name != "last") {
+        fs::hard_link(&pipe, path("link")).unwrap();
+        fs::rename(path("link"), path(name)).unwrap();
+    }
+    let failure = "no thread can be started to read a source";
+    agent.wait_for_output(failure);
+    let began = Instant::now();
+    wait_until("time passes", || began.elapsed() > Duration::from_secs(3));
+    let lines = gateway.logged(failure);
+    limit_threads(&agent, 1000);
+    agent.wait_for_output("threads to read sources can be started again failures=");
+
+    assert_eq!(lines, 1);
+    let output = agent.output();
+    let failures = output.split("again failures=").nth(1).unwrap().lines().next().unwrap().parse::<u64>().unwrap();
+    assert!(failures <= began.elapsed().as_secs() + 1, "{failures} in {:?}", began.elapsed());
+    let before = subscriber.arrivals().len();
+    subscriber.wait_for_count(before + 2);
+    assert_eq!(agent.stop().code(), Some(0));
 }
 
 #[test]
