@@ -132,11 +132,19 @@ impl Running {
             return self.sample(reading, counters);
         }
         let ticket = Ticket(TICKETS.fetch_add(1, Ordering::Relaxed));
-        let deadline = now.checked_add(self.timeout).unwrap_or(now);
+        let deadline = self.deadline(now);
         if let State::Free(sensor) = std::mem::replace(&mut self.state, State::Read(ticket, deadline)) {
             helpers.begin(Job { ticket, sensor }, now);
         }
         None
+    }
+
+    /// When a reading that begins now for the newest tick is late. Counted from the tick: with the timeout of an interval, it
+    /// is late before the next tick counts as missed. Half of the timeout is there for a tick that was taken late.
+    fn deadline(&self, now: Instant) -> Instant {
+        let tick = self.next.and_then(|next| next.checked_sub(self.interval)).unwrap_or(now);
+        let after = |begin: Instant, time| begin.checked_add(time).unwrap_or(now);
+        after(tick, self.timeout).max(after(now, self.timeout / 2))
     }
 
     fn count_missed(&mut self, missed: u64, counters: &Counters) {

@@ -30,6 +30,10 @@ impl Source for Scripted {
     }
 }
 
+fn script(fails_at: fn(u64) -> bool, takes: fn(u64) -> Duration) -> Scripted {
+    Scripted { calls: 0, fails_at, takes, may_block: false }
+}
+
 fn scripted(interval: u64, fails_at: fn(u64) -> bool, takes: fn(u64) -> Duration) -> Scheduled {
     let route = Route {
         device: "gateway-7".to_owned(),
@@ -40,7 +44,7 @@ fn scripted(interval: u64, fails_at: fn(u64) -> bool, takes: fn(u64) -> Duration
         format: Format::Json,
         expiry: None,
     };
-    let source = Box::new(Scripted { calls: 0, fails_at, takes, may_block: false });
+    let source = Box::new(script(fails_at, takes));
     Scheduled {
         source,
         route: Arc::new(route),
@@ -161,6 +165,24 @@ fn a_plan_keeps_the_grid_of_a_source_that_stays_and_the_samples_in_the_former_ch
         assert_eq!(stayed, counted(&stayed));
         assert!(former.len() >= 3 && !new.is_empty());
     });
+}
+
+#[test]
+fn a_reading_that_has_not_returned_at_the_next_tick_is_late_before_that_tick_is_missed() {
+    let hangs: fn(u64) -> Duration = |_| Duration::from_secs(1);
+    let interval = Duration::from_millis(500);
+    let source = Box::new(Scripted { may_block: true, ..script(NEVER, hangs) });
+    let counters = Counters::default();
+    // Ticks are never taken at the very moment.
+    let start = Instant::now().checked_sub(Duration::from_millis(50)).unwrap();
+    let mut helpers = Helpers::new(Clock::new(), start);
+    let mut running = Running::new(Scheduled { source, timeout: interval, ..scripted(500, NEVER, hangs) }, start);
+
+    let sample = running.tick(&mut helpers, &counters, Clock::new());
+    running.look_at_deadline(start + interval, &helpers, &counters);
+
+    assert!(sample.is_none());
+    assert_eq!((counters.failed_samples.get(), counters.missed_ticks.get()), (1, 0));
 }
 
 #[test]

@@ -147,6 +147,7 @@ fn fifty_sources_stay_on_their_grid_beside_one_that_hangs_and_one_that_takes_thr
     assert!(resident < 32 * 1024, "{resident} KiB");
     assert!(fed >= time.as_secs(), "fed {fed} times");
     assert_eq!(output.matches("the source hangs: no reading within 1s (timeout) source=gate").count(), 1, "{output}");
+    assert!(!output.contains("ticks missed source=gate"), "{output}");
     assert!(stopped < Duration::from_secs(2), "{stopped:?}");
 }
 
