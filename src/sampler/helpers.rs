@@ -29,6 +29,9 @@ const STACK: usize = 128 * 1024;
 /// Helpers beyond one for each source: for readings that hang in sources which an edit took away.
 const LEFT_BEHIND: usize = 8;
 
+/// What there is to say of a source that panics.
+pub const PANICKED: &str = "the source panicked; please report this";
+
 /// A source that can be sampled in any thread.
 pub type Sensor = Box<dyn Source + Send>;
 
@@ -208,7 +211,7 @@ fn help(id: u64, shared: &Mutex<Shared>, tell: &Sender<Done>, clock: Clock) {
         };
         let Job { ticket, mut sensor } = job;
         let reading = catch_unwind(AssertUnwindSafe(|| Reading::take(&mut sensor, clock)));
-        let reading = reading.unwrap_or_else(|_| Err("the source panicked; please report this".to_owned()));
+        let reading = reading.unwrap_or_else(|_| Err(PANICKED.to_owned()));
         if tell.send(Done { ticket, sensor, reading }).is_err() {
             break;
         }

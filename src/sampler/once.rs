@@ -1,10 +1,10 @@
 //! One sample of one source, as `packhorse sample` wants it: with the patience of a tick.
 
 use super::Scheduled;
-use super::helpers::Reading;
+use super::helpers::{PANICKED, Reading};
 use crate::clock::Clock;
 use crate::message::Sample;
-use crossbeam_channel::bounded;
+use crossbeam_channel::{RecvTimeoutError, bounded};
 use std::thread;
 
 /// Takes a sample, and gives up waiting for it when the source's timeout has passed.
@@ -19,8 +19,12 @@ pub fn sample_once(scheduled: Scheduled, clock: Clock) -> Result<Sample, String>
         let _ = tell.send(Reading::take(&mut source, clock));
     };
     thread::Builder::new().name("helper".to_owned()).spawn(read).map_err(|error| error.to_string())?;
-    let limit = humantime::format_duration(timeout);
-    let late = |_| format!("it hangs: no reading within {limit} (`timeout`)");
-    let Reading { taken, data } = told.recv_timeout(timeout).map_err(late)??;
+    let none = |error| match error {
+        RecvTimeoutError::Timeout => {
+            format!("it hangs: no reading within {} (`timeout`)", humantime::format_duration(timeout))
+        }
+        RecvTimeoutError::Disconnected => PANICKED.to_owned(),
+    };
+    let Reading { taken, data } = told.recv_timeout(timeout).map_err(none)??;
     Ok(Sample { route, taken, data })
 }

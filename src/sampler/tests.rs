@@ -186,6 +186,15 @@ fn a_reading_that_has_not_returned_at_the_next_tick_is_late_before_that_tick_is_
 }
 
 #[test]
+fn a_source_that_panics_is_not_told_as_one_that_hangs() {
+    let panics: fn(u64) -> bool = |_| panic!("the source's own");
+
+    let told = sample_once(scripted(1000, panics, AT_ONCE), Clock::new()).map(|_| ());
+
+    assert_eq!(told, Err("the source panicked; please report this".to_owned()));
+}
+
+#[test]
 fn it_ends_when_nobody_takes_the_samples() {
     let (samples, taken) = bounded(1);
     let (_runs, plans) = bounded(0);
