@@ -41,11 +41,17 @@ fn space(folder: &Path) -> Option<Space> {
     let nearest =
         |folder: &Path| rustix::fs::statvfs(if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
     let disk = folder.ancestors().find_map(|folder| nearest(folder).ok())?;
-    // Some file systems of the network tell nothing.
-    let total = disk.f_blocks.checked_mul(disk.f_frsize).filter(|total| *total > 0)?;
     let files = folder.read_dir().into_iter().flatten().flatten();
-    let own: u64 = files.filter_map(|file| Some(file.metadata().ok()?.len())).sum();
-    Some(Space { total, usable: (disk.f_bavail * disk.f_frsize).saturating_add(own) })
+    let own = files.filter_map(|file| Some(file.metadata().ok()?.len())).fold(0, u64::saturating_add);
+    of_blocks([disk.f_blocks, disk.f_bavail], disk.f_frsize, own)
+}
+
+/// The space of a disk that has so many blocks in all, and so many free ones, where the spool has `own` bytes.
+fn of_blocks([all, free]: [u64; 2], size: u64, own: u64) -> Option<Space> {
+    // Some file systems of the network tell nothing.
+    let total = all.checked_mul(size).filter(|total| *total > 0)?;
+    // More cannot be free than there is, whatever the file system says.
+    Some(Space { total, usable: (free.min(all) * size).saturating_add(own) })
 }
 
 #[cfg(test)]
@@ -80,6 +86,21 @@ mod tests {
                     assert!(expected.iter().all(|part| said.contains(part)), "{said}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn no_more_of_a_disk_is_free_than_there_is() {
+        // Where more is used than the user may, some file systems tell a negative number of free blocks.
+        for (blocks, expected) in [
+            ([u64::MAX, 1], None),
+            ([0, 0], None),
+            ([1000, 500], Some((4096 * 1000, 4096 * 500 + 7))),
+            ([1000, u64::MAX - 3], Some((4096 * 1000, 4096 * 1000 + 7))),
+        ] {
+            let space = of_blocks(blocks, 4096, 7).map(|space| (space.total, space.usable));
+
+            assert_eq!(space, expected, "{blocks:?}");
         }
     }
 
