@@ -8,20 +8,29 @@ use super::tree::PLACEHOLDERS;
 const LINES_MAX: usize = 2000;
 const LINE_MAX: usize = 500;
 
-/// What is wrong in this line, counted from 1, of a text that is no YAML; `said` are the parser's words. `None`: no slip that is
-/// known.
-pub(super) fn slip(text: &str, line: usize, said: &str) -> Option<String> {
+/// What is wrong in a text that is no YAML, and on which line, counted from 1; `line` is where the parser gave up, and `said` are its
+/// words. `None`: no slip that is known.
+pub(super) fn slip(text: &str, line: usize, said: &str) -> Option<(usize, String)> {
     let lines: Vec<&str> = text.lines().collect();
     // What no person wrote has no slips, and looking takes time in proportion to the square of a line.
     if lines.len() > LINES_MAX || lines.iter().any(|line| line.len() > LINE_MAX) {
         return None;
     }
-    let here = *lines.get(line.checked_sub(1)?)?;
+    let above = line.checked_sub(1)?;
+    // The parser names the line whose value would go on behind the tab.
+    let by_tab = |line: &&str| indentation(line).contains('\t') && is_of_content(line);
+    let last = if said.contains("a tab") { lines.len() } else { line };
+    if let Some(behind) = lines.get(above..last)?.iter().position(by_tab) {
+        return Some((line + behind, "it is indented by a tab; YAML takes spaces alone".to_owned()));
+    }
+    slip_at(&lines, line, said).map(|what| (line, what))
+}
+
+/// What is wrong on a line, or on the one before.
+fn slip_at(lines: &[&str], line: usize, said: &str) -> Option<String> {
+    let here = *lines.get(line - 1)?;
     let before = lines[..line - 1].iter().rev().copied().find(|line| is_of_content(line));
     let unfinished = before.filter(|_| !is_of_content(here)).unwrap_or(here);
-    if indentation(here).contains('\t') {
-        return Some("it is indented by a tab; YAML takes spaces alone".to_owned());
-    }
     if let Some(placeholder) = [here, before.unwrap_or("")].into_iter().find_map(bare_placeholder) {
         return Some(format!(
             "{placeholder} stands here without quotes; write the value between quotes: \"...{placeholder}...\""
@@ -30,18 +39,34 @@ pub(super) fn slip(text: &str, line: usize, said: &str) -> Option<String> {
     if said.contains("escape") {
         return Some("a `\\` between double quotes begins an escape; write the value between single quotes".to_owned());
     }
+    if said.starts_with("comments must") {
+        return Some("a comment needs a space before its `#`".to_owned());
+    }
+    if let Some(how) = behind_quote(here) {
+        return Some(how.to_owned());
+    }
     if said.contains("quoted scalar") || has_open_quote(unfinished) {
         return Some("a quote is opened and not closed; end the value by the same quote".to_owned());
+    }
+    if let Some(which) = [("it", here), ("the line before", before.unwrap_or(""))]
+        .into_iter()
+        .find(|(_, line)| is_item_without_space(line))
+    {
+        return Some(format!("{} has no space behind the `-` of a list; write `- `", which.0));
     }
     if let Some(first) = value(here).and_then(|value| value.chars().next()).filter(|first| "@`%*&!|>".contains(*first))
     {
         return Some(format!("a value that begins with `{first}` needs quotes: '{first}...'"));
     }
-    if let Some((bracket, other)) = open_bracket(&lines) {
+    if let Some((bracket, other)) = open_bracket(lines) {
         return Some(format!(
             "a `{bracket}` on line {} has no `{other}`; close it, or write text between quotes",
-            bracket_line(&lines, bracket)
+            bracket_line(lines, bracket)
         ));
+    }
+    if (said.contains("simple key") || said.contains("mapping values")) && before.is_some_and(|before| !is_pair(before))
+    {
+        return Some("the line before is no `KEY: VALUE`; write a `:` and a space behind the key".to_owned());
     }
     if let Some(before) = before
         && let Some(how) = misplaced(here, before, &lines[..line - 1])
@@ -50,9 +75,6 @@ pub(super) fn slip(text: &str, line: usize, said: &str) -> Option<String> {
     }
     if value(here).is_some_and(|value| value.contains(": ") || value.ends_with(':')) {
         return Some("a value with a `:` and a space in it needs quotes: \"...\"".to_owned());
-    }
-    if said.contains("simple key") && before.is_some_and(|before| !before.contains(':')) {
-        return Some("the line before is no `KEY: VALUE`; write a `:` and a space behind the key".to_owned());
     }
     if !here.contains(':') || here.split_once(':').is_some_and(|(_, rest)| !rest.is_empty() && !rest.starts_with(' ')) {
         return Some("it is no `KEY: VALUE`; write a `:` and a space behind the key".to_owned());
@@ -105,6 +127,35 @@ fn quote_at(line: &str, at: usize) -> Option<char> {
         former = character;
     }
     open
+}
+
+/// How to write a value that goes on behind the quote that ends it.
+fn behind_quote(line: &str) -> Option<&'static str> {
+    let goes_on = |(at, quote): (usize, char)| {
+        let rest = line[at + 1..].trim();
+        let ends = rest.is_empty() || rest.starts_with([',', ']', '}', '#']) || rest == ":" || rest.starts_with(": ");
+        // Two single quotes between such stand for one.
+        let is_closing = quote_at(line, at) == Some(quote) && quote_at(line, at + 1).is_none();
+        (is_closing && !ends && !rest.starts_with('\'')).then_some((quote, rest))
+    };
+    let (quote, rest) = line.char_indices().filter(|(_, sign)| "\"'".contains(*sign)).find_map(goes_on)?;
+    Some(if rest.ends_with(quote) {
+        "the value holds the quote that is around it; write it between the other kind of quotes"
+    } else {
+        "text stands behind the quote that ends the value; write quotes around all of it, or none"
+    })
+}
+
+/// Whether a line could be one of a section: `KEY: VALUE`, or an item of a list.
+fn is_pair(line: &str) -> bool {
+    let line = line.trim();
+    line.contains(": ") || line.ends_with(':') || line.starts_with("- ")
+}
+
+/// Whether a line was to be the first of a list's item.
+fn is_item_without_space(line: &str) -> bool {
+    let item = line.trim_start().strip_prefix('-');
+    item.is_some_and(|item| item.starts_with(|sign: char| sign.is_alphabetic()) && item.contains(':'))
 }
 
 fn has_open_quote(line: &str) -> bool {
@@ -205,6 +256,22 @@ mod tests {
                 4,
                 "the line before is no `KEY: VALUE`; write a `:` and a space",
             ),
+            ("broker:\n  url: mqtt://h\n\tclient_id: a\n", 3, "it is indented by a tab; YAML takes spaces alone"),
+            ("broker:\n  url: mqtt://h\n\n\t# x\n  \tclient_id: a\n", 5, "it is indented by a tab"),
+            ("broker:\n  urls:\n    - mqtt://h\n\t- mqtt://i\n", 4, "it is indented by a tab"),
+            ("broker:\n  url:mqtt://h\n  client_id: a\n", 3, "the line before is no `KEY: VALUE`"),
+            ("broker:\n  url:mqtt://h\n  tls: {ca_file: a}\n", 3, "the line before is no `KEY: VALUE`"),
+            ("broker:\n  client_id: a\n  url:mqtt://h\n  username: a\n", 4, "the line before is no `KEY: VALUE`"),
+            ("device:a\nbroker:\n  url: mqtt://h\n", 2, "the line before is no `KEY: VALUE`"),
+            ("sources:\n  -name: a\n   type: system\n", 3, "the line before has no space behind the `-` of a list"),
+            ("sources:\n  -name: a\n    type: system\n", 3, "the line before has no space behind the `-` of a list"),
+            ("sources:\n  - name: b\n    type: a\n  -name: a\n", 4, "it has no space behind the `-` of a list"),
+            ("username: \"a\"b\n", 1, "text stands behind the quote that ends the value"),
+            ("broker: {username: 'a' b, url: c}\n", 1, "text stands behind the quote that ends the value"),
+            ("url: \"mqtt://h\":1883\n", 1, "text stands behind the quote that ends the value"),
+            ("username: 'it's'\n", 1, "write it between the other kind of quotes"),
+            ("username: 'it''s\n", 1, "a quote is opened and not closed"),
+            ("username: \"a\"# c\n", 1, "a comment needs a space before its `#`"),
             ("device: \"C:\\data\"\n", 1, "a `\\` between double quotes begins an escape"),
         ] {
             let problem = grow(text).expect_err(text);

@@ -142,8 +142,13 @@ pub(super) fn empty() -> Problem {
 fn not_yaml(text: &str, error: &ScanError, last: usize) -> Problem {
     let mark = error.marker();
     let line = mark.line().clamp(1, last);
-    let what = slips::slip(text, line, error.info()).unwrap_or_else(|| foreign::shown(error.info()));
-    problem(line, format!("column {}: not valid YAML: {what}", mark.col() + 1))
+    match slips::slip(text, line, error.info()) {
+        Some((place, what)) if place != line => problem(place, format!("not valid YAML: {what}")),
+        slip => {
+            let what = slip.map_or_else(|| foreign::shown(error.info()), |(_, what)| what);
+            problem(line, format!("column {}: not valid YAML: {what}", mark.col() + 1))
+        }
+    }
 }
 
 fn problem(line: usize, message: String) -> Problem {
