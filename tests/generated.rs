@@ -98,6 +98,26 @@ fn zsh_and_fish_ask_for_the_names_of_sources() {
     }
 }
 
+/// What the README quotes of `systemctl status`, the program says.
+#[test]
+fn the_readme_quotes_what_the_program_says() {
+    fn sources(folder: &std::path::Path) -> String {
+        let text = |entry: std::fs::DirEntry| match entry.path() {
+            folder if folder.is_dir() => sources(&folder),
+            file => std::fs::read_to_string(file).unwrap_or_default(),
+        };
+        std::fs::read_dir(folder).unwrap().map(|entry| text(entry.unwrap())).collect()
+    }
+    let code = sources(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    let seen: Vec<&str> = README.lines().filter(|line| line.starts_with("| `Status: ")).collect();
+    assert!(seen.len() >= 3, "{seen:?}");
+
+    let quoted = seen.iter().flat_map(|row| row.split('|').nth(1).unwrap().split('"').skip(1).step_by(2));
+    for words in quoted.flat_map(|message| message.split("...")).filter(|words| !words.is_empty()) {
+        assert!(code.contains(words.trim()), "the program never says {words:?}");
+    }
+}
+
 #[test]
 fn an_unknown_shell_is_a_wrong_command_line() {
     let output = packhorse(&["completions", "fishy"]);
