@@ -2,7 +2,7 @@
 
 PACKAGES := cmake gcc libc6-dev make pkg-config libssl-dev mosquitto mosquitto-clients
 # What the tests and benchmarks need beside: networks, clocks and disks that fail, a store to compare with, and brokers.
-TEST_PACKAGES := iproute2 faketime fiu-utils libsqlite3-dev systemd e2fsprogs man-db rabbitmq-server nats-server
+TEST_PACKAGES := iproute2 faketime fiu-utils libsqlite3-dev systemd e2fsprogs man-db rabbitmq-server nats-server zsh fish
 # What the package's test needs beside: a Debian of its own, and a look at what Debian would say.
 PACKAGE_PACKAGES := dpkg-dev debootstrap lintian systemd-container
 

@@ -86,16 +86,68 @@ fn bash_completes_commands_options_and_files_as_before() {
     }
 }
 
-#[test]
-fn zsh_and_fish_ask_for_the_names_of_sources() {
-    for (shell, parts) in [
-        ("zsh", ["'*::sources -- Names of sources \\[default\\: all\\]:_packhorse_sources'", "sample --list"]),
-        ("fish", ["using_subcommand sample\" -f -a \"(__fish_packhorse_sources)\"", "sample --list"]),
-    ] {
-        let script = String::from_utf8(packhorse(&["completions", shell]).stdout).unwrap();
+/// The program's folder at the front of the search path.
+fn search_path() -> String {
+    let programs = std::path::Path::new(env!("CARGO_BIN_EXE_packhorse")).parent().unwrap();
+    format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default())
+}
 
-        assert!(parts.iter().all(|part| script.contains(part)), "{shell}: {script}");
+/// What a shell says that runs `script` in a folder with a configuration; `None` where it is not installed.
+fn shell_says(shell: &str, arguments: &[&str]) -> Option<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let sources = "telemetry: {sources: [{name: board, type: simulated}, {name: boiler, type: simulated}]}\n";
+    std::fs::write(folder.path().join("config.yaml"), format!("broker: {{url: mqtt://127.0.0.1:1}}\n{sources}"))
+        .unwrap();
+    let mut command = Command::new("timeout");
+    command.args(["30", shell]).args(arguments).current_dir(folder.path());
+    command.env("PATH", search_path()).env("HOME", folder.path()).env_remove("PACKHORSE_CONFIG").env("TERM", "dumb");
+    let output = command.output().unwrap();
+    // What `timeout` says of a program that is not there.
+    if output.status.code() == Some(127) {
+        skip(&format!("{shell} is not installed"));
+        return None;
     }
+    assert!(output.status.success() && output.stderr.is_empty(), "{shell}: {output:?}");
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn fish_completes_commands_and_the_names_of_sources() {
+    let script = r#"packhorse completions fish | source; or exit 1
+        for line in $argv; complete -C $line | string replace -r '\t.*' ''; echo .; end"#;
+    let lines = [
+        "packhorse sam",
+        "packhorse sample bo",
+        "packhorse -c config.yaml sample bo",
+        "packhorse -c no.yaml sample bo",
+    ];
+    let Some(said) = shell_says("fish", &[&["--no-config", "-c", script][..], &lines].concat()) else { return };
+
+    let offered: Vec<Vec<&str>> = said.split(".\n").map(|part| part.lines().collect()).collect();
+    let names = ["board", "boiler"];
+    assert_eq!(offered, [&["sample"][..], &names, &names, &[], &[]]);
+}
+
+#[test]
+fn zsh_completes_commands_and_the_names_of_sources() {
+    // A terminal, in which the tabulator is pressed behind each line until what is expected stands there.
+    let script = r#"
+        zmodload zsh/zpty || exit 1
+        packhorse completions zsh > _packhorse
+        zpty shell zsh -f -i
+        ask() { zpty -w shell "PS1= PROMPT_EOL_MARK=; $1" }
+        ask "fpath=($PWD \$fpath); autoload -Uz compinit; compinit -u -d $PWD/dump; unsetopt list_ambiguous; bindkey '^I' complete-word"
+        for line expected in "$@"; do
+            ask "echo re''ady"
+            zpty -r -m shell said '*ready*' || exit 1
+            zpty -w -n shell "$line"$'\t'
+            zpty -r -m shell said "$expected" || exit 1
+            zpty -w -n shell $'\x15'
+        done
+    "#;
+    let expected = ["packhorse sam", "*sample*", "packhorse sample bo", "*board*boiler*"];
+
+    let _ = shell_says("zsh", &[&["-f", "-c", script, "zsh"][..], &expected].concat());
 }
 
 /// What the README quotes of `systemctl status`, the program says.
