@@ -26,9 +26,10 @@ const ASK: Duration = Duration::from_millis(500);
 
 /// What a configuration follows from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Text {
-    content: Vec<u8>,
-    host_name: Option<String>,
+pub struct Text {
+    /// What is in the file.
+    pub content: Vec<u8>,
+    pub host_name: Option<String>,
 }
 
 /// The configuration file, and what of it is applied.
@@ -51,10 +52,9 @@ pub struct Edits {
 }
 
 impl Edits {
-    /// `applied` is what the `content` of the file `path` says.
-    pub fn new(path: &Path, content: Vec<u8>, applied: Config, now: Instant) -> Self {
+    /// `applied` is what follows from `text`, which the file `path` held.
+    pub fn new(path: &Path, text: Text, applied: Config, now: Instant) -> Self {
         let (path, judge) = (path.to_owned(), Judge::new(path));
-        let text = Text { content, host_name: config::host_name() };
         Self { path, applied, text, seen: None, judge, judgement: None, said: None, next: now + LOOK, asked: false }
     }
 
@@ -218,7 +218,8 @@ mod tests {
             let content = text(&folder, "10s");
             fs::write(&path, &content).unwrap();
             let applied = config::inspect(&path).outcome.unwrap();
-            Self { edits: Edits::new(&path, content.into(), applied, now), folder, now }
+            let text = Text { content: content.into(), host_name: config::host_name() };
+            Self { edits: Edits::new(&path, text, applied, now), folder, now }
         }
 
         fn write(&self, content: &str) {
@@ -253,6 +254,21 @@ mod tests {
         let mut watched = Watched::new();
 
         assert!(watched.wait(60 * SECOND).is_empty());
+    }
+
+    #[test]
+    fn a_name_that_the_host_got_while_the_agent_started_is_followed() {
+        let mut watched = Watched::new();
+        let Edits { path, text, applied, .. } = &watched.edits;
+        let present = applied.device.clone();
+        let read = Text { host_name: Some("localhost".to_owned()), ..text.clone() };
+        let begun = Config { device: "localhost".to_owned(), ..applied.clone() };
+        watched.edits = Edits::new(&path.clone(), read, begun, watched.now);
+
+        let followed = watched.wait(LOOK + SETTLED);
+
+        let [Edit::Apply(config)] = &followed[..] else { panic!("{followed:?}") };
+        assert_eq!(config.device, present);
     }
 
     #[test]

@@ -150,6 +150,8 @@ struct Loaded {
     path: PathBuf,
     /// What is in the file.
     content: Vec<u8>,
+    /// The host's name when it was read.
+    host_name: Option<String>,
     config: Config,
     /// What gives something away.
     warnings: Vec<Problem>,
@@ -160,10 +162,12 @@ fn load(config: Option<&Path>) -> Result<Loaded, Failure> {
     let fail = |message: String| Failure { code: Code::Config, message };
     let path = config::locate(config).map_err(|error| fail(error.to_string()))?;
     let content = config::bytes(&path).map_err(|error| fail(format!("{}: {error}", foreign::path(&path))))?;
+    // What it is changed to from here on, as cloud-init does at a boot, is followed.
+    let host_name = config::host_name();
     let inspection = config::inspect_bytes(&content, &path);
     let warnings = check::warnings(&path, &inspection);
     let config = inspection.outcome.map_err(|problems| fail(problems.to_string()))?;
-    Ok(Loaded { path, content, config, warnings })
+    Ok(Loaded { path, content, host_name, config, warnings })
 }
 
 /// Prints lines to standard error. That nobody can read them is no reason for another exit code.

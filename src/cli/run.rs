@@ -1,6 +1,6 @@
 //! `packhorse run`: the agent in the foreground.
 
-use super::edits::Edits;
+use super::edits::{Edits, Text};
 use super::{Code, Failure, Loaded};
 use crate::agent::{self, Edit, Occasion, Outcome};
 use crate::foreign;
@@ -17,7 +17,7 @@ use std::time::Instant;
 /// # Errors
 /// Why it could not start, or could not go on.
 pub fn run(named: Option<&Path>) -> Result<(), Failure> {
-    let Loaded { path, content, config, warnings } = super::load(named)?;
+    let Loaded { path, content, host_name, config, warnings } = super::load(named)?;
     let (mut logs, trouble) =
         Logs::start(&config.logging).map_err(|error| Failure { code: Code::Bug, message: error.to_string() })?;
     log_panics();
@@ -33,7 +33,7 @@ pub fn run(named: Option<&Path>) -> Result<(), Failure> {
     let mut manager = Manager::from_environment();
     // Not when the broker answers: what waits for us waits for samples to be safe, and a broker may be away for days.
     manager.ready();
-    let mut edits = Edits::new(&path, content, config.clone(), Instant::now());
+    let mut edits = Edits::new(&path, Text { content, host_name }, config.clone(), Instant::now());
     let housekeeping = |occasion, now| {
         if occasion == Occasion::Asked {
             edits.ask(now);
