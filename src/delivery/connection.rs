@@ -40,7 +40,8 @@ pub struct Connection {
     /// Why there is no connection.
     last_loss: Option<String>,
     failures: Failures,
-    rivals: Rivals,
+    /// Whether another client with our id may be the reason.
+    pub(super) rivals: Rivals,
 }
 
 /// What the configuration says of connections.

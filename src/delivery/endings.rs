@@ -23,6 +23,7 @@ impl Delivery {
         let Some(message) = self.window.remove(what) else { return };
         let Some(message) = message else {
             self.presence.accepted();
+            self.connection.rivals.carries_status();
             self.suspects.accepted(what);
             self.unanswered.over(what);
             if self.connection.limits().qos > Qos::AtMostOnce {
@@ -109,6 +110,9 @@ impl Delivery {
         // What was asked for over the former connection means nothing now.
         self.actions.retain(|action| !matches!(action, Action::Publish { .. } | Action::Close(_) | Action::Disconnect));
         let flight = self.flight(why, remains);
+        if flight.first.is_some() {
+            self.connection.rivals.may_be_over_a_message();
+        }
         let overdue = self.overdue(remains, now.at);
         self.presence.lost();
         let was_try = why.may_be_over_a_message() && self.refusals.ended_over_a_try();

@@ -17,26 +17,51 @@ pub struct Rivals {
     row: u32,
     /// When the present connection began.
     since: Option<Instant>,
-    /// Whether the broker has taken something over it.
-    carries: bool,
+    /// What the broker has taken over it.
+    taken: Taken,
+}
+
+/// What the broker has taken over a connection.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    #[default]
+    Nothing,
+    /// The status message, which is all that is acknowledged where messages are published at QoS 0.
+    Status,
+    Messages,
 }
 
 impl Rivals {
     /// The broker has accepted a connection.
     pub fn connected(&mut self, now: Instant) {
-        (self.since, self.carries) = (Some(now), false);
+        (self.since, self.taken) = (Some(now), Taken::Nothing);
     }
 
-    /// The broker has taken something over the present connection.
+    /// The broker has taken a message over the present connection.
     pub fn carries(&mut self) {
-        self.carries = true;
+        self.taken = Taken::Messages;
+    }
+
+    /// The broker has taken the status message over the present connection.
+    pub fn carries_status(&mut self) {
+        if self.taken == Taken::Nothing {
+            self.taken = Taken::Status;
+        }
+    }
+
+    /// Something is not answered that the present connection may have ended over: that the status message was taken says
+    /// nothing.
+    pub fn may_be_over_a_message(&mut self) {
+        if self.taken == Taken::Status {
+            self.taken = Taken::Nothing;
+        }
     }
 
     /// The connection has ended, or none came about; what to look at, where it looks like it.
     pub fn lost(&mut self, lost: &Lost, now: Instant, client_id: &str) -> Option<String> {
         // An attempt that fails says nothing: the broker may be away for another reason.
         let since = self.since.take()?;
-        let is_short = matches!(lost, Lost::Ended(_)) && self.carries && now < since + SHORT;
+        let is_short = matches!(lost, Lost::Ended(_)) && self.taken != Taken::Nothing && now < since + SHORT;
         self.row = if is_short { self.row.saturating_add(1) } else { 0 };
         (self.row >= MANY).then(|| {
             format!(
@@ -78,6 +103,27 @@ mod tests {
         assert!(!hints(&[short(), (SHORT, true, ended()), short(), short()]));
         assert!(!hints(&[short(), (SECOND, false, ended()), short(), short()]));
         assert!(!hints(&[short(), (SECOND, true, Lost::Blamed(Fault::Other, "x".to_owned())), short(), short()]));
+    }
+
+    #[test]
+    fn a_status_message_counts_unless_something_else_waits_for_an_answer() {
+        let hints = |is_over_a_message: bool, takes_messages: bool| {
+            let (mut rivals, now) = (Rivals::default(), Instant::now());
+            let hint = |_| {
+                rivals.connected(now);
+                if takes_messages {
+                    rivals.carries();
+                }
+                rivals.carries_status();
+                if is_over_a_message {
+                    rivals.may_be_over_a_message();
+                }
+                rivals.lost(&Lost::Ended("x".to_owned()), now + SECOND, "c")
+            };
+            (0..3).filter_map(hint).count()
+        };
+
+        assert_eq!([hints(false, false), hints(true, false), hints(false, true), hints(true, true)], [1, 0, 1, 1]);
     }
 
     #[test]

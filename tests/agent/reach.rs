@@ -153,11 +153,16 @@ fn a_failure_names_the_address_and_the_system_s_own_reason() {
 
 #[test]
 fn two_devices_with_one_client_id_are_told_to_look_at_it() {
+    [0, 1].into_iter().for_each(push_each_other_out);
+}
+
+fn push_each_other_out(qos: u8) {
     let broker = Broker::start();
     let retry = "{initial_delay: 100ms, factor: 1.1, max_delay: 1s, at_max: hold}";
     // MQTT 3.1.1 has no way to say why.
-    let settings = || Settings { protocol: "3.1.1", retry, ..Settings::default() };
+    let settings = || Settings { protocol: "3.1.1", qos, retry, ..Settings::default() };
     let gateways = [(); 2].map(|()| Gateway::new(&broker.url(), &settings()));
+    gateways.iter().for_each(Gateway::turn_status_on);
 
     let agents = gateways.each_ref().map(Gateway::start);
     let hint = "as when another device has the same client id (`broker.client_id` is `";
