@@ -68,22 +68,39 @@ fn lateness(arrivals: &[Arrival]) -> (Vec<i64>, i64) {
         times.entry(&arrival.topic).or_default().push(milliseconds(arrival));
     }
     assert_eq!(times.len(), GOOD);
+    let settled: Vec<&[i64]> = times.values().map(|times| &times[SETTLED..]).collect();
+    // All grids begin at the same moment, and that is where the earliest sample of all was on time: whoever always comes
+    // last in the row of a tick is late.
+    let origin = settled[0][0];
+    let since_tick = |time: &i64| time - origin - (time - origin + INTERVAL / 2).div_euclid(INTERVAL) * INTERVAL;
+    let grid = origin + settled.concat().iter().map(since_tick).min().unwrap();
     let (mut late, mut missed) = (Vec::new(), 0);
-    for times in times.values() {
-        // The grid is where the earliest sample of all was on time.
-        let times = &times[SETTLED..];
-        let phase = times
-            .iter()
-            .map(|time| time - times[0])
-            .map(|since| since - (since + INTERVAL / 2).div_euclid(INTERVAL) * INTERVAL)
-            .min();
-        let grid = times[0] + phase.unwrap();
-        let ticks: Vec<i64> = times.iter().map(|time| (time - grid) / INTERVAL).collect();
-        late.extend(times.iter().map(|time| (time - grid) % INTERVAL));
+    for times in settled {
+        let ticks: Vec<i64> = times.iter().map(|time| (time - grid).div_euclid(INTERVAL)).collect();
+        late.extend(times.iter().map(|time| (time - grid).rem_euclid(INTERVAL)));
         missed += ticks.windows(2).map(|pair| pair[1] - pair[0] - 1).sum::<i64>();
     }
     late.sort_unstable();
     (late, missed)
+}
+
+#[test]
+fn whoever_always_comes_last_in_the_row_of_a_tick_is_late() {
+    let sample = |source: usize, tick: i64| {
+        let late = if source == GOOD - 1 { 30 } else { 0 };
+        let time = chrono::DateTime::from_timestamp_millis(INTERVAL * tick + 57 + late).unwrap().to_rfc3339();
+        Arrival {
+            topic: format!("telemetry/gateway-7/good-{source}"),
+            payload: serde_json::json!({ "time": time }),
+            ..Arrival::default()
+        }
+    };
+    let arrivals: Vec<Arrival> = (0..100).flat_map(|tick| (0..GOOD).map(move |source| sample(source, tick))).collect();
+
+    let (late, missed) = lateness(&arrivals);
+
+    assert_eq!((late.iter().filter(|late| **late == 30).count(), missed), (100 - SETTLED, 0));
+    assert_eq!(late.iter().filter(|late| **late == 0).count(), (GOOD - 1) * (100 - SETTLED));
 }
 
 /// How late this process itself wakes up on a grid of ten milliseconds meanwhile, in milliseconds, at the 99th percentile:
