@@ -41,7 +41,7 @@ fn check_bytes(bytes: &[u8], content: Content) -> Result<(), String> {
     let certificate = labels.iter().any(|label| label.ends_with(b"CERTIFICATE"));
     let key = labels.iter().find(|label| label.ends_with(b"PRIVATE KEY"));
     if matches!(content, Content::Certificates | Content::Both) && !certificate {
-        return Err("holds no certificate in PEM, which begins with `-----BEGIN CERTIFICATE-----`".to_owned());
+        return Err(format!("holds no certificate in PEM; {}", instead(bytes, &labels)));
     }
     if matches!(content, Content::Key | Content::Both) {
         // PKCS #8 says it in the label, older formats in a line below it.
@@ -53,10 +53,36 @@ fn check_bytes(bytes: &[u8], content: Content) -> Result<(), String> {
                 .to_owned());
         }
         if key.is_none() {
-            return Err("holds no private key in PEM, which begins with `-----BEGIN PRIVATE KEY-----`".to_owned());
+            return Err(format!("holds no private key in PEM; {}", instead(bytes, &labels)));
         }
     }
     Ok(())
+}
+
+/// What a file holds instead of what it should, and how to get that. It never has the beginning of a PEM block in it, which
+/// the log takes for a secret.
+fn instead(bytes: &[u8], labels: &[&[u8]]) -> &'static str {
+    let has = |end: &[u8]| labels.iter().any(|label| label.ends_with(end));
+    match bytes {
+        _ if has(b"OPENSSH PRIVATE KEY") => "it holds a key of SSH, which TLS cannot use",
+        _ if has(b"PRIVATE KEY") => "it holds a private key alone",
+        _ if has(b"CERTIFICATE REQUEST") => "it holds a request for one, which an authority has to sign",
+        _ if has(b"PUBLIC KEY") => "it holds a public key alone",
+        _ if has(b"CERTIFICATE") => "it holds certificates alone",
+        _ if has(b"PKCS7") => "it holds PKCS #7; `openssl pkcs7 -print_certs -in FILE -out NEW` converts that",
+        // SEQUENCE { INTEGER 3, ... }: RFC 7292, section 4.
+        [0x30, 0x82, _, _, 2, 1, 3, ..] => "it holds PKCS #12; `openssl pkcs12 -nodes -in FILE -out NEW` converts that",
+        // SEQUENCE { SEQUENCE { ... }, ... }: RFC 5280, section 4.1.
+        [0x30, 0x82, _, _, 0x30, ..] => {
+            "it looks like a certificate in DER; `openssl x509 -inform der -in FILE -out NEW` converts that"
+        }
+        // SEQUENCE { INTEGER, ... }: RFC 5958, section 2, and RFC 8017, appendix A.1.2.
+        [0x30, 0x81 | 0x82, _, _, 2, ..] | [0x30, 0x81, _, 2, ..] | [0x30, _, 2, 1, ..] => {
+            "it looks like a key in DER; `openssl pkey -inform der -in FILE -out NEW` converts that"
+        }
+        [] => "it is empty",
+        _ => "such a file is text, with a line that says BEGIN between dashes",
+    }
 }
 
 /// What is wrong with files that hold what they should.
@@ -157,6 +183,32 @@ mod tests {
         assert!(check(CERTIFICATE, Content::Key).unwrap_err().contains("no private key"));
         assert!(check(CERTIFICATE, Content::Both).unwrap_err().contains("no private key"));
         assert!(check("\u{0}DER", Content::Certificates).unwrap_err().contains("no certificate"));
+    }
+
+    #[test]
+    fn what_is_there_instead_is_named_and_the_log_shows_it() {
+        let der = |head: &[u8]| [head, &[0; 600]].concat();
+        let label = |label: &str| format!("-----BEGIN {label}-----\nMA==\n-----END {label}-----\n").into_bytes();
+        for (bytes, words) in [
+            (der(&[0x30, 0x82, 2, 0x58, 0x30, 0x82, 1, 0]), "a certificate in DER"),
+            (der(&[0x30, 0x82, 2, 0x58, 2, 1, 3]), "PKCS #12"),
+            (der(&[0x30, 0x82, 2, 0x58, 2, 1, 0]), "a key in DER"),
+            (der(&[0x30, 0x77, 2, 1, 1]), "a key in DER"),
+            (label("RSA PRIVATE KEY"), "a private key alone"),
+            (label("OPENSSH PRIVATE KEY"), "a key of SSH"),
+            (label("CERTIFICATE REQUEST"), "an authority has to sign"),
+            (label("PUBLIC KEY"), "a public key alone"),
+            (label("PKCS7"), "PKCS #7"),
+            (Vec::new(), "it is empty"),
+            (b"hello".to_vec(), "such a file is text"),
+        ] {
+            let why = check_bytes(&bytes, Content::Certificates).unwrap_err();
+
+            assert!(why.contains(words), "{words}: {why}");
+            assert_eq!(foreign::hide(&why), why);
+        }
+        let why = check(CERTIFICATE, Content::Key).unwrap_err();
+        assert!(why.ends_with("it holds certificates alone"), "{why}");
     }
 
     #[test]
