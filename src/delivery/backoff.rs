@@ -73,6 +73,12 @@ impl Backoff {
         }
     }
 
+    /// Counts a failure that does not make the next delay longer.
+    pub fn fail_quickly(&mut self) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        self.retry.initial_delay
+    }
+
     /// A connection has proved itself, or everything has changed: the next failure is the first one.
     pub fn succeed(&mut self) {
         self.failures = 0;

@@ -3,10 +3,10 @@
 use super::event::Publish;
 
 /// How often connections must end over a suspect that is published alone before a control is tried.
-const TRIES: u32 = 3;
+pub const TRIES: u32 = 3;
 /// As [`TRIES`], where the library sends the suspect with all that the session has in flight, as soon as there is a
 /// connection.
-const TRIES_RESUMING: u32 = 10;
+pub const TRIES_RESUMING: u32 = 10;
 /// As [`TRIES`], where the control would be of the suspect's topic; doubled each time that it did not help.
 const TRIES_IN_ORDER: u32 = 8;
 /// How often [`TRIES_IN_ORDER`] is doubled.

@@ -9,6 +9,7 @@ use super::rivals::Rivals;
 use super::standing::{Proof, Reach, State, Stay, Wait};
 use super::story::{Rounded, is_worth_telling};
 use super::will::Will;
+use super::window::MOST;
 use crate::config::{BrokerProfile, Config, Limits, OnRefusal};
 use crate::payload::Outgoing;
 use crate::planted::{Planted, is_planted};
@@ -57,6 +58,25 @@ struct Settings {
     on_refusal: OnRefusal,
 }
 
+/// The end of a connection, or of an attempt.
+#[derive(Debug, Clone, Copy)]
+pub struct Loss<'a> {
+    pub why: &'a Lost,
+    pub remains: &'a Remains,
+    /// How long the connection had lasted.
+    pub lasted: Option<Duration>,
+    pub delay: Delay,
+}
+
+/// How long to wait for the next attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delay {
+    /// As the back-off says.
+    Growing,
+    /// The first delay of the back-off.
+    Short,
+}
+
 impl Connection {
     /// The first attempt is due at once, at the broker of this place in the configuration.
     pub fn new(config: &Config, first: usize, now: Instant) -> Self {
@@ -69,7 +89,7 @@ impl Connection {
             members: Members::new(config.broker.addresses.clone(), first),
             settings: Settings {
                 client_id: config.broker.client_id.clone(),
-                window: config.delivery.window,
+                window: config.delivery.window.min(u16::try_from(MOST).unwrap_or(u16::MAX)),
                 keep_alive: config.broker.keep_alive,
                 connect_timeout: config.broker.connect_timeout,
                 stable_after: config.retry.stable_after,
@@ -238,16 +258,9 @@ impl Connection {
     }
 
     /// Notes that there is no connection any more, or that none came about, and plans the next attempt, unless there will
-    /// be none. `lasted`: how long it had lasted; `random`, evenly from 0 to 1, places the delay.
-    pub fn lost(
-        &mut self,
-        lost: &Lost,
-        remains: &Remains,
-        lasted: Option<Duration>,
-        now: Instant,
-        random: f64,
-        actions: &mut impl Extend<Action>,
-    ) {
+    /// be none. `random`, evenly from 0 to 1, places the delay.
+    pub fn lost(&mut self, loss: Loss<'_>, now: Instant, random: f64, actions: &mut impl Extend<Action>) {
+        let Loss { why: lost, remains, lasted, delay: wanted } = loss;
         match self.state {
             // It was to end, and nothing was in flight.
             State::Disconnecting { .. } => return self.disconnected(now),
@@ -276,6 +289,7 @@ impl Connection {
             }
             Turn::Refused | Turn::Unusable => return self.refused(lost, remains.backlog, now, random, actions),
             Turn::Next => Duration::ZERO,
+            Turn::Round if wanted == Delay::Short => self.backoff.fail_quickly(),
             Turn::Round => match self.backoff.fail(random) {
                 Next::Wait(delay) => delay,
                 Next::GiveUp => {

@@ -3,7 +3,8 @@
 use super::Delivery;
 use super::action::{Action, How, Now, Remains};
 use super::case::{Control, Kind};
-use super::event::{Lost, Publish, Refusal};
+use super::connection::{Delay, Loss};
+use super::event::{Lost, Publish, Refusal, Scope};
 use super::refusals::Judgement;
 use super::sending::as_control;
 use super::suspects::{Flight, Verdict};
@@ -36,6 +37,7 @@ impl Delivery {
         let qos = if is_try { as_control(route.qos) } else { route.qos };
         // At QoS 0 an acknowledgement only says that the message was written.
         if qos.min(self.connection.limits().qos) > Qos::AtMostOnce {
+            self.takes_messages = true;
             self.connection.carries(now.at, &mut self.actions);
             self.suspects.accepted(what);
             self.size_limit().accepted(size);
@@ -94,7 +96,12 @@ impl Delivery {
             }
             Refusal::Flatly(scope, reason) => (scope, reason),
         };
-        match self.refusals.refused(what, &topic, scope, &reason) {
+        self.judge_refused(what, &topic, scope, reason, now);
+    }
+
+    /// Sets aside what was refused, or has it published again.
+    pub(super) fn judge_refused(&mut self, what: Publish, topic: &str, scope: Scope, reason: String, now: Now) {
+        match self.refusals.refused(what, topic, scope, &reason) {
             Judgement::SetAside => self.set_aside(what, reason),
             Judgement::Again => {
                 let text = format!("message refused; publishing it again what={what:?} topic={topic} reason={reason}");
@@ -142,7 +149,9 @@ impl Delivery {
         let random = self.random.f64();
         self.backlog = remains.backlog;
         let lasted = if was_disconnecting { None } else { self.story.lost(now.at) };
-        self.connection.lost(why, remains, lasted, now.at, random, &mut self.actions);
+        let delay = if self.suspects.has_more_tries() { Delay::Short } else { Delay::Growing };
+        let loss = Loss { why, remains, lasted, delay };
+        self.connection.lost(loss, now.at, random, &mut self.actions);
         if verdict == Verdict::Control {
             self.plan_control(now);
         }

@@ -96,6 +96,8 @@ pub struct Delivery {
     outdated: Outdated,
     /// Messages refused because a quota is exceeded, over the present connection.
     quota: Burst,
+    /// Whether the broker has taken a message over the present connection.
+    takes_messages: bool,
     /// Another configuration, which waits for the connection.
     pending: Option<Pending>,
     stop: Option<Stop>,
@@ -139,6 +141,7 @@ impl Delivery {
             backlog: 0,
             outdated: Outdated::default(),
             quota: Burst::default(),
+            takes_messages: false,
             pending: None,
             stop: None,
             is_exhausted: false,

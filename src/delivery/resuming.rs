@@ -40,6 +40,7 @@ impl Delivery {
         self.suspects.connected();
         self.unanswered.connected();
         self.quota = Burst::default();
+        self.takes_messages = false;
         if self.suspects.is_without_status() {
             let topic = &self.config.status.topic;
             let text =

@@ -3,7 +3,7 @@
 
 use super::action::{Action, How, Now};
 use super::case::Control;
-use super::event::Publish;
+use super::event::{Publish, Scope};
 use super::rate::Rate;
 use super::refusals::every_message;
 use super::tally::{Dropped, Tally};
@@ -17,7 +17,7 @@ use log::Level;
 use std::time::{Duration, Instant};
 
 /// How many messages more than the window's are read while the broker refuses everything of a topic, so that others get
-/// past it: each may leave a gap in what is finished, and the spool's journal holds 4,094 rows of what is finished.
+/// past it, as far as [`window::MOST`](super::window::MOST) lets them.
 const AROUND_REFUSED: usize = 3900;
 
 /// The quality of service at which a message shows whether the broker takes anything: at QoS 0 nothing would.
@@ -115,7 +115,7 @@ impl Delivery {
         let size = packet::size(&outgoing, self.config.broker.protocol);
         if size > limits.packet_size {
             let maximum = limits.packet_size;
-            self.too_large(what, format!("{size} bytes, and the broker takes {maximum} at most"));
+            self.larger_than_announced(what, format!("{size} bytes, and the broker takes {maximum} at most"), now);
             return false;
         }
         if let Some(limit) = self.size_limit().exceeded(size, &outgoing.topic, now.at) {
@@ -128,6 +128,19 @@ impl Delivery {
         }
         self.actions.push_back(Action::Publish { what, outgoing });
         true
+    }
+
+    /// A packet is larger than the broker says that it takes. That is as a refusal: where it has not taken any message over this
+    /// connection, the limit may be a mistake that would set everything aside.
+    fn larger_than_announced(&mut self, what: Publish, reason: String, now: Now) {
+        let topic = self.window.get(what).map(|message| message.sample.route.topic.clone());
+        match topic.filter(|_| !self.takes_messages) {
+            Some(topic) => {
+                self.refusals.sent(what, &topic);
+                self.judge_refused(what, &topic, Scope::Broker, reason, now);
+            }
+            None => self.too_large(what, reason),
+        }
     }
 
     fn too_large(&mut self, what: Publish, reason: String) {

@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 const TOPICS: usize = 256;
 
 /// How long after connections have ended over a message the next one is tried, at first and at most: the time doubles with each
-/// such message, the one that confirms the guess among them.
-const TRY_AGAIN: Duration = Duration::from_secs(60);
+/// such message, the one that confirms the guess among them. So where it was a passing trouble of the broker's, messages are set
+/// aside for about as long again as it has lasted.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
 const TRY_AGAIN_LATEST: Duration = Duration::from_secs(3600);
 
 /// What is known of one broker.
@@ -105,7 +106,7 @@ mod tests {
             now += Duration::from_secs(3600);
         }
 
-        assert_eq!(waits, [120, 240, 480, 960, 1920, 3600, 3600, 3600]);
+        assert_eq!(waits, [10, 20, 40, 80, 160, 320, 640, 1280]);
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! has its tries first, more of them where the control would be of its own topic, and the status message is the
 //! better control, where there is one.
 
-use super::case::{Case, Control, Kind, Taken};
+use super::case::{Case, Control, Kind, TRIES, TRIES_RESUMING, Taken};
 use super::event::Publish;
 use crate::planted::{Planted, is_planted};
 use std::time::Instant;
@@ -183,6 +183,15 @@ impl Suspects {
             Stage::Free | Stage::Suspect { .. } => true,
             Stage::Control { .. } => self.is_control(what),
             Stage::Confront { case } => case.suspect == what,
+        }
+    }
+
+    /// Whether a suspect has tries beyond the usual ones, before its first control: they are to be over soon, for nothing else
+    /// is published meanwhile.
+    pub fn has_more_tries(&self) -> bool {
+        match &self.stage {
+            Stage::Suspect { case, tries } => (TRIES..TRIES_RESUMING).contains(tries) && case.failed.is_empty(),
+            Stage::Free | Stage::Control { .. } | Stage::Confront { .. } => false,
         }
     }
 

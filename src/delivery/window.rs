@@ -11,6 +11,10 @@ use std::time::{Duration, Instant};
 /// with little memory has to spare.
 const MORE_BYTES: usize = 4 * 1024 * 1024;
 
+/// Messages that are held at most, whatever the configuration says: each that is not over may leave a gap in what is, and the
+/// spool's journal holds 4,094 rows of that.
+pub const MOST: usize = 4000;
+
 /// Some `capacity` messages in order of their ids, and what a former process had on its way.
 #[derive(Debug)]
 pub struct Window {
@@ -54,10 +58,10 @@ enum State {
 }
 
 impl Window {
-    /// A window for this many messages, at least one.
+    /// A window for this many messages, at least one and at most [`MOST`].
     pub fn new(capacity: usize) -> Self {
         Self {
-            capacity: capacity.max(1),
+            capacity: capacity.clamp(1, MOST),
             entries: VecDeque::new(),
             bytes: 0,
             unsent: Publish::FIRST,
@@ -70,12 +74,13 @@ impl Window {
 
     /// Holds this many messages from now on, at least one. Those beyond stay until they are over.
     pub fn set_capacity(&mut self, capacity: usize) {
-        self.capacity = capacity.max(1);
+        self.capacity = capacity.clamp(1, MOST);
     }
 
     /// Whether another message may be read, where `more` than the capacity are allowed, of some size together.
     pub fn has_room(&self, more: usize) -> bool {
-        self.len() < self.capacity || (self.len() < self.capacity + more && self.bytes < MORE_BYTES)
+        let most = (self.capacity + more).min(MOST);
+        self.len() < self.capacity || (self.len() < most && self.bytes < MORE_BYTES)
     }
 
     /// How many messages there are.

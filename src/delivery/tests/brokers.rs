@@ -226,6 +226,39 @@ fn a_broker_that_ends_every_connection_over_messages_has_nothing_set_aside_whate
 }
 
 #[test]
+fn a_message_that_connections_end_over_holds_others_up_for_minutes_at_most() {
+    for (session, more) in
+        SESSIONS.into_iter().flat_map(|session| [NO_STATUS, "status: {topic: here}\n"].map(|more| (session, more)))
+    {
+        let mut bench = Bench::new(more);
+        (1..1000).for_each(|seq| bench.put(message(seq), if seq % 2 == 0 { "a" } else { "b" }, None));
+        let fate = |what| if what == message(50) { Fate::Ends(CLOSED) } else { Fate::Taken };
+
+        let account = Account::of(&mut bench, Duration::from_secs(300), session, fate);
+
+        let taken = account.taken.iter().filter(|what| what.spooled().is_some()).count();
+        assert_eq!((taken, account.set_aside), (998, vec![message(50)]), "{more}{:#?}", bench.log);
+    }
+}
+
+#[test]
+fn a_broker_that_takes_no_packet_as_large_as_ours_has_nothing_set_aside() {
+    let mut bench = Bench::new(NO_STATUS);
+    (1..1000).for_each(|seq| bench.put(message(seq), "t", None));
+    bench.turn();
+    let limits = Limits { packet_size: 100, ..Limits::NONE };
+    bench.on(Event::Connected { connected: Connected { limits, ..connected(false) }, backlog: 1 });
+    let mut aside = 0;
+    for _ in 0..1000 {
+        aside += bench.turn().iter().filter(|action| matches!(action, Action::SetAside { .. })).count();
+        bench.pass(Duration::from_secs(1));
+    }
+
+    assert_eq!(aside, 0);
+    assert!(bench.log.iter().any(|line| line.contains("the broker refuses every message")), "{:#?}", bench.log);
+}
+
+#[test]
 fn a_topic_over_whose_messages_connections_end_holds_no_other_up() {
     for (why, session) in [NOT_AUTHORIZED, CLOSED].into_iter().flat_map(|why| SESSIONS.map(|session| (why, session))) {
         for more in ["status: {topic: here}\n", NO_STATUS] {
