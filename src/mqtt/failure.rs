@@ -64,8 +64,8 @@ fn sentence(failure: Failure, stage: Stage, broker: &Broker, address: &Address) 
         Failure::Protocol(what) if stage == Stage::Connect => format!("{}; is it an MQTT broker?", broken(&what)),
         Failure::Protocol(what) => broken(&what),
         Failure::Silent => silent(stage, broker, address),
-        Failure::Ended => format!("the other side ended the connection {}", during(stage, address)),
-        Failure::Broken(errno) => format!("{} {}", system(errno), during(stage, address)),
+        Failure::Ended => format!("the other side ended the connection {}", during(stage, broker, address)),
+        Failure::Broken(errno) => format!("{} {}", system(errno), during(stage, broker, address)),
         Failure::Foreign(greeting) => {
             format!("what answers there is no MQTT broker; it says \"{}\"", foreign::shown(&greeting))
         }
@@ -117,11 +117,15 @@ fn silent(stage: Stage, broker: &Broker, address: &Address) -> String {
 }
 
 /// When an attempt was interrupted, and what that suggests.
-fn during(stage: Stage, address: &Address) -> String {
+fn during(stage: Stage, broker: &Broker, address: &Address) -> String {
     let port = address.port;
     match stage {
         Stage::Connect | Stage::Proxy | Stage::Other if address.scheme.is_tls() => {
-            "before it answered CONNECT".to_owned()
+            // With TLS 1.3 that is seen after the handshake, and the alert may be lost with the connection.
+            let advice = broker.tls.cert_file.as_ref().map(|file| {
+                format!("; it may refuse our certificate: look at `broker.tls.cert_file` ({})", foreign::path(file))
+            });
+            format!("before it answered CONNECT{}", advice.unwrap_or_default())
         }
         Stage::Connect | Stage::Proxy | Stage::Other => {
             format!("before it answered CONNECT; does port {port} expect TLS (`mqtts://`)?")
@@ -136,4 +140,24 @@ fn during(stage: Stage, address: &Address) -> String {
 
 fn broken(what: &str) -> String {
     format!("the broker broke the protocol: {}", foreign::shown(what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use std::path::Path;
+
+    #[test]
+    fn an_end_before_the_answer_over_tls_may_be_about_our_certificate() {
+        for (tls, advice) in [("", ""), ("tls: {cert_file: /c.pem, key_file: /c.key}", "(/c.pem)")] {
+            let text = format!("broker: {{url: \"mqtts://h\", {tls}}}");
+            let broker = config::parse(&text, Path::new("c")).unwrap().broker;
+
+            let said = during(Stage::Connect, &broker, &broker.addresses[0]);
+
+            assert!(said.starts_with("before it answered CONNECT") && said.ends_with(advice), "{said}");
+            assert_eq!(said.contains("our certificate"), !advice.is_empty());
+        }
+    }
 }

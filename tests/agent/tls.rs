@@ -259,6 +259,25 @@ fn a_client_certificate_that_the_broker_refuses_is_named() {
 }
 
 #[test]
+fn a_certificate_that_is_refused_after_the_handshake_is_named_every_time() {
+    let [authority, other] = [Authority::new(), Authority::new()];
+    let broker = Encrypted::start(&authority, &authority.sign("broker", &["localhost"]), "require_certificate true");
+    let tls = with_certificate(&authority, &other.sign("stranger", &[]));
+    let retry = "{initial_delay: 1h, factor: 1, max_delay: 1h, at_max: hold}";
+
+    for _ in 0..12 {
+        let settings = Settings { retry, ..Settings::default() };
+        let gateway = gateway(&broker.url("mqtts", "localhost"), &tls, &settings);
+        let agent = gateway.start();
+        wait_until("the attempt fails", || agent.output().contains("no connection to"));
+        let output = agent.output();
+        agent.kill();
+
+        assert!(output.contains("the broker refuses our certificate ("), "{output}");
+    }
+}
+
+#[test]
 fn a_broker_without_tls_is_named() {
     let authority = Authority::new();
     let broker = Broker::start();

@@ -129,6 +129,19 @@ static void SSLSocket_noteEnd(SSL* ssl, int error)
 		Failure_ended(0);
 }
 
+/* packhorse: a write has failed, for the peer has ended the connection; an alert that says why may wait to be read. With TLS 1.3
+   a server looks at our certificate when the handshake is over for us. */
+static void SSLSocket_noteLastWords(SSL* ssl)
+{
+	char c;
+	int rc;
+
+	SSLSocket_forgetErrors();
+	if ((rc = SSL_peek(ssl, &c, 1)) <= 0 && SSL_get_error(ssl, rc) == SSL_ERROR_SSL)
+		SSLSocket_noteFailure(ssl);
+	SSLSocket_forgetErrors();
+}
+
 #if defined(_WIN32)
 #define iov_len len
 #define iov_base buf
@@ -1222,7 +1235,10 @@ int SSLSocket_putdatas(SSL* ssl, SOCKET socket, char* buf0, size_t buf0len, Pack
 			rc = TCPSOCKET_INTERRUPTED;
 		}
 		else
+		{
+			SSLSocket_noteLastWords(ssl);
 			rc = SOCKET_ERROR;
+		}
 	}
 	SSL_unlock_mutex(&sslCoreMutex);
 
