@@ -42,8 +42,8 @@ impl Code {
                  the disk did not take what was left; or messages were lost with deleted files"
             }
             Code::Refused => {
-                "the broker refused the credentials, the client id or the protocol version, and `retry.on_refusal` is \
-                 `exit`"
+                "the broker or the proxy refused the credentials, the certificate, the client id or the protocol version, and \
+                 `retry.on_refusal` is `exit`"
             }
             Code::Config => "bad configuration",
         }
