@@ -160,7 +160,8 @@ fn fifty_sources_stay_on_their_grid_beside_one_that_hangs_and_one_that_takes_thr
     assert_eq!(missed, 0);
     assert!(late.len() as u64 > GOOD as u64 * (time.as_secs() * 10 - 30));
     assert!(arrivals.iter().any(|arrival| arrival.topic.ends_with("/slow")), "the slow one is sampled, too");
-    assert!(threads < 16, "{threads} threads");
+    // What waits for a processor looks like what hangs, for two milliseconds.
+    assert!(threads < 16 + 2 * usize::try_from(noise).unwrap(), "{threads} threads");
     assert!(resident < 32 * 1024, "{resident} KiB");
     assert!(fed >= time.as_secs(), "fed {fed} times");
     assert_eq!(output.matches("the source hangs: no reading within 1s (timeout) source=gate").count(), 1, "{output}");
