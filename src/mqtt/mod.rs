@@ -343,9 +343,9 @@ impl Link {
         client.set_connection_lost_callback(move |_| {
             bell.ring(About::Lost(Lost::Ended("it ended".to_owned())));
         });
-        let bell = self.bell();
+        let (bell, address) = (self.bell(), self.address.to_string());
         client.set_disconnected_callback(move |_, properties, reason| {
-            bell.ring(About::Lost(ended(reason, &properties)));
+            bell.ring(About::Lost(ended(reason, &properties, &address)));
         });
         Ok(client)
     }

@@ -48,9 +48,10 @@ fn scope(reason: ReasonCode) -> Scope {
     }
 }
 
-/// What a DISCONNECT of the broker means.
-pub fn ended(reason: ReasonCode, properties: &Properties) -> Lost {
-    let text = format!("the broker ended the connection: {}{}", reason_text(reason), elsewhere(properties));
+/// What a DISCONNECT of the broker at this address means.
+pub fn ended(reason: ReasonCode, properties: &Properties, address: &str) -> Lost {
+    let (reason_text, elsewhere) = (reason_text(reason), elsewhere(properties));
+    let text = format!("the broker ended the connection to {address}: {reason_text}{elsewhere}");
     match reasons::of_disconnect(reason) {
         Meaning::Retry | Meaning::Refused if reason == ReasonCode::SessionTakenOver => {
             Lost::Passing(format!("{text}; another client has connected with our client id (`broker.client_id`)"))
@@ -79,6 +80,10 @@ pub fn refusal(error: &paho_mqtt::Error, place: &Place, broker: &Broker, client_
         Error::ReasonCode(code, properties) => {
             let advice = advice(reasons::culprit_of_connack(*code), broker, client_id);
             (format!("{}{}{advice}", reason_text(*code), elsewhere(properties)), reasons::of_connack(*code))
+        }
+        // The library has no more words for a code that the table does not have.
+        Error::Failure if broker.protocol == Protocol::V311 => {
+            ("with a code that MQTT 3.1.1 does not have".to_owned(), Meaning::Retry)
         }
         other => return Lost::Passing(format!("no connection to {place}: {}", foreign::shown(&other.to_string()))),
     };
@@ -217,7 +222,7 @@ mod tests {
             let mut properties = Properties::new();
             properties.push_string(PropertyCode::ServerReference, &named).unwrap();
 
-            let lost = ended(ReasonCode::ServerMoved, &properties).to_string();
+            let lost = ended(ReasonCode::ServerMoved, &properties, "mqtt://b").to_string();
 
             assert!(lost.contains(shown) && lost.len() < 400 && !lost.contains("hunter2"), "{lost}");
         }

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 
 pub use words::reason;
 
-/// Addresses of one name that are tried. Clusters have a handful; a name server may answer with hundreds.
-const MOST_ADDRESSES: usize = 16;
+/// Addresses of one name that are tried: each may be an open file. Clusters have a handful; a name server may answer with hundreds.
+const MOST_ADDRESSES: usize = 64;
 
 /// Fruitless addresses that are remembered: those of a few names. A name server may give others each time.
 const MOST_FRUITLESS: usize = 64;
