@@ -1,9 +1,9 @@
 //! When and where to connect: one connection after the other, with a back-off between those that do not hold. Pure.
 
-use super::action::{Action, GiveUp, Remains};
+use super::action::{Action, GiveUp};
 use super::backoff::{Backoff, Next};
 use super::event::{Connected, Lost};
-use super::failures::Failures;
+use super::failures::{Delay, Failures, Loss};
 use super::members::{Members, Turn};
 use super::rivals::Rivals;
 use super::standing::{Proof, Reach, State, Stay, Wait};
@@ -56,25 +56,6 @@ struct Settings {
     /// out as fast as they can.
     stable_after: Duration,
     on_refusal: OnRefusal,
-}
-
-/// The end of a connection, or of an attempt.
-#[derive(Debug, Clone, Copy)]
-pub struct Loss<'a> {
-    pub why: &'a Lost,
-    pub remains: &'a Remains,
-    /// How long the connection had lasted.
-    pub lasted: Option<Duration>,
-    pub delay: Delay,
-}
-
-/// How long to wait for the next attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Delay {
-    /// As the back-off says.
-    Growing,
-    /// The first delay of the back-off.
-    Short,
 }
 
 impl Connection {

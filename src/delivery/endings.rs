@@ -3,8 +3,8 @@
 use super::Delivery;
 use super::action::{Action, How, Now, Remains};
 use super::case::{Control, Kind};
-use super::connection::{Delay, Loss};
 use super::event::{Lost, Publish, Refusal, Scope};
+use super::failures::{Delay, Loss};
 use super::refusals::Judgement;
 use super::sending::as_control;
 use super::suspects::{Flight, Verdict};

@@ -1,8 +1,30 @@
-//! What was logged of connections that failed, so that an outage does not fill the log. Pure.
+//! The end of a connection or of an attempt, and what was logged of them, so that an outage does not fill the log. Pure.
 
+use super::action::Remains;
+use super::event::Lost;
 use crate::burst::Burst;
 use log::Level;
 use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// The end of a connection, or of an attempt.
+#[derive(Debug, Clone, Copy)]
+pub struct Loss<'a> {
+    pub why: &'a Lost,
+    pub remains: &'a Remains,
+    /// How long the connection had lasted.
+    pub lasted: Option<Duration>,
+    pub delay: Delay,
+}
+
+/// How long to wait for the next attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delay {
+    /// As the back-off says.
+    Growing,
+    /// The first delay of the back-off.
+    Short,
+}
 
 /// How many different reasons of failures are warned of in a row; a broker's own words may never end.
 const REASONS: usize = 16;

@@ -39,6 +39,7 @@ mod times;
 mod tries;
 mod unanswered;
 mod verdicts;
+mod waiting;
 mod will;
 mod window;
 #[cfg(test)]
@@ -259,28 +260,6 @@ impl Delivery {
     fn check_connection(&mut self, now: Now) {
         let config = &self.config;
         self.connection.turn(now.at, || status::last_will(config), &mut self.actions);
-    }
-
-    fn network_back(&mut self, how: &str, now: Now) {
-        if self.connection.wait().is_some() {
-            self.log(Level::Info, format!("the network has changed ({how}); connecting at once"));
-            self.connection.retry_now(now.at);
-        }
-    }
-
-    fn credentials_changed(&mut self, now: Now) {
-        if self.connection.wait().is_some() {
-            self.log(Level::Info, "a file for the broker has changed; connecting at once".to_owned());
-            self.connection.retry_now(now.at);
-        }
-    }
-
-    fn hurry(&mut self, now: Now) {
-        self.refusals.hurry(now.at);
-        if self.connection.wait().is_some() {
-            self.log(Level::Info, "asked not to wait; connecting at once".to_owned());
-            self.connection.retry_now(now.at);
-        }
     }
 
     fn dropped(&mut self, range: &RangeInclusive<Seq>) {
