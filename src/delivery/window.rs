@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 /// with little memory has to spare.
 const MORE_BYTES: usize = 4 * 1024 * 1024;
 
-/// Messages that are held at most, whatever the configuration says: each that is not over may leave a gap in what is, and the
-/// spool's journal holds 4,094 rows of that.
+/// Messages that are held at most: each may leave a gap in what is finished, and the spool's journal holds 4,094 rows of that.
 pub const MOST: usize = 4000;
 
 /// Some `capacity` messages in order of their ids, and what a former process had on its way.

@@ -179,7 +179,7 @@ impl<L: Link> Publisher<L> {
                 lost.into_iter().for_each(|range| self.shell.delivery.on(Event::Dropped(range), now));
                 self.shell.delivery.on(Event::StatusChanged, now);
             }
-            Err(taken) => return self.shell.renounce(&taken),
+            Err(taken) => return self.shell.abandon_spool(&taken),
         }
         // What is over is not noted again.
         self.shell.write_journal(now);
@@ -258,7 +258,7 @@ impl<L: Link> Publisher<L> {
         if let Err(taken @ Missing::Taken) =
             self.shell.store.put_back(|seq| delivery.has(seq), self.shell.clock.now().at)
         {
-            self.shell.renounce(&taken);
+            self.shell.abandon_spool(&taken);
         }
         let _ = self.shell.store.save(self.shell.delivery.range_in_flight(), self.shell.clock.now().at);
         let backlog = self.shell.store.waiting();

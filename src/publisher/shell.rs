@@ -268,7 +268,7 @@ impl<L: Link> Shell<L> {
 
     /// Ends, for another agent has the spool: nothing is written to it any more. What this one has goes to a folder beside it,
     /// as far as that can be had.
-    pub fn renounce(&mut self, taken: &Missing) {
+    pub fn abandon_spool(&mut self, taken: &Missing) {
         let Self { store, delivery, .. } = self;
         let folder = delivery.config().spool.directory.display().to_string();
         let rescued = store.spool.rescue().and_then(|beside| {
@@ -279,7 +279,7 @@ impl<L: Link> Shell<L> {
         let fate = if let Some(beside) = rescued {
             format!("what this one had is in {}", beside.display())
         } else {
-            store.spool.renounce();
+            store.spool.abandon();
             "nothing more is written".to_owned()
         };
         let why = format!("spool {folder}: {taken}; {fate}; messages that wait: {}", store.waiting());

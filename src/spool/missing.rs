@@ -116,10 +116,10 @@ impl Spool {
     }
 
     /// Writes nothing any more: the folder is another agent's.
-    pub fn renounce(&mut self) {
+    pub fn abandon(&mut self) {
         self.claim = None;
-        self.is_renounced = true;
-        self.writer.renounce();
+        self.is_abandoned = true;
+        self.writer.abandon();
     }
 
     /// Whether this spool may be written to.
@@ -127,7 +127,7 @@ impl Spool {
     /// # Errors
     /// Another agent has it.
     pub(super) fn may_write(&self) -> io::Result<()> {
-        if self.is_renounced { Err(io::Error::other("another agent has the spool")) } else { Ok(()) }
+        if self.is_abandoned { Err(io::Error::other("another agent has the spool")) } else { Ok(()) }
     }
 
     /// Takes the folder that the configuration names by now, with everything that is left in the former one.

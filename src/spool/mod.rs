@@ -119,7 +119,7 @@ pub struct Spool {
     /// Held for as long as the spool is open. `None`: there is no folder yet, for the disk does not take one.
     claim: Option<Claim>,
     /// Whether another agent has taken the folder.
-    is_renounced: bool,
+    is_abandoned: bool,
     /// When the folder changed last, as it was looked through.
     looked_at: Option<SystemTime>,
     stream: StreamId,
@@ -193,7 +193,7 @@ impl Spool {
         let mut spool = Spool {
             directory,
             claim,
-            is_renounced: false,
+            is_abandoned: false,
             looked_at: None,
             stream,
             segments: segments.into(),

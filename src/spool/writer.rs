@@ -204,7 +204,7 @@ impl Writer {
     }
 
     /// Writes nothing any more to the file of the segment being written: it is another agent's.
-    pub fn renounce(&mut self) {
+    pub fn abandon(&mut self) {
         (self.file, self.size) = (None, 0);
     }
 

@@ -51,6 +51,11 @@ impl Notes {
         self.at_qos_1.clear();
     }
 
+    /// What is on its way at QoS 1: the next process publishes it anew, after what it resumes at QoS 2.
+    pub fn unanswered_at_qos_1(&self) -> impl Iterator<Item = Publish> + '_ {
+        self.at_qos_1.keys().copied()
+    }
+
     /// A packet leaves.
     pub fn published(&mut self, packet: Packet) {
         self.numbers += 1;

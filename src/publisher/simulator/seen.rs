@@ -82,6 +82,11 @@ impl Seen {
         self.overtaken_topics.insert(packet.topic.clone());
     }
 
+    /// The process ended, and these were not answered.
+    pub fn process_ended(&mut self, unanswered: impl Iterator<Item = Publish>) {
+        self.excused.extend(unanswered.filter_map(Publish::spooled));
+    }
+
     /// A connection is about to end over a message.
     pub fn hung_up(&mut self) {
         self.has_hung_up = true;

@@ -333,6 +333,7 @@ impl World {
         self.seen.losses += 1;
         self.drop_connection();
         self.rings.clear();
+        self.seen.process_ended(self.notes.unanswered_at_qos_1());
         self.notes.process_ended();
         if power {
             self.notes.forget();
