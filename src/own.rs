@@ -110,6 +110,27 @@ pub fn is_at(open: &File, path: &Path) -> io::Result<bool> {
     is_same(open, path.symlink_metadata())
 }
 
+/// Whether a name leads to nothing, or to another file of the same file system, than the file that is open. Where it leads to
+/// another file system, as after a disk was pulled out and mounted again, the open file may be useless.
+///
+/// # Errors
+/// The system's, where it does not tell.
+pub fn is_displaced(open: &File, path: &Path) -> io::Result<bool> {
+    match path.symlink_metadata() {
+        Ok(named) => {
+            let open = open.metadata()?;
+            Ok(named.dev() == open.dev() && named.ino() != open.ino())
+        }
+        Err(error) if is_absent(&error) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether an error says that there is nothing of this name.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
 /// As [`is_at`] for a folder that the configuration names, to which symbolic links may lead.
 ///
 /// # Errors
@@ -122,7 +143,7 @@ fn is_same(open: &File, named: io::Result<fs::Metadata>) -> io::Result<bool> {
     let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
     match named {
         Ok(named) => Ok(identity(named) == identity(open.metadata()?)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+        Err(error) if is_absent(&error) => Ok(false),
         Err(error) => Err(error),
     }
 }

@@ -553,6 +553,19 @@ fn check_fails_where_something_else_is_in_the_lock_file_s_place() {
     }
 }
 
+/// A pipe waits for whoever writes to it.
+#[test]
+fn a_pipe_in_the_spool_s_place_is_refused_at_once() {
+    let setup = Setup::new(BROKER);
+    assert!(Command::new("mkfifo").arg(setup.path("spool")).status().unwrap().success());
+
+    setup.check().refused_with(&["spool"]);
+    let mut run = Command::new("timeout");
+    run.arg("30").arg(packhorse().get_program()).args(["--config", &setup.path("config.yaml"), "run"]);
+    let run = run.output().unwrap();
+    assert_eq!(run.status.code(), Some(74), "{run:?}");
+}
+
 /// The kernel's own file systems that have to be mounted, as far as this machine has them.
 #[test]
 fn check_fails_where_the_kernel_keeps_its_own_files() {

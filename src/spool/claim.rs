@@ -8,6 +8,7 @@ use super::folder;
 use super::segment::sync_directory;
 use crate::own;
 use log::warn;
+use rustix::fs::{Mode, OFlags};
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
@@ -89,7 +90,15 @@ impl Claim {
             Some(_) | None => return Ok(false),
         }
         folder::make_way(&path);
-        match (lock_file(&path).map_err(failed)?, &self.file) {
+        let locked = lock_file(&path).or_else(|error| match error.kind() {
+            // It is somebody else's, as after a backup was restored; the folder is ours.
+            io::ErrorKind::PermissionDenied => {
+                std::fs::rename(&path, directory.join("lock.replaced"))?;
+                lock_file(&path)
+            }
+            _ => Err(error),
+        });
+        match (locked.map_err(failed)?, &self.file) {
             (Some(file), _) => self.file = Some(file),
             // It has come back.
             (None, Some(ours)) if own::is_at(ours, &path).map_err(failed)? => return Ok(false),
@@ -117,7 +126,10 @@ impl Claim {
 }
 
 fn lock(directory: &Path) -> Result<Claim, OpenError> {
-    let folder = File::open(directory).map_err(OpenError::io(directory, "open the folder"))?;
+    // A pipe of this name would wait for whoever writes to it.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(directory, flags, Mode::empty()).map_err(io::Error::from);
+    let folder = File::from(opened.map_err(OpenError::io(directory, "open the folder"))?);
     let unlocked = match folder.try_lock() {
         Ok(()) => None,
         Err(TryLockError::WouldBlock) => return Err(OpenError::Locked(directory.to_owned())),

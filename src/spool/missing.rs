@@ -74,14 +74,14 @@ impl Spool {
         let folder = self.directory.clone();
         let path = folder.display();
         if !claim.is_at(&folder)? {
-            error!("the spool's folder was taken away or replaced under the running agent; begun anew folder={path}");
             self.move_in()?;
+            error!("the spool's folder was taken away or replaced under the running agent; begun anew folder={path}");
         } else if claim.restore_lock(&folder)? {
             error!("lock was taken away under the running agent; locked again folder={path}");
         }
         if !self.journal.is_there()? {
-            error!("journal was taken away or replaced under the running agent; written anew folder={path}");
             self.journal.begin_anew()?;
+            error!("journal was taken away or replaced under the running agent; written anew folder={path}");
         }
         self.look_at_segments(is_kept, now)
     }

@@ -360,7 +360,9 @@ impl Spool {
     pub fn next(&mut self, now: Instant, mut lost: impl FnMut(RangeInclusive<Seq>)) -> io::Result<Option<Message>> {
         let limit = self.limit();
         loop {
-            match self.reader.step(&self.segments, self.journal.finished(), limit)? {
+            let (writer, segments) = (&self.writer, &self.segments);
+            let held = |first| if first == writer.first() { writer.open_file() } else { segments.held(first) };
+            match self.reader.step(segments, self.journal.finished(), limit, held)? {
                 Step::Message(message) => return Ok(Some(message)),
                 Step::End => return Ok(None),
                 Step::Lost(range) => {

@@ -110,17 +110,24 @@ impl Reader {
         &mut self.copies
     }
 
-    /// Reads on, leaving out what is finished. `segments` are the first seqs of all segments.
+    /// Reads on, leaving out what is finished. `segments` are the first seqs of all segments; `held` gives the open file of one,
+    /// where there is one, for its name may have been taken away.
     ///
     /// # Errors
     /// The medium's. The place is kept: the next call tries again.
-    pub fn step(&mut self, segments: &BTreeMap<Seq, u64>, finished: &Finished, limit: Limit) -> io::Result<Step> {
+    pub fn step<'a>(
+        &mut self,
+        segments: &BTreeMap<Seq, u64>,
+        finished: &Finished,
+        limit: Limit,
+        held: impl Fn(Seq) -> Option<&'a File>,
+    ) -> io::Result<Step> {
         loop {
             self.next = finished.next_unfinished(self.next);
             if self.next >= limit.next {
                 return Ok(Step::End);
             }
-            if let Some(lost) = self.enter(segments, limit)? {
+            if let Some(lost) = self.enter(segments, limit, &held)? {
                 return Ok(self.lose(lost, finished));
             }
             let Some(open) = self.open.as_mut() else { return Ok(Step::End) };
@@ -164,7 +171,12 @@ impl Reader {
 
     /// Makes the segment that holds `self.next` the open one; the last one of those from there on that no segment
     /// holds, if any.
-    fn enter(&mut self, segments: &BTreeMap<Seq, u64>, limit: Limit) -> io::Result<Option<Seq>> {
+    fn enter<'a>(
+        &mut self,
+        segments: &BTreeMap<Seq, u64>,
+        limit: Limit,
+        held: impl Fn(Seq) -> Option<&'a File>,
+    ) -> io::Result<Option<Seq>> {
         let newer = segments.range(self.next.next()..).next().map(|(first, _)| *first);
         let holds = segments.range(..=self.next).next_back();
         let newer = newer.or(Some(limit.growing).filter(|growing| self.next < *growing));
@@ -176,13 +188,10 @@ impl Reader {
             open.end = newer;
             return Ok(None);
         }
-        let file = match own::read(&segment::path(&self.directory, first)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.open = None;
-                return Ok(Some(Seq(newer.unwrap_or(limit.next).0 - 1)));
-            }
-            Err(error) => return Err(error),
+        let path = segment::path(&self.directory, first);
+        let file = match held(first) {
+            Some(held) if own::is_displaced(held, &path)? => held.try_clone()?,
+            Some(_) | None => own::read(&path)?,
         };
         let file_length = file.metadata()?.len().min(segment::LARGEST);
         let (mut beginning, mut head) = (vec![0; SECTOR], Vec::new());

@@ -116,6 +116,9 @@ fn replace_by_a_copy(spool: &Path) {
     fs::rename(copy, spool).unwrap();
 }
 
+/// Nobody listens there.
+const NOBODY: &str = "mqtt://127.0.0.1:9";
+
 /// A device whose broker is away.
 fn device() -> (Broker, Gateway) {
     let broker = Broker::absent("allow_anonymous true");
@@ -159,6 +162,48 @@ fn what_is_taken_away_is_put_back_within_seconds_and_nothing_is_lost() {
         all_arrives(broker, &gateway);
     };
     in_parallel(run);
+}
+
+#[test]
+fn what_is_taken_away_just_before_the_broker_is_there_is_read_from_open_files() {
+    for qos in [1, 2] {
+        let broker = Scripted::start(Script::default());
+        let gateway = Gateway::new(NOBODY, &Settings { qos, ..Settings::default() });
+        let agent = gateway.start();
+        wait_for_more(&gateway, 50);
+
+        fs::remove_dir_all(gateway.spool()).unwrap();
+        gateway.edit(NOBODY, &broker.url());
+        agent.signal(Signal::HUP);
+        wait_until("all of that arrives", || broker.deliveries().len() > 50);
+        agent.wait_for_output(FOLDER);
+
+        let output = agent.output();
+        assert_eq!(agent.stop().code(), Some(0), "{output}");
+        assert!(!output.contains("lost to damage"), "{output}");
+        Judgement::of(&broker.arrivals()).assert_complete(&[1..=50]);
+    }
+}
+
+#[test]
+fn segments_that_are_deleted_over_and_over_lose_nothing() {
+    let broker = Scripted::start(Script::default());
+    let gateway = Gateway::new(&broker.url(), &Settings { interval: "50ms", ..Settings::default() });
+    let agent = gateway.start();
+    broker.wait_for_more(10);
+
+    for _ in 0..30 {
+        files(&gateway.spool())
+            .filter(|file| file.extension().is_some_and(|kind| kind == "seg"))
+            .for_each(|file| drop(fs::remove_file(file)));
+        thread::sleep(Duration::from_millis(100));
+    }
+    broker.wait_for_more(50);
+
+    let output = agent.output();
+    assert_eq!(agent.stop().code(), Some(0), "{output}");
+    let judgement = Judgement::of(&broker.arrivals());
+    judgement.assert_complete(&[1..=*judgement.seqs.last().unwrap()]);
 }
 
 #[test]

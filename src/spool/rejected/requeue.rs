@@ -200,7 +200,7 @@ impl Spool {
             (Reader::new(&self.directory, self.stream, first, self.writer.routes()), Finished::below(first));
         let (mut found, end) = (BTreeMap::new(), first.0.saturating_add(count as u64));
         loop {
-            match reader.step(&self.segments, &finished, self.limit())? {
+            match reader.step(&self.segments, &finished, self.limit(), |_| None)? {
                 Step::Message(message) if message.seq.0 < end => {
                     found.insert(message.seq.0, message.sample);
                 }
