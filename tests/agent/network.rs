@@ -9,7 +9,7 @@ fn the_agent_connects_within_five_seconds_of_a_route_s_return_and_for_nothing_le
     let retry = "{initial_delay: 1h, factor: 2, max_delay: 10h}";
     let gateway = Gateway::new("mqtt://10.99.99.1:1883", &Settings { retry, ..Settings::default() });
     let conf = gateway.logs().with_extension("conf");
-    std::fs::write(&conf, "listener 1883 10.99.99.1\nallow_anonymous true\n").unwrap();
+    std::fs::write(&conf, "listener 1883 10.99.99.1\nuser root\nallow_anonymous true\n").unwrap();
     let script = format!(
         "ip link set lo up; ip link add wan0 type veth peer name wan1; ip link set wan1 up; ip address add 10.99.99.1/24 dev wan0; ip link set wan0 up; \
          mosquitto=$(command -v mosquitto || echo /usr/sbin/mosquitto); \"$mosquitto\" -c {} & \
