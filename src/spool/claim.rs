@@ -93,7 +93,7 @@ impl Claim {
         let locked = lock_file(&path).or_else(|error| match error.kind() {
             // It is somebody else's, as after a backup was restored; the folder is ours.
             io::ErrorKind::PermissionDenied => {
-                std::fs::rename(&path, directory.join("lock.replaced"))?;
+                folder::set_aside(&path)?;
                 lock_file(&path)
             }
             _ => Err(error),
