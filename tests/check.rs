@@ -16,6 +16,14 @@ struct Setup {
 }
 
 impl Setup {
+    /// The agent does not start, at once.
+    fn run_ends_with_74(&self, why: &str) {
+        let mut run = Command::new("timeout");
+        run.arg("30").arg(packhorse().get_program()).args(["--config", &self.path("config.yaml"), "run"]);
+        let run = run.output().unwrap();
+        assert_eq!(run.status.code(), Some(74), "{why}: {run:?}");
+    }
+
     /// Writes `rest` behind what every configuration here has: folders inside the temporary one.
     fn new(rest: &str) -> Setup {
         let folder = tempfile::tempdir().unwrap();
@@ -527,8 +535,7 @@ fn check_fails_where_run_could_keep_no_spool() {
         let setup = with_spool_in(place);
 
         setup.check().refused_with(&[why]);
-        let run = packhorse().args(["--config", &setup.path("config.yaml"), "run"]).output().unwrap();
-        assert_eq!(run.status.code(), Some(74), "{place}: {run:?}");
+        setup.run_ends_with_74(place);
     }
 }
 
@@ -546,10 +553,7 @@ fn check_fails_where_something_else_is_in_the_lock_file_s_place() {
         make(Path::new(&setup.path("spool/lock")));
 
         setup.check().refused_with(&[&format!("spool` holds `lock`, which {why}")]);
-        let mut run = Command::new("timeout");
-        run.arg("30").arg(packhorse().get_program()).args(["--config", &setup.path("config.yaml"), "run"]);
-        let run = run.output().unwrap();
-        assert_eq!(run.status.code(), Some(74), "{why}: {run:?}");
+        setup.run_ends_with_74(why);
     }
 }
 
@@ -560,10 +564,7 @@ fn a_pipe_in_the_spool_s_place_is_refused_at_once() {
     assert!(Command::new("mkfifo").arg(setup.path("spool")).status().unwrap().success());
 
     setup.check().refused_with(&["spool"]);
-    let mut run = Command::new("timeout");
-    run.arg("30").arg(packhorse().get_program()).args(["--config", &setup.path("config.yaml"), "run"]);
-    let run = run.output().unwrap();
-    assert_eq!(run.status.code(), Some(74), "{run:?}");
+    setup.run_ends_with_74("a pipe");
 }
 
 /// The kernel's own file systems that have to be mounted, as far as this machine has them.

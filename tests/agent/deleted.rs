@@ -2,8 +2,7 @@
 //! lost of which a file was open; what is lost is counted, and the exit status says so. Two agents never share a spool.
 
 use crate::support::{
-    Agent, Broker, Gateway, Judgement, Script, Scripted, Settings, Subscriber, log_files, skip, wait_for_all,
-    wait_until,
+    Agent, Broker, Gateway, Judgement, Script, Scripted, Settings, Subscriber, log_files, skip, wait_until,
 };
 use rustix::process::Signal;
 use std::collections::BTreeSet;
@@ -384,13 +383,7 @@ fn at_qos_2_nothing_is_repeated_after_the_folder_was_deleted() {
     wait_for_more(&gateway, 100);
     agent.kill();
 
-    let accepted = gateway.accepted();
-    let agent = gateway.start();
-    wait_for_all(&accepted, |known| broker.arrivals()[known..].to_vec());
-    agent.kill();
-    let judgement = Judgement::of(&broker.arrivals());
-    judgement.assert_complete(&accepted);
-    judgement.assert_no_duplicates();
+    Judgement::of_the_scripted_rest(&gateway, &broker).assert_no_duplicates();
 }
 
 /// What is done to a file that a person writes.

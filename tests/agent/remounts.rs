@@ -1,9 +1,7 @@
 //! A spool's disk that comes back as something else than what was left, while the machine stays up: nothing that was
 //! accepted is lost at QoS 2, although the broker's session has moved on.
 
-use crate::support::{
-    Gateway, Judgement, Script, Scripted, Settings, SmallDisk, scale, seeded, wait_for_all, wait_until,
-};
+use crate::support::{Gateway, Judgement, Script, Scripted, Settings, SmallDisk, scale, seeded, wait_until};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -18,17 +16,6 @@ fn device() -> Option<(SmallDisk, Scripted, Gateway)> {
     let gateway = Gateway::new(&broker.url(), &settings);
     gateway.edit(&gateway.spool().display().to_string(), &disk.path().join("spool").display().to_string());
     Some((disk, broker, gateway))
-}
-
-/// Lets a last agent deliver what is left, and judges.
-fn judge(gateway: &Gateway, broker: &Scripted) -> Judgement {
-    let accepted = gateway.accepted();
-    let agent = gateway.start();
-    wait_for_all(&accepted, |known| broker.arrivals()[known..].to_vec());
-    agent.kill();
-    let judgement = Judgement::of(&broker.arrivals());
-    judgement.assert_complete(&accepted);
-    judgement
 }
 
 /// Runs an agent for so many milliseconds from its connection on, and kills it.
@@ -54,7 +41,7 @@ fn a_disk_that_was_pulled_out_and_mounted_again_loses_nothing() {
         disk.restore(&left);
     }
 
-    let judgement = judge(&gateway, &broker);
+    let judgement = Judgement::of_the_scripted_rest(&gateway, &broker);
     println!("{cuts} cuts: {} duplicates", judgement.duplicates);
     assert!(judgement.seqs.len() > cuts * 10, "too few messages to prove anything");
 }
@@ -98,5 +85,5 @@ fn a_disk_that_was_unmounted_in_order_repeats_nothing() {
         disk.remount();
     }
 
-    judge(&gateway, &broker).assert_no_duplicates();
+    Judgement::of_the_scripted_rest(&gateway, &broker).assert_no_duplicates();
 }

@@ -1,7 +1,8 @@
 //! What arrived, judged: gaps, duplicates, order.
 
 use super::gateway::Gateway;
-use super::subscriber::{Arrival, Subscriber};
+use super::scripted::Scripted;
+use super::subscriber::{Arrival, Subscriber, wait_for_all};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
@@ -51,6 +52,17 @@ impl Judgement {
             judgement.duplicates,
             judgement.disorder.len()
         );
+        judgement
+    }
+
+    /// As [`of_the_rest`](Self::of_the_rest), by what a scripted broker took. The last agent is killed.
+    pub fn of_the_scripted_rest(gateway: &Gateway, broker: &Scripted) -> Self {
+        let accepted = gateway.accepted();
+        let agent = gateway.start();
+        wait_for_all(&accepted, |known| broker.arrivals()[known..].to_vec());
+        agent.kill();
+        let judgement = Self::of(&broker.arrivals());
+        judgement.assert_complete(&accepted);
         judgement
     }
 
