@@ -135,6 +135,7 @@ impl Delivery {
             return self.complete_stop();
         }
         let is_confronting = self.suspects.is_confronting();
+        let may_be_over_one = flight.first.is_some() && why.may_be_over_a_message();
         let verdict = if was_try {
             self.suspects.interrupted();
             Verdict::Open
@@ -149,7 +150,9 @@ impl Delivery {
         let random = self.random.f64();
         self.backlog = remains.backlog;
         let lasted = if was_disconnecting { None } else { self.story.lost(now.at) };
-        let delay = if self.suspects.has_more_tries() { Delay::Short } else { Delay::Growing };
+        // An attempt that led to no connection, and a broker that ends it for its own reasons, bring no verdict nearer.
+        let was_counted = may_be_over_one && lasted.is_some();
+        let delay = if was_counted && self.suspects.has_more_tries() { Delay::Short } else { Delay::Growing };
         let loss = Loss { why, remains, lasted, delay };
         self.connection.lost(loss, now.at, random, &mut self.actions);
         if verdict == Verdict::Control {

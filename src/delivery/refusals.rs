@@ -104,10 +104,14 @@ impl Refusals {
             && self.topics.get(topic).is_none_or(|row| row.allows(refused == Some(Scope::Topic)))
     }
 
+    /// Whether this was refused, or not answered, and is not over.
+    pub fn is_refused(&self, what: Publish) -> bool {
+        self.messages.contains_key(&what)
+    }
+
     /// Whether a connection must not resume this, for connections end over it or its like.
     pub fn leaves_out(&self, what: Publish, topic: &str) -> bool {
-        let is_refused = self.messages.contains_key(&what);
-        self.topics.get(topic).is_some_and(|row| row.ends_connections && !row.allows(is_refused))
+        self.topics.get(topic).is_some_and(|row| row.ends_connections && !row.allows(self.is_refused(what)))
     }
 
     /// Whether nothing was refused of late.
@@ -236,6 +240,16 @@ impl Refusals {
         Judgement::Again
     }
 
+    /// The broker has taken messages of other topics, and left this one unanswered; whether it has taken another one of its topic
+    /// since it did so before.
+    pub fn unanswered(&mut self, what: Publish, topic: &str) -> bool {
+        let accepted = self.topics.get(topic).map_or(0, |row| row.accepted);
+        let refused = Refused { strikes: 0, scope: Scope::Topic, topic: topic.to_owned(), accepted };
+        let before = self.messages.insert(what, refused).filter(|refused| refused.scope == Scope::Topic);
+        self.has_changed = true;
+        before.is_some_and(|before| accepted > before.accepted)
+    }
+
     /// The connection may have ended over a message; whether that answers a try of topics over whose messages they end.
     pub fn ended_over_a_try(&mut self) -> bool {
         let mut is_answered = false;
@@ -260,6 +274,8 @@ impl Refusals {
             return None;
         }
         reason.clone_into(&mut row.reason);
+        // What the session has of a topic that gets no answer would take the place of others.
+        row.ends_connections |= proof == Proof::Control;
         let until = row.delay(now, random);
         row.stage = Stage::Held(until);
         row.tell(Some(topic), until, proof)

@@ -38,7 +38,7 @@ impl Delivery {
             }
         }
         self.suspects.connected();
-        self.unanswered.connected();
+        self.unanswered.connected(self.connection.limit().unwrap_or_default());
         self.quota = Burst::default();
         self.takes_messages = false;
         if self.suspects.is_without_status() {
@@ -57,7 +57,7 @@ impl Delivery {
     pub fn resumes(&self, what: Publish) -> bool {
         let message = self.window.get(what);
         let waits = message.is_some_and(|message| self.refusals.leaves_out(what, &message.sample.route.topic));
-        self.suspects.resumes(what) && !waits
+        self.suspects.resumes(what) && !waits && !self.would_crowd_out(what)
     }
 
     /// Until when nothing follows what was resumed; `None`: nothing was. The library may still be sending it, and first

@@ -25,7 +25,7 @@ pub struct Tries {
     pub is_told: bool,
     /// Over how many messages of the topic in a row connections ended, and they were set aside.
     pub condemned: u32,
-    /// Whether connections end over the messages, instead of an answer.
+    /// Whether connections end over the messages, or in vain wait for their answer.
     pub ends_connections: bool,
 }
 

@@ -3,8 +3,8 @@
 //!
 //! A broker that takes something else shows that it is alive, but not that it could have taken this: what belongs to a topic
 //! may have to wait for a queue that has lost its majority, while other topics are answered. So a message is to blame only
-//! where another one of its own topic was taken after it; else its topic waits. An exchange that is confirmed has nothing to
-//! wait for.
+//! where another one of its own topic was taken after it, or since it stayed unanswered; else its topic waits. An exchange that
+//! is confirmed has nothing to wait for.
 
 use super::Delivery;
 use super::action::{Action, Now, Remains};
@@ -25,6 +25,8 @@ pub struct Unanswered {
     taken: BTreeMap<Option<String>, Sent>,
     /// Over how many connections these stayed unanswered.
     strikes: BTreeMap<Publish, u32>,
+    /// How many publishes the newest connection has taken at a time.
+    limit: usize,
 }
 
 /// When something was sent, and what. What was sent at the same moment was sent in order.
@@ -40,9 +42,15 @@ pub struct Overdue {
 }
 
 impl Unanswered {
-    /// There is a new connection.
-    pub fn connected(&mut self) {
+    /// There is a new connection, which takes so many publishes at a time.
+    pub fn connected(&mut self, limit: usize) {
         self.taken.clear();
+        self.limit = limit;
+    }
+
+    /// How many of those that stayed unanswered may be in flight at a time, so that others get past them.
+    fn room(&self) -> usize {
+        (self.limit / 2).max(1)
     }
 
     /// The broker has taken something that was sent then, although something older is in flight. `None`: the status message.
@@ -151,7 +159,7 @@ impl Delivery {
                     self.suspects.status_unanswered();
                     self.unanswered.over(*what);
                 }
-            } else if *kind != Kind::Confirmed && *taken == Taken::OtherTopics {
+            } else if *kind != Kind::Confirmed && *taken == Taken::OtherTopics && !self.was_passed(*what) {
                 self.hold_topic_of(*what, reason, now);
             } else if self.unanswered.strike(*what) && self.may_end(*what, remains) {
                 self.give_up(*what, *kind, reason);
@@ -168,6 +176,12 @@ impl Delivery {
         confirmed.next().is_none() || !remains.under_way.iter().any(|held| held.what == what)
     }
 
+    /// Whether the broker has taken another message of its topic since this one stayed unanswered for the last time.
+    fn was_passed(&mut self, what: Publish) -> bool {
+        let Some(message) = self.window.get(what) else { return false };
+        self.refusals.unanswered(what, &message.sample.route.topic)
+    }
+
     /// The broker answers other topics, and not this message's.
     fn hold_topic_of(&mut self, what: Publish, reason: &str, now: Instant) {
         let Some(message) = self.window.get(what) else { return };
@@ -180,6 +194,18 @@ impl Delivery {
     pub(super) fn takes_struck(&self) -> bool {
         let struck = self.unanswered.struck();
         let in_flight = struck.keys().filter(|struck| self.window.sent_at(**struck).is_some()).count();
-        in_flight < (self.connection.limit().unwrap_or(0) / 2).max(1)
+        in_flight < self.unanswered.room()
+    }
+
+    /// Whether what the session has of this would leave no room for others: it or its like stayed unanswered before, and so
+    /// did as many that come first.
+    pub(super) fn would_crowd_out(&self, what: Publish) -> bool {
+        let is_doubtful = |what: &Publish| self.unanswered.struck().contains_key(what) || self.refusals.is_refused(*what);
+        if !is_doubtful(&what) {
+            return false;
+        }
+        let in_flight = self.window.flying().filter(is_doubtful).count();
+        let first = self.window.held().take_while(|held| *held != what).filter(is_doubtful).count();
+        in_flight + first >= self.unanswered.room()
     }
 }

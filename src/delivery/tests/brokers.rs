@@ -144,7 +144,12 @@ struct Account {
 impl Account {
     /// Lets a broker of such a fate for each message meet the core for so long. It reads in order, and answers at once.
     fn of(bench: &mut Bench, time: Duration, session: Session, fate: impl Fn(Publish) -> Fate) -> Self {
-        let (mut account, step) = (Self::default(), Duration::from_millis(500));
+        Self::default().go_on(bench, time, session, fate)
+    }
+
+    /// As [`Account::of`], with what has become of messages before.
+    fn go_on(self, bench: &mut Bench, time: Duration, session: Session, fate: impl Fn(Publish) -> Fate) -> Self {
+        let (mut account, step) = (self, Duration::from_millis(500));
         let end = bench.now.at + time;
         while bench.now.at < end {
             let mut actions = VecDeque::from(bench.turn());
@@ -327,17 +332,50 @@ fn a_message_that_is_never_answered_blocks_nothing_where_it_fills_the_window() {
 
 #[test]
 fn however_many_messages_are_never_answered_others_get_past_them() {
-    for window in [4, 20, 100] {
+    for (window, session) in [3, 4, 20, 100].into_iter().flat_map(|window| SESSIONS.map(|session| (window, session))) {
         let mut bench = Bench::new(&format!("{NO_STATUS}delivery: {{window: {window}}}\n"));
         (1..=300).for_each(|seq| bench.put(message(seq), "t", None));
         let is_mute = |what: Publish| what.spooled().is_some_and(|seq| seq.0 % 10 == 0);
         let fate = |what| if is_mute(what) { Fate::Mute } else { Fate::Taken };
 
-        let account = Account::of(&mut bench, Duration::from_secs(24 * 3600), Session::Forgotten, fate);
+        let account = Account::of(&mut bench, Duration::from_secs(24 * 3600), session, fate);
 
         assert_eq!(account.taken.len(), 270, "window {window}");
         assert!(account.set_aside.iter().all(|what| is_mute(*what)));
         // The rest has nothing after it that is taken.
         assert!(window == 100 || account.set_aside.len() >= 10, "window {window}: {}", account.set_aside.len());
+    }
+}
+
+#[test]
+fn messages_that_are_never_answered_and_fill_the_window_with_their_session_hold_nothing_up() {
+    for more in ["status: {topic: here}\n", NO_STATUS] {
+        let mut bench = Bench::new(&format!("{more}delivery: {{window: 3}}\n"));
+        (1..=300).for_each(|seq| bench.put(message(seq), if seq % 2 == 0 { "t" } else { "u" }, None));
+        let is_mute = |what: Publish| what.spooled().is_some_and(|seq| seq.0 <= 3);
+        let fate = |what| if is_mute(what) { Fate::Mute } else { Fate::Taken };
+
+        let account = Account::of(&mut bench, Duration::from_secs(24 * 3600), Session::Kept, fate);
+
+        assert_eq!(account.taken.iter().filter(|what| what.spooled().is_some()).count(), 297, "{more}{:#?}", bench.log);
+        assert!(account.set_aside.iter().all(|what| is_mute(*what)), "{more}{:?}", account.set_aside);
+    }
+}
+
+#[test]
+fn a_topic_that_is_never_answered_and_fills_the_window_with_its_session_holds_no_other_up() {
+    for (more, window) in ["status: {topic: here}\n", NO_STATUS].into_iter().flat_map(|more| [(more, 3), (more, 20)]) {
+        let mut bench = Bench::new(&format!("{more}delivery: {{window: {window}}}\n"));
+        (1..=300).for_each(|seq| bench.put(message(seq), if seq > 30 && seq % 2 == 0 { "good" } else { "mute" }, None));
+        let is_good = |what: Publish| what.spooled().is_some_and(|seq| seq.0 > 30 && seq.0 % 2 == 0);
+        let fate = |what| if is_good(what) || what == STATUS { Fate::Taken } else { Fate::Mute };
+
+        let mute = Account::of(&mut bench, Duration::from_secs(12 * 3600), Session::Kept, fate);
+        let good = mute.taken.iter().filter(|what| is_good(**what)).count();
+        assert_eq!((good, mute.set_aside.len()), (135, 0), "{more}{:#?}", bench.log);
+
+        let answers = mute.go_on(&mut bench, Duration::from_secs(3600), Session::Kept, |_| Fate::Taken);
+        let taken = answers.taken.iter().filter(|what| what.spooled().is_some()).count();
+        assert_eq!((taken, answers.set_aside.len()), (300, 0), "{more}{:#?}", bench.log);
     }
 }

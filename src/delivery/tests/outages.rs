@@ -37,6 +37,43 @@ fn a_broker_that_refuses_us_is_asked_ever_more_rarely_and_soon_after_what_it_ref
 }
 
 #[test]
+fn the_back_off_grows_while_a_message_that_connections_may_end_over_has_tries_left_and_none_comes_about() {
+    for is_accepted in [false, true] {
+        let mut bench = Bench::new("retry: {jitter: 0, initial_delay: 1s, max_delay: 1m, at_max: hold}\n");
+        bench.put(message(1), "t", None);
+        bench.connect(false);
+        let end = |bench: &mut Bench, why: &str| {
+            let under_way = vec![UnderWay { what: message(1), confirmed: false }];
+            let why = if why == "cut" { Lost::Ended(why.to_owned()) } else { Lost::Passing(why.to_owned()) };
+            bench.on(Event::Lost { why, remains: Remains { under_way, first: 0, backlog: 1 } });
+        };
+        for _ in 0..5 {
+            end(&mut bench, "cut");
+            bench.turn();
+            bench.pass(Duration::from_secs(60));
+            bench.connect(true);
+        }
+        end(&mut bench, "cut");
+        assert!(bench.delivery.suspects.has_more_tries());
+
+        let mut attempts = 0;
+        for _ in 0..600 {
+            if bench.turn().iter().any(|action| matches!(action, Action::Connect { .. })) {
+                attempts += 1;
+                if is_accepted {
+                    bench.on(Event::Connected { connected: connected(true), backlog: 1 });
+                    bench.turn();
+                }
+                end(&mut bench, "server shutting down");
+            }
+            bench.pass(Duration::from_secs(1));
+        }
+
+        assert!((10..20).contains(&attempts), "{attempts} attempts in ten minutes: {:#?}", bench.log);
+    }
+}
+
+#[test]
 fn who_is_in_a_hurry_ends_a_back_off_and_a_wait_after_a_refusal() {
     let passing = || Lost::Passing("away".to_owned());
     for why in [passing as fn() -> Lost, || Lost::Refused("no".to_owned())] {
