@@ -1,7 +1,10 @@
 //! Starts the two threads, wires them together, and stops them in order.
 
+mod desk;
+
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::control::Question;
 use crate::message::{Route, Sample};
 use crate::publisher::{Change, Channels, End, Order, publisher};
 use crate::pulse::Pulse;
@@ -10,8 +13,10 @@ use crate::spool::Spool;
 use crate::status::Counters;
 use crate::systemd::{Manager, Watched};
 use crossbeam_channel::{Receiver, Sender, bounded, never, select, unbounded};
+use desk::{Asking, Desk};
 use log::{error, info, warn};
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -71,12 +76,23 @@ impl<T: Send + 'static> Worker<T> {
     }
 }
 
-/// What signals ask for. The other ends live as long as the process.
+/// What an agent runs with.
+pub struct Start {
+    pub config: Config,
+    /// The file that it is from.
+    pub file: PathBuf,
+    pub sources: Vec<Scheduled>,
+    pub spool: Spool,
+}
+
+/// What others ask for: signals, and commands. The other ends live as long as the process.
 pub struct Asked {
     /// The name of the signal that stops the agent.
     pub stop: Receiver<&'static str>,
     /// The configuration is to be read at once, and the broker to be tried without waiting.
     pub reload: Receiver<()>,
+    /// How the agent fares, and the like.
+    pub questions: Receiver<Question>,
 }
 
 /// Why there is housekeeping to do.
@@ -101,13 +117,20 @@ pub enum Edit {
 struct Control {
     config: Config,
     manager: Manager,
-    plans: Sender<Plan>,
+    plans: Sender<sampler::Order>,
     orders: Sender<Order>,
     sampling: Watched,
     publishing: Watched,
+    desk: Desk,
 }
 
 impl Control {
+    /// Answers a question, without waiting for the other threads.
+    fn answer(&self, question: Question) {
+        let asking = Asking { sampler: Some(&self.plans), publisher: Some(&self.orders) };
+        self.desk.answer(question, &self.config, asking, &[&self.sampling, &self.publishing]);
+    }
+
     /// Does what follows from an edit.
     fn follow(&mut self, edit: Edit) {
         let problem = match edit {
@@ -120,6 +143,7 @@ impl Control {
                 problem
             }
         };
+        self.desk.problem.clone_from(&problem);
         self.manager.problem(problem);
     }
 
@@ -135,7 +159,8 @@ impl Control {
             samples: taken,
         })));
         // A thread that has ended is noticed elsewhere.
-        let _ = self.plans.send(Plan { sources, samples });
+        let _ = self.plans.send(sampler::Order::Follow(Plan { sources, samples }));
+        self.desk.applied = Instant::now();
         self.config = config;
     }
 
@@ -158,14 +183,14 @@ pub fn routes(sources: &[Scheduled]) -> Vec<Arc<Route>> {
 /// `housekeeping` is called every few seconds and when somebody asks, with the present moment; it returns when it wants to be called next, and
 /// what became of the configuration's file.
 pub fn run(
-    config: Config,
-    sources: Vec<Scheduled>,
-    spool: Spool,
+    start: Start,
     asked: &Asked,
     manager: Manager,
     mut housekeeping: impl FnMut(Occasion, Instant) -> (Instant, Option<Edit>),
 ) -> Outcome {
+    let Start { config, file, sources, spool } = start;
     let (counters, clock) = (Arc::new(Counters::default()), Clock::new());
+    let desk = Desk::new(&file, Arc::clone(&counters), clock);
     let (samples, taken): (Sender<Sample>, _) = bounded(config.channel.capacity);
     // Edits are few, and the main thread must not wait for a thread that hangs.
     let ((plans, planned), (orders, ordered), (hangs, hanging)) = (unbounded(), unbounded(), unbounded());
@@ -190,7 +215,7 @@ pub fn run(
     let sample = move || sampler::run(sources, samples, &planned, &hangs, &counters, &pulse, clock);
     let sampler = Worker::start("sampler", sample);
 
-    let mut control = Control { config, manager, plans, orders, sampling, publishing };
+    let mut control = Control { config, manager, plans, orders, sampling, publishing, desk };
     let mut occasion = Occasion::Due;
     loop {
         let now = Instant::now();
@@ -215,12 +240,14 @@ pub fn run(
             recv(given_up) -> _ => break,
             recv(publisher.ended) -> _ => break,
             recv(sampler.ended) -> _ => break,
+            recv(asked.questions) -> question => question.into_iter().for_each(|question| control.answer(question)),
             recv(news) -> line => line.iter().for_each(|line| control.manager.status(line)),
             default(wake) => {}
         }
     }
 
-    let Control { config, mut manager, plans, orders, publishing, .. } = control;
+    let Control { config, mut manager, plans, orders, publishing, mut desk, .. } = control;
+    desk.is_stopping = true;
     manager.stopping(config.shutdown_timeout + SAVING);
     // The sampler goes first, so that the publisher finds everything that was sampled in the channel.
     drop(plans);
@@ -231,8 +258,12 @@ pub fn run(
     drop(orders);
     loop {
         let wake = manager.tick(Instant::now(), &[&publishing]);
-        if publisher.ends_within(wake.saturating_duration_since(Instant::now())) {
-            break;
+        select! {
+            recv(publisher.ended) -> _ => break,
+            recv(asked.questions) -> question => question.into_iter().for_each(|question| {
+                desk.answer(question, &config, Asking { sampler: None, publisher: None }, &[&publishing]);
+            }),
+            default(wake.saturating_duration_since(Instant::now())) => {}
         }
     }
     let end = publisher.join();

@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::message::Qos;
 use crate::payload::{Outgoing, Time};
 use crate::spool::Backlog;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Sources that the status message names: with a thousand of them it would be larger than many brokers take.
@@ -130,22 +130,31 @@ struct BacklogNow {
     bytes: u64,
 }
 
-#[derive(Debug, Serialize)]
-struct CountersNow {
-    sampled: u64,
-    missed_ticks: u64,
-    failed_samples: u64,
-    dropped_channel_full: u64,
-    accepted: u64,
-    published: u64,
-    from_memory: u64,
-    acknowledged: u64,
-    rejected: u64,
-    dropped_spool_full: u64,
-    dropped_max_age: u64,
-    dropped_expired: u64,
-    damaged: u64,
-    connections: u64,
+/// The counters at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountersNow {
+    pub sampled: u64,
+    pub missed_ticks: u64,
+    pub failed_samples: u64,
+    pub dropped_channel_full: u64,
+    pub accepted: u64,
+    pub published: u64,
+    pub from_memory: u64,
+    pub acknowledged: u64,
+    pub rejected: u64,
+    pub dropped_spool_full: u64,
+    pub dropped_max_age: u64,
+    pub dropped_expired: u64,
+    pub damaged: u64,
+    pub connections: u64,
+}
+
+impl CountersNow {
+    /// Messages that the broker does not get: dropped by a rule, set aside, or damaged.
+    #[must_use]
+    pub fn undelivered(&self) -> u64 {
+        self.dropped_spool_full + self.dropped_max_age + self.dropped_expired + self.rejected + self.damaged
+    }
 }
 
 impl From<&Counters> for CountersNow {

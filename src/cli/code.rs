@@ -1,6 +1,6 @@
 //! What the process exits with. This is the one table: help and manual page print it, and a test holds the README to it.
 
-/// Exit codes of `sysexits.h`, but for the first two.
+/// Exit codes of `sysexits.h`, but for the first four, which are as monitoring wants them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Code {
@@ -8,6 +8,10 @@ pub enum Code {
     Done = 0,
     /// It did its work, and the answer is no.
     Failed = 1,
+    /// There is no agent that answers.
+    NotRunning = 2,
+    /// Whether there is one cannot be told.
+    Unknown = 3,
     /// Wrong command line.
     Usage = 64,
     /// Gave up: the retry delay passed `retry.max_delay`.
@@ -24,16 +28,29 @@ pub enum Code {
 
 impl Code {
     /// Every one, from the lowest to the highest.
-    pub const ALL: [Code; 8] =
-        [Code::Done, Code::Failed, Code::Usage, Code::GaveUp, Code::Bug, Code::Spool, Code::Refused, Code::Config];
+    pub const ALL: [Code; 10] = [
+        Code::Done,
+        Code::Failed,
+        Code::NotRunning,
+        Code::Unknown,
+        Code::Usage,
+        Code::GaveUp,
+        Code::Bug,
+        Code::Spool,
+        Code::Refused,
+        Code::Config,
+    ];
 
     /// What it means to a user. Keys and commands are between backticks.
     pub fn meaning(self) -> &'static str {
         match self {
-            Code::Done => "done; `run`: stopped by SIGINT or SIGTERM, the queue is safe on disk",
+            Code::Done => "done; `run`: stopped by SIGINT or SIGTERM, the queue is safe on disk; `status`: healthy",
             Code::Failed => {
-                "`sample`: a source gave no sample; `spool requeue`: a file was left; standard output took nothing"
+                "`sample`: a source gave no sample; `spool requeue`: a file was left; `status`: degraded; standard output \
+                 took nothing"
             }
+            Code::NotRunning => "`status`, `retry`: no agent runs with this spool, or it does not answer",
+            Code::Unknown => "`status`, `retry`: this user may not ask the agent, or its answer makes no sense",
             Code::Usage => "wrong command line",
             Code::GaveUp => "gave up: the retry delay passed `retry.max_delay` and `retry.at_max` is `exit`",
             Code::Bug => "a bug: a thread panicked; the other one has saved what it had first",

@@ -8,7 +8,7 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, roman};
 use std::io;
 
-const ENVIRONMENT: [(&str, &str); 9] = [
+const ENVIRONMENT: [(&str, &str); 10] = [
     ("PACKHORSE_CONFIG", "The configuration file, unless `--config` names one."),
     (
         "IOTHUB_DEVICE_CONNECTION_STRING",
@@ -18,7 +18,12 @@ const ENVIRONMENT: [(&str, &str); 9] = [
         "CREDENTIALS_DIRECTORY",
         "Where `password_file` and its like are looked for when they are plain names; systemd sets it (`LoadCredential=`).",
     ),
-    ("RUNTIME_DIRECTORY", "Where a small file is kept that must not outlive the boot; systemd sets it."),
+    (
+        "RUNTIME_DIRECTORY",
+        "Where the socket is that `status` and the like ask the agent by, and a small file that must not outlive the boot; \
+         systemd sets it.",
+    ),
+    ("XDG_RUNTIME_DIR", "Where the socket is, in a folder packhorse, of an agent that systemd does not run."),
     (
         "NOTIFY_SOCKET",
         "Where systemd is told that the agent is ready, how it fares and that it is alive (sd_notify(3)).",
@@ -45,12 +50,13 @@ const SIGNALS: [(&str, &str); 2] = [
     ),
 ];
 
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 8] = [
     ("./config.yaml", "The configuration, where it exists."),
     ("/etc/packhorse/config.yaml", "Else the configuration: every key with its default and what it allows."),
     ("/etc/packhorse/credentials", "Secrets that only root reads, and that systemd hands to the agent."),
     ("/var/lib/packhorse/spool", "Messages that the broker does not have yet."),
     ("/var/lib/packhorse/spool/rejected", "Messages that the broker will not take."),
+    ("/run/packhorse", "The socket by which the running agent is asked."),
     ("/var/log/packhorse", "Log files; debug.log is a link to the newest."),
     (DOCUMENTATION, "How it is used; pages on single subjects are beside it, in docs."),
 ];

@@ -1,5 +1,6 @@
 //! The command line: what the user typed, the command that serves it, and the exit code that it ends with.
 
+mod agents;
 mod capacity;
 mod check;
 mod code;
@@ -9,11 +10,13 @@ mod exposure;
 mod help;
 mod judgement;
 mod man;
+mod retry;
 mod run;
 mod sample;
 mod sensors;
 mod signals;
 mod spool;
+mod status;
 
 use crate::config::{self, Config, Problem};
 use crate::foreign;
@@ -63,6 +66,18 @@ enum Command {
         list: bool,
     },
 
+    /// Asks the running agent how it fares; exits with 0, 1 or 2: healthy, degraded, not running
+    #[command(after_help = "Example:\n  packhorse status --config /etc/packhorse/config.yaml")]
+    Status {
+        /// Prints all of it as one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Has the running agent try the broker at once, whatever it waits for
+    #[command(after_help = "Example:\n  packhorse retry --config /etc/packhorse/config.yaml")]
+    Retry,
+
     /// Works on the spool while no agent uses it
     #[command(after_help = "Example:\n  packhorse spool requeue --dry-run")]
     Spool {
@@ -111,7 +126,10 @@ pub fn main() -> ExitCode {
             if code == Code::Config && arguments.is_from_environment {
                 complain("packhorse: the configuration is the one that $PACKHORSE_CONFIG names");
             }
-            complain(&format!("packhorse: {message}"));
+            // Where the output says it all there is nothing to add.
+            if !message.is_empty() {
+                complain(&format!("packhorse: {message}"));
+            }
             ExitCode::from(code as u8)
         }
     }
@@ -131,6 +149,8 @@ fn dispatch(arguments: &Arguments) -> Result<(), Failure> {
         Command::Check => check::run(config),
         Command::Sample { list: true, .. } => sample::list(config),
         Command::Sample { sources, list: false } => sample::run(config, sources),
+        Command::Status { json } => status::run(config, if *json { status::Form::Json } else { status::Form::Text }),
+        Command::Retry => retry::run(config),
         Command::Spool { command: Some(command) } => spool::run(config, command),
         Command::Spool { command: None } => print(&help_of("spool")),
         Command::Completions { shell } => completions::run(help::command(), *shell),

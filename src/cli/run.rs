@@ -2,7 +2,8 @@
 
 use super::edits::{Edits, Text};
 use super::{Code, Failure, Loaded};
-use crate::agent::{self, Edit, Occasion, Outcome};
+use crate::agent::{self, Edit, Occasion, Outcome, Start};
+use crate::control::Server;
 use crate::foreign;
 use crate::logging::Logs;
 use crate::sampler::Scheduled;
@@ -26,13 +27,16 @@ pub fn run(named: Option<&Path>) -> Result<(), Failure> {
         warn!("no log files for now; the log goes to the console: {trouble}");
     }
     super::edits::warn_of(&path, &warnings);
-    let asked = super::signals::listen()?;
+    let (mut server, questions) = Server::new(&config.spool.directory);
+    let asked = super::signals::listen(questions)?;
     let sources = Scheduled::all(&config);
     let spool = Spool::open(&config.spool, &agent::routes(&sources))
         .map_err(|error| failure(Code::Spool, error.to_string()))?;
     let mut manager = Manager::from_environment();
     // Not when the broker answers: what waits for us waits for samples to be safe, and a broker may be away for days.
     manager.ready();
+    // The spool is ours by now, so whatever has this agent's socket was left by a former one.
+    server.look();
     let mut edits = Edits::new(&path, Text { content, host_name }, config.clone(), Instant::now());
     let housekeeping = |occasion, now| {
         if occasion == Occasion::Asked {
@@ -44,10 +48,12 @@ pub fn run(named: Option<&Path>) -> Result<(), Failure> {
         {
             warn!("no log files for now; the log goes to the console: {trouble}");
         }
+        server.look();
         let next = logs.tick(now);
         (edits.next().min(next), edit)
     };
-    match agent::run(config, sources, spool, &asked, manager, housekeeping) {
+    let start = Start { config, file: path.clone(), sources, spool };
+    match agent::run(start, &asked, manager, housekeeping) {
         Outcome::Stopped => Ok(()),
         Outcome::GaveUp(reason) => Err(failure(Code::GaveUp, format!("gave up: {reason}"))),
         Outcome::Refused(reason) => Err(failure(Code::Refused, reason)),

@@ -6,7 +6,8 @@
 
 use super::{Code, Failure};
 use crate::agent::Asked;
-use crossbeam_channel::{Sender, bounded};
+use crate::control::Question;
+use crossbeam_channel::{Receiver, Sender, bounded};
 use log::info;
 use signal_hook::consts::{SIGHUP, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -14,11 +15,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-/// Has signals ask from now on.
+/// Has signals ask from now on, and commands: `questions` are theirs.
 ///
 /// # Errors
 /// The system lets none be handled.
-pub fn listen() -> Result<Asked, Failure> {
+pub fn listen(questions: Receiver<Question>) -> Result<Asked, Failure> {
     let ((stop, stopped), (hang_up, hung_up)) = (bounded(1), bounded(1));
     let stop = Stop { tell: stop, asked: Arc::default() };
     let interrupted = stop.clone();
@@ -37,7 +38,7 @@ pub fn listen() -> Result<Asked, Failure> {
         }
     };
     thread::Builder::new().name("signals".to_owned()).spawn(wait).map_err(|error| unhandled(&error))?;
-    Ok(Asked { stop: stopped, reload: hung_up })
+    Ok(Asked { stop: stopped, reload: hung_up, questions })
 }
 
 fn unhandled(error: &dyn std::error::Error) -> Failure {

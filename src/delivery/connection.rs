@@ -25,21 +25,23 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// The connection to the broker, over all its losses.
 #[derive(Debug)]
 pub struct Connection {
-    state: State,
-    backoff: Backoff,
+    pub(super) state: State,
+    pub(super) backoff: Backoff,
     /// While every broker refuses us.
     refused: Backoff,
-    members: Members,
+    pub(super) members: Members,
     /// What kinds of brokers they are, in their order.
     profiles: Vec<BrokerProfile>,
     settings: Settings,
-    /// What the broker of the present connection takes.
-    limits: Limits,
+    /// What the broker of the last connection said when it accepted it.
+    pub(super) accepted: Connected,
     will: Will,
     /// The member of the last connection.
     connected: Option<usize>,
     /// Why there is no connection.
     last_loss: Option<String>,
+    /// The last loss that was not planned, and when it was noticed.
+    pub(super) last_failure: Option<(String, Instant)>,
     failures: Failures,
     /// Whether another client with our id may be the reason.
     pub(super) rivals: Rivals,
@@ -76,10 +78,11 @@ impl Connection {
                 stable_after: config.retry.stable_after,
                 on_refusal: config.retry.on_refusal,
             },
-            limits: Limits::NONE,
+            accepted: Connected { session_present: false, at_qos_2: false, limits: Limits::NONE },
             will: Will::default(),
             connected: None,
             last_loss: None,
+            last_failure: None,
             failures: Failures::default(),
             rivals: Rivals::default(),
         }
@@ -92,7 +95,8 @@ impl Connection {
 
     /// What the broker of the present connection takes. One that takes no retained last will takes no other retained message.
     pub fn limits(&self) -> Limits {
-        Limits { retain: self.limits.retain && self.will.retain, ..self.limits }
+        let limits = self.accepted.limits;
+        Limits { retain: limits.retain && self.will.retain, ..limits }
     }
 
     /// What kind of broker is tried or connected to.
@@ -181,7 +185,7 @@ impl Connection {
         let told =
             if is_planted(Planted::ReceiveMaximumForgotten) { u16::MAX } else { connected.limits.receive_maximum };
         let limit = self.settings.window.min(told).min(maximum);
-        self.limits = connected.limits;
+        self.accepted = connected;
         self.rivals.connected(now);
         // Where connections come and do not last, the first one to a broker says it all.
         let elsewhere = self.connected.replace(self.members.index()) != Some(self.members.index());
@@ -254,6 +258,7 @@ impl Connection {
         let hinted = hint.map(|hint| Lost::Ended(format!("{lost}{hint}")));
         let lost = hinted.as_ref().unwrap_or(lost);
         self.last_loss = Some(lost.to_string());
+        self.last_failure = Some((lost.to_string(), now));
         let former = self.members.index();
         if let Lost::Will(fault, reason) = lost
             && self.will.without(*fault)

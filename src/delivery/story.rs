@@ -67,6 +67,11 @@ impl Story {
         self.connected.map(|since| now.saturating_duration_since(since))
     }
 
+    /// Since when there is a connection, or there is none.
+    pub fn since(&self) -> Instant {
+        self.away.or(self.connected).unwrap_or(self.next)
+    }
+
     /// When a line about the outage is due.
     pub fn deadline(&self) -> Option<Instant> {
         self.away.map(|_| self.next)

@@ -200,7 +200,8 @@ impl Delivery {
     /// Whether what the session has of this would leave no room for others: it or its like stayed unanswered before, and so
     /// did as many that come first.
     pub(super) fn would_crowd_out(&self, what: Publish) -> bool {
-        let is_doubtful = |what: &Publish| self.unanswered.struck().contains_key(what) || self.refusals.is_refused(*what);
+        let is_doubtful =
+            |what: &Publish| self.unanswered.struck().contains_key(what) || self.refusals.is_refused(*what);
         if !is_doubtful(&what) {
             return false;
         }

@@ -14,8 +14,10 @@ mod credentials;
 mod disk;
 mod intake;
 mod link;
+mod meter;
 mod news;
 mod orders;
+mod report;
 mod shell;
 #[cfg(test)]
 mod simulator;
@@ -33,6 +35,7 @@ use credentials::Credentials;
 use crossbeam_channel::{RecvError, never, select};
 use link::Link;
 use log::{info, warn};
+use meter::Meter;
 use news::{Announcer, Standing};
 use shell::{Shell, StatusNow};
 use std::sync::Arc;
@@ -53,6 +56,7 @@ pub struct Publisher<L> {
     credentials: Credentials,
     channels: Channels,
     announcer: Announcer,
+    meter: Meter,
 }
 
 /// A publisher that takes from `channels.samples` into `spool`, and publishes from there.
@@ -80,6 +84,7 @@ impl<L: Link> Publisher<L> {
         seed: u64,
     ) -> Self {
         let started = clock.stamp();
+        let meter = Meter::new(clock.now().at);
         let (samples, capacity) = (channels.samples.clone(), config.channel.capacity);
         let shell = Shell {
             delivery: Delivery::new(config, clock.times(), link.first(), seed, clock.now().at),
@@ -93,7 +98,7 @@ impl<L: Link> Publisher<L> {
             gives_up: channels.gives_up.clone(),
             pulse: Arc::clone(&channels.pulse),
         };
-        Self { shell, credentials: Credentials::default(), channels, announcer: Announcer::default() }
+        Self { shell, credentials: Credentials::default(), channels, announcer: Announcer::default(), meter }
     }
 
     /// Runs until a channel is closed and what was in flight is acknowledged or `shutdown_timeout` has passed.
@@ -162,6 +167,7 @@ impl<L: Link> Publisher<L> {
         self.shell.store.bound_repeats(now.at);
         self.shell.delivery.on(Event::Turn { backlog: self.shell.store.waiting() }, now);
         self.shell.act();
+        self.meter.look(&self.shell.counters, now.at);
         // An attempt may have failed by now.
         self.shell.watch();
         now
@@ -220,6 +226,7 @@ impl<L: Link> Publisher<L> {
                 self.shell.delivery.on(Event::StatusChanged, now);
             }
             Order::Hurry => self.shell.delivery.on(Event::Hurry, now),
+            Order::Report(reply) => drop(reply.try_send(report::of(&self.shell, &self.meter, now))),
         }
     }
 

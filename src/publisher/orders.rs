@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::message::{Route, Sample};
 use crate::pulse::Pulse;
+use crate::report::Publishing;
 use crossbeam_channel::{Receiver, Sender};
 use std::sync::Arc;
 
@@ -14,6 +15,8 @@ pub enum Order {
     Problem(Option<String>),
     /// Try at once what waits for its next try at the broker.
     Hurry,
+    /// Say how the publisher fares. Nobody may listen any more.
+    Report(Sender<Publishing>),
 }
 
 /// Another configuration.

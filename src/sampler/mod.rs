@@ -3,6 +3,7 @@
 //! helper (`helpers.rs`), which this thread supervises and never waits for.
 
 mod helpers;
+mod history;
 mod once;
 mod running;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config, SourceKind};
 use crate::message::{Route, Sample};
 use crate::pulse::Pulse;
+use crate::report;
 use crate::source::{self, Source};
 use crate::status::Counters;
 use crossbeam_channel::{Receiver, RecvError, Sender, TrySendError, select};
@@ -34,6 +36,14 @@ pub struct Scheduled {
     pub timeout: Duration,
     /// What the source was made from.
     pub kind: SourceKind,
+}
+
+/// What the sampler is asked to do while it runs.
+pub enum Order {
+    /// Sample other sources from now on.
+    Follow(Plan),
+    /// Say how each source fares. Nobody may listen any more.
+    Report(Sender<Vec<report::Source>>),
 }
 
 /// What to sample from now on.
@@ -112,12 +122,12 @@ impl Outlet {
     }
 }
 
-/// Samples until `plans` is closed, or nobody takes the samples any more. `hanging` is told which sources hang, whenever
+/// Samples until `orders` is closed, or nobody takes the samples any more. `hanging` is told which sources hang, whenever
 /// that changes. Another plan takes the place of the former one between two turns.
 pub fn run(
     sources: Vec<Scheduled>,
     samples: Sender<Sample>,
-    plans: &Receiver<Plan>,
+    orders: &Receiver<Order>,
     hanging: &Sender<Vec<String>>,
     counters: &Counters,
     pulse: &Pulse,
@@ -139,8 +149,13 @@ pub fn run(
         }
         let wait = due.map_or(NEVER, |due| due.saturating_duration_since(Instant::now()));
         let done = select! {
-            recv(plans) -> plan => match plan {
-                Ok(plan) => {
+            recv(orders) -> order => match order {
+                Ok(Order::Report(reply)) => {
+                    let now = clock.read();
+                    let _ = reply.try_send(sources.iter().map(|source| source.report(now)).collect());
+                    None
+                }
+                Ok(Order::Follow(plan)) => {
                     sources = scheduled(plan.sources, sources, &mut helpers, Instant::now());
                     outlet.samples = plan.samples.unwrap_or(outlet.samples);
                     None

@@ -1,11 +1,13 @@
 //! One source while it is sampled: its grid, the reading that is under way, and what is remembered from tick to tick.
 
 use super::helpers::{Done, Helpers, Job, Reading, Sensor, Ticket};
+use super::history::History;
 use super::{ON_TIME, Scheduled};
 use crate::burst::Burst;
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::config::SourceKind;
 use crate::message::{Route, Sample};
+use crate::report;
 use crate::schedule::Grid;
 use crate::status::Counters;
 use log::{debug, info, log};
@@ -38,6 +40,7 @@ pub struct Running {
     missed: Burst,
     /// Ticks in a row that were on time.
     on_time: u32,
+    history: History,
 }
 
 impl Running {
@@ -47,13 +50,14 @@ impl Running {
         let [failures, late, missed] = std::array::from_fn(|_| Burst::default());
         let grid = Grid::new(now, interval);
         let (state, next) = (State::Free(source), grid.next());
-        Self { state, route, interval, timeout, kind, grid, next, failures, late, missed, on_time: 0 }
+        let history = History::default();
+        Self { state, route, interval, timeout, kind, grid, next, failures, late, missed, on_time: 0, history }
     }
 
     /// The same sensor on another grid, or under another route.
     pub fn rescheduled(self, scheduled: Scheduled, now: Instant) -> Self {
-        let Self { state, failures, late, .. } = self;
-        Self { state, failures, late, ..Self::new(scheduled, now) }
+        let Self { state, failures, late, history, .. } = self;
+        Self { state, failures, late, history, ..Self::new(scheduled, now) }
     }
 
     /// Whether another source would do the same.
@@ -75,6 +79,11 @@ impl Running {
     /// Whether its last reading was late.
     pub fn hangs(&self) -> bool {
         self.late.is_on()
+    }
+
+    /// How it fares.
+    pub fn report(&self, now: clock::Reading) -> report::Source {
+        self.history.report(self.name(), self.interval, self.hangs(), now)
     }
 
     pub fn waits_for(&self, ticket: Ticket) -> bool {
@@ -106,16 +115,18 @@ impl Running {
         counters.failed_samples.add(1);
         let limit = humantime::format_duration(self.timeout);
         let (name, level) = (&self.route.source, self.late.failed());
-        match helpers.withdraw(ticket) {
+        let why = match helpers.withdraw(ticket) {
             Some(sensor) => {
                 self.state = State::Free(sensor);
-                log!(level, "sample failed: no thread was free to read it for {limit} source={name}");
+                format!("no thread was free to read it for {limit}")
             }
             None => {
                 self.state = State::Late(ticket);
-                log!(level, "sample failed: the source hangs: no reading within {limit} (timeout) source={name}");
+                format!("the source hangs: no reading within {limit} (timeout)")
             }
-        }
+        };
+        self.history.failed(&why);
+        log!(level, "sample failed: {why} source={name}");
     }
 
     /// Takes the tick that is due, if one is. The sample of a source that cannot block is there at once.
@@ -125,7 +136,9 @@ impl Running {
         let due = self.grid.take(now)?;
         self.next = self.grid.next();
         let is_busy = !matches!(self.state, State::Free(_));
-        self.count_missed(due.missed + u64::from(is_busy), counters);
+        let missed = due.missed + u64::from(is_busy);
+        self.count_missed(missed, counters);
+        self.history.begins(now.saturating_duration_since(self.tick_before().unwrap_or(now)), missed);
         let State::Free(sensor) = &mut self.state else { return None };
         if !sensor.may_block() {
             let reading = Reading::take(sensor, clock);
@@ -142,9 +155,14 @@ impl Running {
     /// When a reading that begins now for the newest tick is late. Counted from the tick: with the timeout of an interval, it
     /// is late before the next tick counts as missed. Half of the timeout is there for a tick that was taken late.
     fn deadline(&self, now: Instant) -> Instant {
-        let tick = self.next.and_then(|next| next.checked_sub(self.interval)).unwrap_or(now);
+        let tick = self.tick_before().unwrap_or(now);
         let after = |begin: Instant, time| begin.checked_add(time).unwrap_or(now);
         after(tick, self.timeout).max(after(now, self.timeout / 2))
+    }
+
+    /// The newest tick that was taken.
+    fn tick_before(&self) -> Option<Instant> {
+        self.next.and_then(|next| next.checked_sub(self.interval))
     }
 
     fn count_missed(&mut self, missed: u64, counters: &Counters) {
@@ -188,6 +206,7 @@ impl Running {
         match reading {
             Ok(Reading { taken, data }) => {
                 counters.sampled.add(1);
+                self.history.sampled(taken, &data);
                 if let Some(failures) = self.failures.ended() {
                     info!("source works again source={name} failures={failures}");
                 }
@@ -195,6 +214,7 @@ impl Running {
             }
             Err(error) => {
                 counters.failed_samples.add(1);
+                self.history.failed(&error.to_string());
                 let level = self.failures.failed();
                 log!(level, "sample failed; trying again at the next tick source={name} error={error}");
                 None

@@ -149,7 +149,7 @@ fn a_plan_keeps_the_grid_of_a_source_that_stays_and_the_samples_in_the_former_ch
             thread::yield_now();
         }
         let more = sources().into_iter().chain([scripted(7, NEVER, AT_ONCE)]).collect();
-        plans.send(Plan { sources: more, samples: Some(others) }).unwrap();
+        plans.send(Order::Follow(Plan { sources: more, samples: Some(others) })).unwrap();
         let next: Vec<Sample> = next.iter().take(20).collect();
         drop(plans);
 

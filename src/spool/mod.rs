@@ -27,6 +27,7 @@ mod folder;
 #[cfg(test)]
 mod forged;
 mod full_disk;
+mod glance;
 mod impostors;
 mod journal;
 pub(crate) mod medium;
@@ -379,7 +380,7 @@ impl Spool {
             next: self.writer.committed_next(),
             growing: self.writer.first(),
             offset: self.writer.committed_offset(),
-            room_for_copies: self.max_size.saturating_sub(self.segments.bytes()),
+            room_for_copies: Some(self.max_size.saturating_sub(self.segments.bytes())),
         }
     }
 

@@ -33,8 +33,8 @@ pub struct Limit {
     pub growing: Seq,
     /// Where in the newest segment's content the readable bytes end.
     pub offset: u64,
-    /// Bytes that copies of damaged segments may have.
-    pub room_for_copies: u64,
+    /// Bytes that copies of damaged segments may have; `None`: none is made.
+    pub room_for_copies: Option<u64>,
 }
 
 /// What reading on gave.
@@ -340,8 +340,10 @@ impl OpenSegment {
     }
 
     /// Keeps a copy of a damaged segment, once, for whoever wants to look into it.
-    fn keep_damaged(&mut self, copies: &mut Copies, room: u64) {
-        if !std::mem::replace(&mut self.damaged_copy_made, true) {
+    fn keep_damaged(&mut self, copies: &mut Copies, room: Option<u64>) {
+        if !std::mem::replace(&mut self.damaged_copy_made, true)
+            && let Some(room) = room
+        {
             copies.keep(&self.file, self.first, room);
         }
     }

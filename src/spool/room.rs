@@ -122,7 +122,8 @@ impl Spool {
     }
 
     /// Bytes that count towards the spool's size.
-    pub(super) fn bytes(&self) -> u64 {
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
         self.segments.bytes() + self.reader.copies().bytes()
     }
 

@@ -23,6 +23,8 @@ fn help_and_version_are_no_errors() {
         &["run", "--help"],
         &["check", "--help"],
         &["sample", "--help"],
+        &["status", "--help"],
+        &["retry", "--help"],
         &["man", "--help"],
         &["spool", "--help"],
         &["spool", "requeue", "--help"],

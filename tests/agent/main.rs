@@ -41,6 +41,7 @@ mod sensors;
 mod sessions;
 mod signals;
 mod stalls;
+mod status_command;
 mod stop;
 mod structure;
 mod support;

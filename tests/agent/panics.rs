@@ -1,7 +1,7 @@
 //! A thread that panics: the other one saves what it has, and the agent says which one it was.
 
 use crate::support::{Broker, Subscriber};
-use packhorse::agent::{self, Asked, Outcome};
+use packhorse::agent::{self, Asked, Outcome, Start};
 use packhorse::config::{self, SourceKind};
 use packhorse::message::{Format, Qos, Route};
 use packhorse::sampler::Scheduled;
@@ -55,11 +55,12 @@ fn a_panic_in_the_sampler_stops_the_publisher_in_order() {
     let text = format!("broker: {{url: \"{}\"}}\nspool: {{directory: {}}}", broker.url(), folder.path().display());
     let config = config::parse(&text, Path::new("test.yaml")).unwrap();
     let spool = Spool::open(&config.spool, &[]).unwrap();
-    let asked = Asked { stop: crossbeam_channel::never(), reload: crossbeam_channel::never() };
+    let (stop, reload, questions) =
+        (crossbeam_channel::never(), crossbeam_channel::never(), crossbeam_channel::never());
+    let asked = Asked { stop, reload, questions };
+    let start = Start { config: config.clone(), file: "test.yaml".into(), sources: vec![scheduled(50)], spool };
 
-    let outcome = agent::run(config.clone(), vec![scheduled(50)], spool, &asked, Manager::default(), |_, now| {
-        (now + Duration::from_secs(1), None)
-    });
+    let outcome = agent::run(start, &asked, Manager::default(), |_, now| (now + Duration::from_secs(1), None));
 
     assert_eq!(outcome, Outcome::Panicked("sampler"));
     let mut spool = Spool::open(&config.spool, &[]).unwrap();

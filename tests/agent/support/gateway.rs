@@ -218,11 +218,13 @@ impl Gateway {
 
     /// Starts an agent by a command that lacks no more than the configuration.
     fn spawn(&self, mut command: Command) -> Agent {
+        // As the service manager gives one: what the agent keeps there goes with this device.
+        if command.get_envs().all(|(name, _)| name != "RUNTIME_DIRECTORY") {
+            command.env("RUNTIME_DIRECTORY", self.folder.path());
+        }
         let output = self.folder.path().join(format!("output-{}", fastrand::u64(..)));
         let file = File::create(&output).unwrap();
         let child = command
-            // As the service manager gives one: what the agent keeps there goes with this device.
-            .env("RUNTIME_DIRECTORY", self.folder.path())
             .arg("--config")
             .arg(self.folder.path().join("config.yaml"))
             .stdout(file.try_clone().unwrap())
@@ -230,6 +232,18 @@ impl Gateway {
             .spawn()
             .unwrap();
         Agent { child, output }
+    }
+
+    /// A command that works with this device's configuration, and looks for its agent where [`Gateway::start`] starts it.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.env("RUNTIME_DIRECTORY", self.folder.path()).arg("--config").arg(self.config()).args(arguments);
+        command
+    }
+
+    /// The folder that all of it is in.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// What all agents of this device said they accepted.

@@ -1,0 +1,96 @@
+//! The running agent of a configuration, for the commands that ask it.
+
+use super::{Code, Failure};
+use crate::config::{self, Role};
+use crate::control::{self, Request, Unanswered};
+use crate::foreign;
+use crate::report::Report;
+use crossbeam_channel::bounded;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+/// How long an agent may take to answer. It needs milliseconds, or four seconds where its threads hang.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// For the last moment of an answer.
+const LEEWAY: Duration = Duration::from_millis(500);
+
+/// The agent that a configuration leads to.
+pub struct Target {
+    spool: PathBuf,
+}
+
+/// What it says: the answer as it came, and as this version reads it.
+pub struct Answer {
+    pub json: String,
+    pub report: Report,
+}
+
+/// An answer that says no more than why there is none.
+#[derive(Deserialize)]
+struct Problem {
+    error: String,
+}
+
+impl Target {
+    /// The one that runs, or would run, with the configuration that is named or found. A configuration with problems serves as
+    /// well, where its `spool.directory` can be read: an agent that runs goes on by the former one.
+    ///
+    /// # Errors
+    /// There is no configuration, or it does not tell where the spool is.
+    pub fn of(config: Option<&Path>) -> Result<Target, Failure> {
+        let fail = |message: String| Failure { code: Code::Config, message };
+        let path = config::locate(config).map_err(|error| fail(error.to_string()))?;
+        let inspection = config::inspect(&path);
+        let spool = inspection.files.into_iter().find(|file| file.role == Role::SpoolDirectory);
+        match (spool, inspection.outcome) {
+            (Some(spool), _) => Ok(Target { spool: spool.path }),
+            (None, Err(problems)) => Err(fail(problems.to_string())),
+            (None, Ok(config)) => Ok(Target { spool: config.spool.directory }),
+        }
+    }
+
+    /// Asks in a thread of its own, for the spool's disk may hang, and then so does whoever asks where its folder is.
+    fn dial(&self, request: Request) -> Result<Vec<u8>, Failure> {
+        let (tell, told) = bounded(1);
+        let spool = self.spool.clone();
+        let ask = move || drop(tell.send(control::ask(&spool, request, PATIENCE)));
+        let failure = |code, message| Failure { code, message };
+        thread::Builder::new()
+            .name("ask".to_owned())
+            .spawn(ask)
+            .map_err(|error| failure(Code::Unknown, format!("no thread can be started: {error}")))?;
+        let answer = told.recv_timeout(PATIENCE + LEEWAY).map_err(|_| {
+            let (spool, limit) = (foreign::path(&self.spool), humantime::format_duration(PATIENCE));
+            failure(Code::Unknown, format!("the disk of the spool `{spool}` does not answer within {limit}"))
+        })?;
+        answer.map_err(|error| {
+            let code = match error {
+                Unanswered::NotRunning { .. } | Unanswered::Killed { .. } | Unanswered::Silent(..) => Code::NotRunning,
+                Unanswered::Forbidden(..) | Unanswered::System(..) => Code::Unknown,
+            };
+            failure(code, error.to_string())
+        })
+    }
+
+    /// Asks it.
+    ///
+    /// # Errors
+    /// Code 2 where nobody answers, 3 where this user may not ask, or where the answer makes no sense.
+    pub fn ask(&self, request: Request) -> Result<Answer, Failure> {
+        let answer = self.dial(request)?;
+        let json = String::from_utf8_lossy(&answer).into_owned();
+        if let Ok(Problem { error }) = serde_json::from_str(&json) {
+            return Err(Failure { code: Code::NotRunning, message: format!("the agent does not answer: {error}") });
+        }
+        match serde_json::from_str(&json) {
+            Ok(report) => Ok(Answer { json, report }),
+            Err(error) => {
+                let message = format!("the agent's answer makes no sense to this version of packhorse: {error}");
+                Err(Failure { code: Code::Unknown, message })
+            }
+        }
+    }
+}
