@@ -18,7 +18,7 @@ fn completions_name_every_command() {
 
         let script = String::from_utf8(output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(0));
-        for command in ["run", "check", "sample", "status", "retry", "completions", "man"] {
+        for command in ["run", "check", "sample", "status", "retry", "drain", "completions", "man"] {
             assert!(script.contains(command), "{shell}: {command}");
         }
     }
@@ -191,8 +191,9 @@ fn the_manual_page_has_all_commands_and_exit_codes_and_man_finds_nothing_wrong()
         .map_while(|line| line.strip_prefix("| "));
     let codes: Vec<&str> = rows.map(|row| row.split(' ').next().unwrap()).collect();
     assert_eq!(codes.len(), 10, "{codes:?}");
-    for part in
-        ["run", "check", "sample", "status", "retry", "completions", "PACKHORSE_CONFIG", "SIGHUP"].iter().chain(&codes)
+    for part in ["run", "check", "sample", "status", "retry", "drain", "completions", "PACKHORSE_CONFIG", "SIGHUP"]
+        .iter()
+        .chain(&codes)
     {
         assert!(page.contains(&format!("\\fB{part}\\fR")), "{part} in {page}");
     }

@@ -9,10 +9,13 @@ use crossbeam_channel::bounded;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long an agent may take to answer. It needs milliseconds, or four seconds where its threads hang.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// An agent in order answers within this time, also on a slow machine; however little time is left, it gets it.
+const SHORTEST: Duration = Duration::from_millis(500);
 
 /// For the last moment of an answer.
 const LEEWAY: Duration = Duration::from_millis(500);
@@ -53,22 +56,25 @@ impl Target {
     }
 
     /// Asks in a thread of its own, for the spool's disk may hang, and then so does whoever asks where its folder is.
-    fn dial(&self, request: Request) -> Result<Vec<u8>, Failure> {
+    fn dial(&self, request: Request, patience: Duration) -> Result<Vec<u8>, Failure> {
         let (tell, told) = bounded(1);
         let spool = self.spool.clone();
-        let ask = move || drop(tell.send(control::ask(&spool, request, PATIENCE)));
+        let ask = move || drop(tell.send(control::ask(&spool, request, patience)));
         let failure = |code, message| Failure { code, message };
         thread::Builder::new()
             .name("ask".to_owned())
             .spawn(ask)
             .map_err(|error| failure(Code::Unknown, format!("no thread can be started: {error}")))?;
-        let answer = told.recv_timeout(PATIENCE + LEEWAY).map_err(|_| {
-            let (spool, limit) = (foreign::path(&self.spool), humantime::format_duration(PATIENCE));
+        let answer = told.recv_timeout(patience + LEEWAY).map_err(|_| {
+            let (spool, limit) = (foreign::path(&self.spool), humantime::format_duration(patience));
             failure(Code::Unknown, format!("the disk of the spool `{spool}` does not answer within {limit}"))
         })?;
         answer.map_err(|error| {
             let code = match error {
-                Unanswered::NotRunning { .. } | Unanswered::Killed { .. } | Unanswered::Silent(..) => Code::NotRunning,
+                Unanswered::NotRunning { .. }
+                | Unanswered::Killed { .. }
+                | Unanswered::Ended(..)
+                | Unanswered::Silent(..) => Code::NotRunning,
                 Unanswered::Forbidden(..) | Unanswered::System(..) => Code::Unknown,
             };
             failure(code, error.to_string())
@@ -80,13 +86,26 @@ impl Target {
     /// # Errors
     /// Code 2 where nobody answers, 3 where this user may not ask, or where the answer makes no sense.
     pub fn ask(&self, request: Request) -> Result<Answer, Failure> {
-        let answer = self.dial(request)?;
+        self.ask_until(request, Instant::now() + PATIENCE)
+    }
+
+    /// As [`Target::ask`], but no longer than until then.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn ask_until(&self, request: Request, deadline: Instant) -> Result<Answer, Failure> {
+        let left = deadline.saturating_duration_since(Instant::now()).clamp(SHORTEST, PATIENCE);
+        let answer = self.dial(request, Duration::from_millis(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)))?;
         let json = String::from_utf8_lossy(&answer).into_owned();
         if let Ok(Problem { error }) = serde_json::from_str(&json) {
             return Err(Failure { code: Code::NotRunning, message: format!("the agent does not answer: {error}") });
         }
         match serde_json::from_str(&json) {
             Ok(report) => Ok(Answer { json, report }),
+            Err(error) if error.is_eof() => {
+                let message = "the agent ended before it had answered".to_owned();
+                Err(Failure { code: Code::NotRunning, message })
+            }
             Err(error) => {
                 let message = format!("the agent's answer makes no sense to this version of packhorse: {error}");
                 Err(Failure { code: Code::Unknown, message })

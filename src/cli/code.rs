@@ -46,11 +46,13 @@ impl Code {
         match self {
             Code::Done => "done; `run`: stopped by SIGINT or SIGTERM, the queue is safe on disk; `status`: healthy",
             Code::Failed => {
-                "`sample`: a source gave no sample; `spool requeue`: a file was left; `status`: degraded; standard output \
-                 took nothing"
+                "`sample`: a source gave no sample; `spool requeue`: a file was left; `status`: degraded; `drain`: not all was \
+                 delivered; standard output took nothing"
             }
-            Code::NotRunning => "`status`, `retry`: no agent runs with this spool, or it does not answer",
-            Code::Unknown => "`status`, `retry`: this user may not ask the agent, or its answer makes no sense",
+            Code::NotRunning => "`status`, `retry`, `drain`: no agent runs with this spool, or it does not answer",
+            Code::Unknown => {
+                "`status`, `retry`, `drain`: this user may not ask the agent, or its answer makes no sense"
+            }
             Code::Usage => "wrong command line",
             Code::GaveUp => "gave up: the retry delay passed `retry.max_delay` and `retry.at_max` is `exit`",
             Code::Bug => "a bug: a thread panicked; the other one has saved what it had first",

@@ -38,7 +38,9 @@ fn codes(name: &str) -> &'static [Code] {
         "" => &Code::ALL,
         "run" => &[Code::Done, Code::Usage, Code::GaveUp, Code::Bug, Code::Spool, Code::Refused, Code::Config],
         "spool requeue" => &[Code::Done, Code::Failed, Code::Usage, Code::Spool, Code::Config],
-        "status" | "retry" => &[Code::Done, Code::Failed, Code::NotRunning, Code::Unknown, Code::Usage, Code::Config],
+        "status" | "retry" | "drain" => {
+            &[Code::Done, Code::Failed, Code::NotRunning, Code::Unknown, Code::Usage, Code::Config]
+        }
         "check" | "sample" => &[Code::Done, Code::Failed, Code::Usage, Code::Config],
         _ => &[Code::Done, Code::Failed, Code::Usage],
     }

@@ -5,6 +5,7 @@ mod capacity;
 mod check;
 mod code;
 mod completions;
+mod drain;
 mod edits;
 mod exposure;
 mod help;
@@ -24,9 +25,11 @@ use crate::memory;
 use clap::parser::ValueSource;
 use clap::{FromArgMatches, Parser, Subcommand};
 use code::Code;
+use drain::Wait;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Samples sensors on a timer, keeps every message in a spool on disk, and publishes it to an MQTT broker.
 #[derive(Debug, Parser)]
@@ -77,6 +80,18 @@ enum Command {
     /// Has the running agent try the broker at once, whatever it waits for
     #[command(after_help = "Example:\n  packhorse retry --config /etc/packhorse/config.yaml")]
     Retry,
+
+    /// Has the running agent deliver what it has accepted, without waiting for a back-off
+    #[command(after_help = "Example:\n  packhorse drain --wait --timeout 5m")]
+    Drain {
+        /// Returns when the broker has everything that was accepted so far
+        #[arg(long)]
+        wait: bool,
+
+        /// Waits this long at most [default: as long as it takes]
+        #[arg(long, value_name = "DURATION", requires = "wait", value_parser = humantime::parse_duration)]
+        timeout: Option<Duration>,
+    },
 
     /// Works on the spool while no agent uses it
     #[command(after_help = "Example:\n  packhorse spool requeue --dry-run")]
@@ -151,6 +166,8 @@ fn dispatch(arguments: &Arguments) -> Result<(), Failure> {
         Command::Sample { sources, list: false } => sample::run(config, sources),
         Command::Status { json } => status::run(config, if *json { status::Form::Json } else { status::Form::Text }),
         Command::Retry => retry::run(config),
+        Command::Drain { wait: false, .. } => drain::run(config, Wait::Never),
+        Command::Drain { wait: true, timeout } => drain::run(config, timeout.map_or(Wait::Unbounded, Wait::AtMost)),
         Command::Spool { command: Some(command) } => spool::run(config, command),
         Command::Spool { command: None } => print(&help_of("spool")),
         Command::Completions { shell } => completions::run(help::command(), *shell),

@@ -24,6 +24,8 @@ pub enum Unanswered {
         foreign::path(socket)
     )]
     Killed { spool: PathBuf, socket: PathBuf },
+    #[error("the agent ended before it had answered: `{}`", foreign::path(.0))]
+    Ended(PathBuf),
     #[error("the agent does not answer within {}: `{}`; it hangs, or was stopped by a signal", humantime::format_duration(*.1), foreign::path(.0))]
     Silent(PathBuf, Duration),
     #[error("this user may not ask the agent: `{}`: {}; root may, and who is in the agent's group", foreign::path(.0), .1)]
@@ -53,9 +55,12 @@ pub fn ask(spool: &Path, request: Request, patience: Duration) -> Result<Vec<u8>
             Ok(socket) => {
                 let failed = |error: io::Error| match error.kind() {
                     io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Unanswered::Silent(path.clone(), patience),
+                    io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Unanswered::Ended(path.clone()),
                     _ => Unanswered::System(path.clone(), error),
                 };
-                return exchange(UnixStream::from(socket), request, deadline).map_err(failed);
+                let answer = exchange(UnixStream::from(socket), request, deadline).map_err(failed)?;
+                // A whole one is an object.
+                return if answer.ends_with(b"}") { Ok(answer) } else { Err(Unanswered::Ended(path)) };
             }
             // There is no room in its queue, which it does not look at.
             Err(Errno::AGAIN) => return Err(Unanswered::Silent(path, patience)),

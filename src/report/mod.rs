@@ -18,8 +18,9 @@ use serde_json::Value;
 
 pub use advice::advice;
 pub use health::{CODES, judge};
+pub use numbers::{count, counted, time};
 pub use rates::{Averages, Rate, Rates};
-pub use text::text;
+pub use text::{WIDTH, text};
 
 /// How an agent fares.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 use bytesize::ByteSize;
 
 /// A number with its thousands set off, as in `1,204`.
+#[must_use]
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -16,6 +17,7 @@ pub fn count(number: u64) -> String {
 }
 
 /// A number of things, as in `1 message` or `1,204 messages`.
+#[must_use]
 pub fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
 }
@@ -26,6 +28,7 @@ pub fn bytes(bytes: u64) -> String {
 }
 
 /// A time in its two largest units, as in `3 h 5 min`; `0.4 s` below ten seconds.
+#[must_use]
 pub fn time(seconds: f64) -> String {
     const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
     let seconds = seconds.max(0.0);

@@ -25,6 +25,7 @@ fn help_and_version_are_no_errors() {
         &["sample", "--help"],
         &["status", "--help"],
         &["retry", "--help"],
+        &["drain", "--help"],
         &["man", "--help"],
         &["spool", "--help"],
         &["spool", "requeue", "--help"],

@@ -11,6 +11,7 @@ mod constrained;
 mod deleted;
 mod delivery;
 mod disk;
+mod drain_command;
 mod edits;
 mod exit_codes;
 mod failover;
