@@ -86,16 +86,24 @@ impl Target {
     /// # Errors
     /// Code 2 where nobody answers, 3 where this user may not ask, or where the answer makes no sense.
     pub fn ask(&self, request: Request) -> Result<Answer, Failure> {
-        self.ask_until(request, Instant::now() + PATIENCE)
+        self.ask_within(request, PATIENCE)
     }
 
-    /// As [`Target::ask`], but no longer than until then.
+    /// As [`Target::ask`], but hardly longer than until then.
     ///
     /// # Errors
     /// As there.
     pub fn ask_until(&self, request: Request, deadline: Instant) -> Result<Answer, Failure> {
         let left = deadline.saturating_duration_since(Instant::now()).clamp(SHORTEST, PATIENCE);
-        let answer = self.dial(request, Duration::from_millis(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)))?;
+        // To the tenth, as it is told.
+        self.ask_within(
+            request,
+            Duration::from_millis(100) * u32::try_from(left.as_millis().div_ceil(100)).unwrap_or(1),
+        )
+    }
+
+    fn ask_within(&self, request: Request, patience: Duration) -> Result<Answer, Failure> {
+        let answer = self.dial(request, patience)?;
         let json = String::from_utf8_lossy(&answer).into_owned();
         if let Ok(Problem { error }) = serde_json::from_str(&json) {
             return Err(Failure { code: Code::NotRunning, message: format!("the agent does not answer: {error}") });

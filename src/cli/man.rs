@@ -8,7 +8,7 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, roman};
 use std::io;
 
-const ENVIRONMENT: [(&str, &str); 10] = [
+const ENVIRONMENT: [(&str, &str); 11] = [
     ("PACKHORSE_CONFIG", "The configuration file, unless `--config` names one."),
     (
         "IOTHUB_DEVICE_CONNECTION_STRING",
@@ -33,6 +33,10 @@ const ENVIRONMENT: [(&str, &str); 10] = [
     (
         "SSL_CERT_FILE",
         "The authorities that OpenSSL trusts in place of the system's; `SSL_CERT_DIR` names a folder of them.",
+    ),
+    (
+        "NO_COLOR",
+        "Where it is set, `status --watch` shows no colours; where `TERM` is dumb, it does not draw over what is there.",
     ),
     ("TZ", "The time zone of the log."),
 ];

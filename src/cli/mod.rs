@@ -18,6 +18,7 @@ mod sensors;
 mod signals;
 mod spool;
 mod status;
+mod watch;
 
 use crate::config::{self, Config, Problem};
 use crate::foreign;
@@ -26,6 +27,7 @@ use clap::parser::ValueSource;
 use clap::{FromArgMatches, Parser, Subcommand};
 use code::Code;
 use drain::Wait;
+use status::Form;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -75,6 +77,14 @@ enum Command {
         /// Prints all of it as one JSON object
         #[arg(long)]
         json: bool,
+
+        /// Asks again and again, and redraws the terminal, until Ctrl-C
+        #[arg(long)]
+        watch: bool,
+
+        /// How often it asks [default: 2s]
+        #[arg(long, value_name = "DURATION", requires = "watch", value_parser = interval)]
+        every: Option<Duration>,
     },
 
     /// Has the running agent try the broker at once, whatever it waits for
@@ -110,6 +120,19 @@ enum Command {
     /// Prints the manual page
     #[command(after_help = "Example:\n  packhorse man > packhorse.1")]
     Man,
+}
+
+/// How often `status --watch` asks.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// How often something is to be done: no more than ten times a second.
+fn interval(text: &str) -> Result<Duration, String> {
+    const SHORTEST: Duration = Duration::from_millis(100);
+    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if interval < SHORTEST {
+        return Err(format!("at least {} is allowed", humantime::format_duration(SHORTEST)));
+    }
+    Ok(interval)
 }
 
 /// Why a command failed, as a sentence to its user, and the code that it exits with.
@@ -164,7 +187,10 @@ fn dispatch(arguments: &Arguments) -> Result<(), Failure> {
         Command::Check => check::run(config),
         Command::Sample { list: true, .. } => sample::list(config),
         Command::Sample { sources, list: false } => sample::run(config, sources),
-        Command::Status { json } => status::run(config, if *json { status::Form::Json } else { status::Form::Text }),
+        Command::Status { json, watch, every } => {
+            let form = if *json { Form::Json } else { Form::Text };
+            status::run(config, form, watch.then(|| every.unwrap_or(EVERY)))
+        }
         Command::Retry => retry::run(config),
         Command::Drain { wait: false, .. } => drain::run(config, Wait::Never),
         Command::Drain { wait: true, timeout } => drain::run(config, timeout.map_or(Wait::Unbounded, Wait::AtMost)),

@@ -20,7 +20,7 @@ pub use advice::advice;
 pub use health::{CODES, judge};
 pub use numbers::{count, counted, time};
 pub use rates::{Averages, Rate, Rates};
-pub use text::{WIDTH, text};
+pub use text::{WIDTH, text, wrapped};
 
 /// How an agent fares.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

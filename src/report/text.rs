@@ -37,6 +37,12 @@ pub fn text(report: &Report, most_sources: usize) -> String {
     rows.text
 }
 
+/// A sentence in lines that fit.
+#[must_use]
+pub fn wrapped(text: &str) -> String {
+    lines(&foreign::hide(text), WIDTH).iter().map(|line| format!("{line}\n")).collect()
+}
+
 fn of_connection(report: &Report, rows: &mut Rows) {
     let Some(connection) = &report.connection else { return };
     let Connection { address, lasts_seconds, protocol, .. } = connection;
@@ -172,7 +178,7 @@ impl Rows {
     fn add(&mut self, head: &str, text: &str) {
         let indent = if self.text.is_empty() { 0 } else { INDENT };
         let text = foreign::hide(text);
-        for (number, line) in wrapped(&text, WIDTH - indent).iter().enumerate() {
+        for (number, line) in lines(&text, WIDTH - indent).iter().enumerate() {
             let head = if number == 0 { head } else { "" };
             self.text += format!("{head:indent$}{line}").trim_end();
             self.text.push('\n');
@@ -181,7 +187,7 @@ impl Rows {
 }
 
 /// The text in lines of at most so many characters; a longer word is cut.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+fn lines(text: &str, width: usize) -> Vec<String> {
     let (mut lines, mut line, mut length) = (Vec::new(), String::new(), 0);
     for word in text.split_whitespace() {
         let characters: Vec<char> = word.chars().collect();
@@ -215,7 +221,7 @@ mod tests {
         ) {
             let text = words.join(" ");
 
-            let lines = wrapped(&text, width);
+            let lines = lines(&text, width);
 
             prop_assert!(lines.iter().all(|line| (1..=width).contains(&line.chars().count())), "{:?}", lines);
             prop_assert_eq!(lines.concat().replace(' ', ""), words.concat());
