@@ -83,6 +83,8 @@ pub struct Start {
     pub file: PathBuf,
     pub sources: Vec<Scheduled>,
     pub spool: Spool,
+    /// New ones.
+    pub counters: Arc<Counters>,
 }
 
 /// What others ask for: signals, and commands. The other ends live as long as the process.
@@ -188,8 +190,8 @@ pub fn run(
     manager: Manager,
     mut housekeeping: impl FnMut(Occasion, Instant) -> (Instant, Option<Edit>),
 ) -> Outcome {
-    let Start { config, file, sources, spool } = start;
-    let (counters, clock) = (Arc::new(Counters::default()), Clock::new());
+    let Start { config, file, sources, spool, counters } = start;
+    let clock = Clock::new();
     let desk = Desk::new(&file, Arc::clone(&counters), clock);
     let (samples, taken): (Sender<Sample>, _) = bounded(config.channel.capacity);
     // Edits are few, and the main thread must not wait for a thread that hangs.

@@ -31,3 +31,4 @@ pub mod source;
 pub mod spool;
 pub mod status;
 pub mod systemd;
+pub mod verify;

@@ -46,15 +46,17 @@ impl Code {
         match self {
             Code::Done => "done; `run`: stopped by SIGINT or SIGTERM, the queue is safe on disk; `status`: healthy",
             Code::Failed => {
-                "`sample`: a source gave no sample; `spool requeue`: a file was left; `status`: degraded; `drain`: not all was \
-                 delivered; standard output took nothing"
+                "`sample`: a source gave no sample; `spool requeue`: a file was left; `verify`: lost, or twice at QoS 2; `status`: \
+                 degraded; `drain`: not all was delivered; standard output took nothing"
             }
             Code::NotRunning => "`status`, `retry`, `drain`: no agent runs with this spool, or it does not answer",
             Code::Unknown => {
                 "`status`, `retry`, `drain`: this user may not ask the agent, or its answer makes no sense"
             }
             Code::Usage => "wrong command line",
-            Code::GaveUp => "gave up: the retry delay passed `retry.max_delay` and `retry.at_max` is `exit`",
+            Code::GaveUp => {
+                "gave up: the retry delay passed `retry.max_delay` and `retry.at_max` is `exit`; `verify`: no broker"
+            }
             Code::Bug => "a bug: a thread panicked; the other one has saved what it had first",
             Code::Spool => {
                 "the spool's folder cannot be read, or another agent uses it, or a requeue finds it full; or at a stop \

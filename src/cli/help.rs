@@ -37,6 +37,7 @@ fn codes(name: &str) -> &'static [Code] {
     match name {
         "" => &Code::ALL,
         "run" => &[Code::Done, Code::Usage, Code::GaveUp, Code::Bug, Code::Spool, Code::Refused, Code::Config],
+        "verify" => &Code::ALL,
         "spool requeue" => &[Code::Done, Code::Failed, Code::Usage, Code::Spool, Code::Config],
         "status" | "retry" | "drain" => {
             &[Code::Done, Code::Failed, Code::NotRunning, Code::Unknown, Code::Usage, Code::Config]

@@ -112,7 +112,10 @@ fn of_commands(command: &Command) -> Roff {
         let arguments: String = command.get_positionals().map(|argument| format!(" {argument}")).collect();
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
         section.control("TP", []).text([bold(name), roman(arguments)]).text([roman(format!("{about}."))]);
-        for option in command.get_arguments().filter(|option| !option.is_positional() && !option.is_global_set()) {
+        for option in command
+            .get_arguments()
+            .filter(|option| !option.is_positional() && !option.is_global_set() && !option.is_hide_set())
+        {
             let help = option.get_help().map(ToString::to_string).unwrap_or_default();
             let option = format!("--{}", option.get_long().unwrap_or_default());
             section.control("RS", []).control("TP", []).text([bold(option)]).text([roman(format!("{help}."))]);

@@ -18,6 +18,7 @@ mod sensors;
 mod signals;
 mod spool;
 mod status;
+mod verify;
 mod watch;
 
 use crate::config::{self, Config, Problem};
@@ -102,6 +103,10 @@ enum Command {
         #[arg(long, value_name = "DURATION", requires = "wait", value_parser = humantime::parse_duration)]
         timeout: Option<Duration>,
     },
+
+    /// Proves on this device and its broker that nothing is lost: a load test that makes its own messages and faults
+    #[command(after_help = "Example:\n  packhorse verify --count 10000 --cut-every 10s --kill-every 30s")]
+    Verify(verify::Arguments),
 
     /// Works on the spool while no agent uses it
     #[command(after_help = "Example:\n  packhorse spool requeue --dry-run")]
@@ -194,6 +199,7 @@ fn dispatch(arguments: &Arguments) -> Result<(), Failure> {
         Command::Retry => retry::run(config),
         Command::Drain { wait: false, .. } => drain::run(config, Wait::Never),
         Command::Drain { wait: true, timeout } => drain::run(config, timeout.map_or(Wait::Unbounded, Wait::AtMost)),
+        Command::Verify(arguments) => verify::run(config, arguments),
         Command::Spool { command: Some(command) } => spool::run(config, command),
         Command::Spool { command: None } => print(&help_of("spool")),
         Command::Completions { shell } => completions::run(help::command(), *shell),

@@ -11,6 +11,7 @@ use crate::spool::Spool;
 use crate::systemd::Manager;
 use log::{error, info, warn};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Runs the agent until it is stopped or cannot go on.
@@ -52,7 +53,7 @@ pub fn run(named: Option<&Path>) -> Result<(), Failure> {
         let next = logs.tick(now);
         (edits.next().min(next), edit)
     };
-    let start = Start { config, file: path.clone(), sources, spool };
+    let start = Start { config, file: path.clone(), sources, spool, counters: Arc::default() };
     match agent::run(start, &asked, manager, housekeeping) {
         Outcome::Stopped => Ok(()),
         Outcome::GaveUp(reason) => Err(failure(Code::GaveUp, format!("gave up: {reason}"))),

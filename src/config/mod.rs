@@ -33,6 +33,7 @@ pub use section::{NamedFile, Role};
 use crate::azure::{Device, Origin};
 use crate::message::{Format, Qos};
 use log::LevelFilter;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -82,6 +83,16 @@ pub struct Broker {
     pub tls: Tls,
     /// `None`: a broker.
     pub azure_iot_hub: Option<AzureIotHub>,
+    /// Where connections go instead: a relay of `packhorse verify`. There is no key for it.
+    pub detours: Vec<Detour>,
+}
+
+/// What is dialed in the place of a host and its port. Everything else, TLS too, has the host's name as before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Detour {
+    pub host: String,
+    pub port: u16,
+    pub through: SocketAddr,
 }
 
 /// What TLS goes by, for the addresses that use it. The files are read at every connection attempt; bare names are
@@ -146,6 +157,19 @@ pub enum OnRefusal {
 }
 
 impl Broker {
+    /// What is dialed for an address: the proxy, or the broker itself.
+    pub fn dialed<'a>(&'a self, address: &'a Address) -> (&'a str, u16) {
+        match &self.proxy {
+            Some(proxy) => (&proxy.host, proxy.port),
+            None => (&address.host, address.port),
+        }
+    }
+
+    /// The relay on the way to a host, if there is one.
+    pub fn detour(&self, host: &str, port: u16) -> Option<SocketAddr> {
+        self.detours.iter().find(|detour| detour.host == host && detour.port == port).map(|detour| detour.through)
+    }
+
     /// The files that say who we are and whom we trust. They are read at every connection attempt.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         let proxy = self.proxy.as_ref().and_then(|proxy| proxy.password_file.as_ref());

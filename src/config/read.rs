@@ -194,6 +194,7 @@ fn broker(section: &mut Section<'_>, host: &Host, device: &str) -> (Broker, Hub)
         proxy,
         tls,
         azure_iot_hub: hub.section().cloned(),
+        detours: Vec::new(),
     };
     (broker, hub)
 }

@@ -15,6 +15,7 @@ pub mod pem;
 mod reasons;
 mod rings;
 mod session;
+mod subscriber;
 mod tls;
 mod translate;
 
@@ -40,8 +41,10 @@ use std::time::Duration;
 use translate::{connected, ended, not_taken, properties, qos, version};
 
 pub use knock::silent;
+
 pub use rings::Ring;
 pub use session::Session;
+pub use subscriber::{Arrival, Found, Heard, Subscriber};
 
 /// Names the session that a broker keeps for us: by what identifies it there, and by the broker.
 pub fn session_name(broker: &Broker, client_id: &str, address: &Address) -> u32 {
@@ -178,13 +181,9 @@ impl Link {
         if let Some(session) = &self.session {
             session.client_is_made();
         }
-        let (host, port) = match &self.broker.proxy {
-            Some(proxy) => (&proxy.host, proxy.port),
-            None => (&address.host, address.port),
-        };
         let bell = self.bell();
         let ring = move || bell.ring(About::Dialed);
-        let dial = self.dialer.begin(host.trim_matches(['[', ']']), port, self.broker.connect_timeout, ring);
+        let dial = dial::begin(&mut self.dialer, &self.broker, address, ring);
         self.connecting = Some(Connecting::Dialing(dial, Box::new(options)));
         self.client = Some(client);
         Ok(())

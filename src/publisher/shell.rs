@@ -249,6 +249,9 @@ impl<L: Link> Shell<L> {
             How::TooOld => self.counters.dropped_max_age.add(1),
         }
         if let Some(seq) = what.spooled() {
+            if matches!(how, How::Expired | How::TooOld) {
+                self.store.spool.leaves(seq);
+            }
             self.store.finish(seq, now);
         }
         self.link.end(what);

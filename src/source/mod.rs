@@ -48,6 +48,8 @@ pub enum Error {
     NoJsonNumber { path: PathBuf, number: f64 },
     #[error("nothing can be read below {}", .0.display())]
     Nothing(PathBuf),
+    #[error("it has given all that it was asked for")]
+    Over,
 }
 
 /// Bytes that are read of a file at most: a sensor's file is a line, and an endless one must not eat the memory.

@@ -30,6 +30,7 @@ mod full_disk;
 mod glance;
 mod impostors;
 mod journal;
+mod leaving;
 pub(crate) mod medium;
 mod missing;
 #[cfg(test)]
@@ -58,6 +59,7 @@ use exchanges::Party;
 use finished::Finished;
 use full_disk::FullDisk;
 use journal::Journal;
+use leaving::{Leaving, Told};
 use log::{info, warn};
 use reader::{Limit, Reader, Step};
 use room::Full;
@@ -135,6 +137,7 @@ pub struct Spool {
     when_full: WhenFull,
     full_disk: FullDisk,
     sync: Sync,
+    leaving: Leaving,
 }
 
 impl Spool {
@@ -207,6 +210,7 @@ impl Spool {
             when_full: config.when_full,
             full_disk: FullDisk::default(),
             sync: config.sync,
+            leaving: Leaving::default(),
         };
         spool.make_copies_fit();
         spool.settle_requeue();
@@ -229,6 +233,16 @@ impl Spool {
         self.make_copies_fit();
         self.when_full = config.when_full;
         self.sync = config.sync;
+    }
+
+    /// From now on `told` is called before accepted messages leave by a rule: dropped, or set aside.
+    pub fn tell_leaving(&mut self, told: Told) {
+        self.leaving.tell(told);
+    }
+
+    /// A message is about to leave by a rule of somebody else's.
+    pub fn leaves(&self, seq: Seq) {
+        self.leaving.leave(&(seq..=seq));
     }
 
     /// Its folder.
@@ -440,6 +454,7 @@ impl Spool {
     pub fn set_aside(&self, message: &Message, reason: &str) -> io::Result<PathBuf> {
         self.may_write()?;
         self.is_at_home()?;
+        self.leaves(message.seq);
         rejected::set_aside(&self.directory, message, reason)
     }
 }

@@ -210,6 +210,7 @@ impl Spool {
         let mut seq = self.journal.finished().next_unfinished(*range.start());
         while seq <= *range.end() {
             let end = self.journal.finished().unfinished_row_end(seq, *range.end());
+            self.leaving.leave(&(seq..=end));
             dropped.push(seq..=end);
             seq = self.journal.finished().next_unfinished(end.next());
         }

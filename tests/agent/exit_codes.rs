@@ -29,6 +29,7 @@ fn help_and_version_are_no_errors() {
         &["man", "--help"],
         &["spool", "--help"],
         &["spool", "requeue", "--help"],
+        &["verify", "--help"],
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_packhorse")).args(arguments).output().unwrap();
 

@@ -48,5 +48,6 @@ mod structure;
 mod support;
 mod systemd;
 mod tls;
+mod verify;
 mod violations;
 mod websocket;

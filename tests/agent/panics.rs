@@ -58,7 +58,13 @@ fn a_panic_in_the_sampler_stops_the_publisher_in_order() {
     let (stop, reload, questions) =
         (crossbeam_channel::never(), crossbeam_channel::never(), crossbeam_channel::never());
     let asked = Asked { stop, reload, questions };
-    let start = Start { config: config.clone(), file: "test.yaml".into(), sources: vec![scheduled(50)], spool };
+    let start = Start {
+        config: config.clone(),
+        file: "test.yaml".into(),
+        sources: vec![scheduled(50)],
+        spool,
+        counters: Arc::default(),
+    };
 
     let outcome = agent::run(start, &asked, Manager::default(), |_, now| (now + Duration::from_secs(1), None));
 

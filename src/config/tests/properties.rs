@@ -203,6 +203,7 @@ fn broker() -> impl Strategy<Value = Broker> {
                     proxy,
                     tls,
                     azure_iot_hub: None,
+                    detours: Vec::new(),
                 }
             },
         )

@@ -7,6 +7,7 @@ mod lookup;
 mod race;
 mod words;
 
+use crate::config::{Address, Broker};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select_biased};
 use lookup::{Answer, Lookups};
 use race::Failed;
@@ -68,6 +69,20 @@ pub enum Verdict {
     /// A broker has answered.
     Fruitful,
     Fruitless,
+}
+
+/// Begins to connect to a broker's address, or to the proxy or the relay on the way to it.
+pub fn begin(
+    dialer: &mut Dialer,
+    broker: &Broker,
+    address: &Address,
+    ring: impl Fn() + Clone + Send + 'static,
+) -> Dial {
+    let (host, port) = broker.dialed(address);
+    match broker.detour(host, port) {
+        Some(relay) => dialer.begin(&relay.ip().to_string(), relay.port(), broker.connect_timeout, ring),
+        None => dialer.begin(host.trim_matches(['[', ']']), port, broker.connect_timeout, ring),
+    }
 }
 
 impl Dialer {
