@@ -3,7 +3,6 @@
 use super::{Code, Failure};
 use crate::config::{self, Role};
 use crate::control::{self, Request, Unanswered};
-use crate::foreign;
 use crate::report::Report;
 use crossbeam_channel::bounded;
 use serde::Deserialize;
@@ -21,8 +20,12 @@ const SHORTEST: Duration = Duration::from_millis(500);
 const LEEWAY: Duration = Duration::from_millis(500);
 
 /// The agent that a configuration leads to.
-pub struct Target {
-    spool: PathBuf,
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// The one with this spool.
+    OfSpool(PathBuf),
+    /// The only one that there is, for the configuration does not tell where the spool is, and why.
+    Only(String),
 }
 
 /// What it says: the answer as it came, and as this version reads it.
@@ -39,45 +42,62 @@ struct Problem {
 
 impl Target {
     /// The one that runs, or would run, with the configuration that is named or found. A configuration with problems serves as
-    /// well, where its `spool.directory` can be read: an agent that runs goes on by the former one.
+    /// well, for an agent that runs goes on by the former one: where its `spool.directory` cannot be read, it is the only agent
+    /// of this machine.
     ///
     /// # Errors
-    /// There is no configuration, or it does not tell where the spool is.
+    /// There is no configuration.
     pub fn of(config: Option<&Path>) -> Result<Target, Failure> {
         let fail = |message: String| Failure { code: Code::Config, message };
         let path = config::locate(config).map_err(|error| fail(error.to_string()))?;
         let inspection = config::inspect(&path);
         let spool = inspection.files.into_iter().find(|file| file.role == Role::SpoolDirectory);
-        match (spool, inspection.outcome) {
-            (Some(spool), _) => Ok(Target { spool: spool.path }),
-            (None, Err(problems)) => Err(fail(problems.to_string())),
-            (None, Ok(config)) => Ok(Target { spool: config.spool.directory }),
+        Ok(match (spool, inspection.outcome) {
+            (Some(spool), _) => Target::OfSpool(spool.path),
+            (None, Ok(config)) => Target::OfSpool(config.spool.directory),
+            (None, Err(problems)) => Target::Only(problems.to_string()),
+        })
+    }
+
+    /// What the agent answers. It may take its time where the spool's disk hangs, and with it who asks where its folder is.
+    fn answer(&self, request: Request, patience: Duration) -> Result<Vec<u8>, Failure> {
+        let answer = match self {
+            Target::OfSpool(spool) => control::ask(spool, request, patience).map(Some),
+            Target::Only(_) => control::ask_the_only_one(request, patience),
+        };
+        let failure = |code, message| Failure { code, message };
+        match (answer, self) {
+            (Ok(Some(answer)), _) => Ok(answer),
+            (Ok(None), Target::Only(problems)) => Err(failure(Code::Config, problems.clone())),
+            (Ok(None), Target::OfSpool(_)) => Err(failure(Code::NotRunning, "no agent runs".to_owned())),
+            (Err(error), _) => {
+                let code = match error {
+                    Unanswered::NotRunning { .. }
+                    | Unanswered::Killed { .. }
+                    | Unanswered::Ended(..)
+                    | Unanswered::Silent(..) => Code::NotRunning,
+                    Unanswered::Forbidden(..) | Unanswered::System(..) => Code::Unknown,
+                };
+                Err(failure(code, error.to_string()))
+            }
         }
     }
 
-    /// Asks in a thread of its own, for the spool's disk may hang, and then so does whoever asks where its folder is.
+    /// Asks in a thread of its own, which is left to itself where it takes too long.
     fn dial(&self, request: Request, patience: Duration) -> Result<Vec<u8>, Failure> {
         let (tell, told) = bounded(1);
-        let spool = self.spool.clone();
-        let ask = move || drop(tell.send(control::ask(&spool, request, patience)));
-        let failure = |code, message| Failure { code, message };
+        let target = self.clone();
+        let ask = move || drop(tell.send(target.answer(request, patience)));
+        let failure = |message| Failure { code: Code::Unknown, message };
         thread::Builder::new()
             .name("ask".to_owned())
             .spawn(ask)
-            .map_err(|error| failure(Code::Unknown, format!("no thread can be started: {error}")))?;
-        let answer = told.recv_timeout(patience + LEEWAY).map_err(|_| {
-            let (spool, limit) = (foreign::path(&self.spool), humantime::format_duration(patience));
-            failure(Code::Unknown, format!("the disk of the spool `{spool}` does not answer within {limit}"))
-        })?;
-        answer.map_err(|error| {
-            let code = match error {
-                Unanswered::NotRunning { .. }
-                | Unanswered::Killed { .. }
-                | Unanswered::Ended(..)
-                | Unanswered::Silent(..) => Code::NotRunning,
-                Unanswered::Forbidden(..) | Unanswered::System(..) => Code::Unknown,
-            };
-            failure(code, error.to_string())
+            .map_err(|error| failure(format!("no thread can be started: {error}")))?;
+        told.recv_timeout(patience + LEEWAY).unwrap_or_else(|_| {
+            let limit = humantime::format_duration(patience);
+            Err(failure(format!(
+                "the spool's disk does not answer within {limit}, so nobody knows where the socket is"
+            )))
         })
     }
 

@@ -2,7 +2,7 @@
 
 use super::Request;
 use super::listener::{PATH_MAX, dial};
-use super::place::{Surroundings, name};
+use super::place::{Surroundings, name, sockets};
 use crate::foreign;
 use rustix::io::Errno;
 use std::io::{self, Read, Write};
@@ -43,14 +43,39 @@ fn listed(places: &[PathBuf]) -> String {
 /// # Errors
 /// [`Unanswered`].
 pub fn ask(spool: &Path, request: Request, patience: Duration) -> Result<Vec<u8>, Unanswered> {
+    let (name, mut places) = (name(spool), Surroundings::present().of_asker(Some(spool)));
+    let paths = places.iter().map(|place| place.join(&name));
+    ask_first(paths, spool, request, patience)?.ok_or_else(|| {
+        places.dedup();
+        Unanswered::NotRunning { spool: spool.to_owned(), name, places }
+    })
+}
+
+/// Asks the agent of this machine, where the spool is not known: the only one of the first folder that has any. `None`: there is
+/// none, or more than one.
+///
+/// # Errors
+/// [`Unanswered`].
+pub fn ask_the_only_one(request: Request, patience: Duration) -> Result<Option<Vec<u8>>, Unanswered> {
+    let alive = |socket: &PathBuf| !matches!(dial(socket), Err(Errno::CONNREFUSED));
+    let folders = Surroundings::present().of_asker(None);
+    let agents = folders.iter().map(|folder| sockets(folder).into_iter().filter(alive).collect::<Vec<_>>());
+    match agents.into_iter().find(|agents| !agents.is_empty()).as_deref() {
+        Some([socket]) => ask_first(std::iter::once(socket.clone()), Path::new("?"), request, patience),
+        Some(_) | None => Ok(None),
+    }
+}
+
+/// Asks at the first of these sockets where somebody listens; `None`: there is none of them.
+fn ask_first(
+    paths: impl Iterator<Item = PathBuf>,
+    spool: &Path,
+    request: Request,
+    patience: Duration,
+) -> Result<Option<Vec<u8>>, Unanswered> {
     let deadline = Instant::now() + patience;
-    let (name, mut places) = (name(spool), Surroundings::present().of_asker(spool));
     let mut reason = None;
-    for place in &places {
-        let path = place.join(&name);
-        if path.as_os_str().len() > PATH_MAX {
-            continue;
-        }
+    for path in paths.filter(|path| path.as_os_str().len() <= PATH_MAX) {
         match dial(&path) {
             Ok(socket) => {
                 let failed = |error: io::Error| match error.kind() {
@@ -60,7 +85,7 @@ pub fn ask(spool: &Path, request: Request, patience: Duration) -> Result<Vec<u8>
                 };
                 let answer = exchange(UnixStream::from(socket), request, deadline).map_err(failed)?;
                 // A whole one is an object.
-                return if answer.ends_with(b"}") { Ok(answer) } else { Err(Unanswered::Ended(path)) };
+                return if answer.ends_with(b"}") { Ok(Some(answer)) } else { Err(Unanswered::Ended(path)) };
             }
             // There is no room in its queue, which it does not look at.
             Err(Errno::AGAIN) => return Err(Unanswered::Silent(path, patience)),
@@ -72,8 +97,7 @@ pub fn ask(spool: &Path, request: Request, patience: Duration) -> Result<Vec<u8>
             Err(error) => reason = Some(Unanswered::System(path, error.into())),
         }
     }
-    places.dedup();
-    Err(reason.unwrap_or(Unanswered::NotRunning { spool: spool.to_owned(), name, places }))
+    reason.map_or(Ok(None), Err)
 }
 
 fn exchange(mut agent: UnixStream, request: Request, deadline: Instant) -> io::Result<Vec<u8>> {

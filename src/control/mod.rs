@@ -17,7 +17,7 @@ use crossbeam_channel::Sender;
 use std::fmt;
 use std::time::Instant;
 
-pub use ask::{Unanswered, ask};
+pub use ask::{Unanswered, ask, ask_the_only_one};
 pub use serve::Server;
 
 /// What can be asked.

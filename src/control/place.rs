@@ -48,9 +48,9 @@ impl Surroundings {
         session.map(|folder| Place::Own(folder.join("packhorse"))).chain([Place::Own(fallback(self.user))]).collect()
     }
 
-    /// Where the socket of the agent with this spool is looked for.
-    pub fn of_asker(&self, spool: &Path) -> Vec<PathBuf> {
-        let owner = fs::metadata(spool).map(|metadata| metadata.uid()).ok();
+    /// Where the socket of the agent with this spool is looked for; `None`: of any agent.
+    pub fn of_asker(&self, spool: Option<&Path>) -> Vec<PathBuf> {
+        let owner = spool.and_then(|spool| fs::metadata(spool).map(|metadata| metadata.uid()).ok());
         let users = [Some(self.user), owner.filter(|owner| *owner != self.user)].into_iter().flatten();
         let of_users = users.flat_map(|user| [session_of(user).join("packhorse"), fallback(user)]);
         let first = self.service.iter().cloned().chain([PathBuf::from(SERVICE)]);
@@ -117,6 +117,13 @@ pub fn name(spool: &Path) -> String {
     format!("agent-{digits}.sock")
 }
 
+/// The sockets of all agents in a folder.
+pub fn sockets(folder: &Path) -> Vec<PathBuf> {
+    let is_ours = |name: &str| name.starts_with("agent-") && name.ends_with(".sock");
+    let entries = folder.read_dir().into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_name().to_str().is_some_and(is_ours)).map(|entry| entry.path()).collect()
+}
+
 /// The path without links, as far as it leads to something.
 fn canonical(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
@@ -161,7 +168,7 @@ mod tests {
             Surroundings { service: None, session: Some(given.clone()), user },
             Surroundings { service: None, session: None, user },
         ] {
-            let asked = surroundings.of_asker(folder.path());
+            let asked = surroundings.of_asker(Some(folder.path()));
 
             let places = surroundings.of_agent();
             assert!(!places.is_empty());

@@ -311,11 +311,38 @@ fn an_edit_that_cannot_be_applied_is_1_and_the_agent_is_found_all_the_same() {
     let report = wait_for_report(&gateway, "it is degraded", |report| reasons(report) == ["configuration"]);
     let problem = report["configuration"]["problem"].as_str().unwrap();
     assert!(problem.contains("delivery.window") && !problem.contains("many"), "{problem}");
+    // Now it is not even YAML, and nothing tells where the spool is.
+    let text = fs::read_to_string(gateway.config()).unwrap();
+    fs::write(gateway.config(), "broker: {\n").unwrap();
+    let said = ask(&gateway, &["status"]);
+    assert!(said.code == 1 && said.out.contains("gateway-7: degraded"), "the only agent answers: {said:?}");
+    fs::write(gateway.config(), text).unwrap();
     gateway.edit("window: many", "window: 10");
     agent.signal(Signal::HUP);
 
     wait_for_report(&gateway, "it is healthy", |report| is_healthy(report) && report["connection"]["window"] == 10);
     stop(agent);
+}
+
+#[test]
+fn an_agent_that_stops_says_so_until_it_has() {
+    let broker = Broker::start();
+    let gateway = Gateway::new(&broker.url(), &Settings { interval: "20ms", ..Settings::default() });
+    gateway.edit("shutdown_timeout: 2s", "shutdown_timeout: 10s");
+    gateway.edit("ack_timeout: 2s", "ack_timeout: 50s");
+    let agent = gateway.start();
+    wait_for_report(&gateway, "it is healthy", is_healthy);
+    broker.pause();
+    let accepted = gateway.accepted_count();
+    wait_until("some more are accepted", || gateway.accepted_count() > accepted + 5);
+
+    agent.signal(Signal::TERM);
+    agent.wait_for_output("stopping in_flight");
+    let said = ask(&gateway, &["status"]);
+
+    assert!(said.code == 1 && said.out.contains("problem       it was asked to stop"), "{said:?}");
+    broker.resume();
+    assert_eq!(agent.wait().code(), Some(0));
 }
 
 #[test]
