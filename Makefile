@@ -20,7 +20,7 @@ FUZZ_SECONDS := 600
 help: ## Says what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-demo: deps ## Runs the agent against a broker of its own and shows what arrives; Ctrl-C ends it
+demo: deps ## Runs the agent against a broker of its own that goes and comes back, and counts what arrives; 20 seconds
 	@# The debug build is ready soonest, and a demo does not need speed.
 	cargo build
 	@scripts/demo.sh target/debug/packhorse
