@@ -6,7 +6,7 @@
 //! begun anew replaces the name, never the content that the name leads to.
 //!
 //! Files are made with the mode 0640 and folders with 0750, whatever the umask. A file of ours that gives away more, as
-//! those of earlier versions do, is narrowed when it is opened.
+//! those of earlier versions do, is narrowed when it is opened to be written. Who only reads changes nothing.
 
 use log::warn;
 use rustix::fs::{CWD, Mode, OFlags, fchmod, openat, unlinkat};
@@ -56,7 +56,7 @@ pub fn look(path: &Path) -> io::Result<()> {
 /// # Errors
 /// The system's, or [`Planted`].
 pub fn read(path: &Path) -> io::Result<File> {
-    accept(open(CWD, path, OFlags::RDONLY)?, path)
+    regular(open(CWD, path, OFlags::RDONLY)?)
 }
 
 /// Opens a file that is there to read and write it.
@@ -171,7 +171,8 @@ pub fn narrow_all(folder: &Path, is_ours: impl Fn(&OsStr) -> bool) {
     for entry in folder.read_dir().into_iter().flatten().flatten() {
         if is_ours(&entry.file_name()) {
             // Whatever is wrong with it is reported when it is used.
-            let _ = read(&entry.path());
+            let path = entry.path();
+            let _ = open(CWD, &path, OFlags::RDONLY).and_then(|file| accept(file, &path));
         }
     }
 }
@@ -261,13 +262,14 @@ fn open(folder: impl AsFd, path: &Path, access: OFlags) -> io::Result<OwnedFd> {
     })
 }
 
-fn accept(file: OwnedFd, path: &Path) -> io::Result<File> {
+fn regular(file: OwnedFd) -> io::Result<File> {
     let file = File::from(file);
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(planted(Planted::Kind));
-    }
-    narrow(&file, &metadata, path);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(planted(Planted::Kind)) }
+}
+
+fn accept(file: OwnedFd, path: &Path) -> io::Result<File> {
+    let file = regular(file)?;
+    narrow(&file, &file.metadata()?, path);
     Ok(file)
 }
 
@@ -376,6 +378,8 @@ mod tests {
             fs::set_permissions(&path, fs::Permissions::from_mode(before)).unwrap();
 
             read(&path).unwrap();
+            assert_eq!(mode(&path), before, "who reads changes nothing");
+            edit(&path).unwrap();
 
             assert_eq!(mode(&path), after, "{before:o}");
         }

@@ -80,6 +80,8 @@ fn bash_completes_commands_options_and_files_as_before() {
         ("packhorse sample --config oth", &["other.yaml"]),
         ("packhorse completions ba", &["bash"]),
         ("packhorse spool re", &["requeue"]),
+        ("packhorse spool st", &["stat"]),
+        ("packhorse spool export --format ", &["jsonl", "csv"]),
         ("packhorse spool requeue --dry", &["--dry-run"]),
     ] {
         assert_eq!(completed_by_bash(line), expected, "{line:?}");

@@ -18,7 +18,7 @@ pub enum Code {
     GaveUp = 69,
     /// A thread panicked.
     Bug = 70,
-    /// The spool cannot be opened, has no room for what is requeued, or at a stop the disk did not take what was left.
+    /// The spool cannot be read or opened, has no room for what is requeued, or at a stop the disk did not take what was left.
     Spool = 74,
     /// The broker refused credentials, client id or protocol version.
     Refused = 77,
@@ -46,8 +46,8 @@ impl Code {
         match self {
             Code::Done => "done; `run`: stopped by SIGINT or SIGTERM, the queue is safe on disk; `status`: healthy",
             Code::Failed => {
-                "`sample`: a source gave no sample; `spool requeue`: a file was left; `verify`: lost, or twice at QoS 2; `status`: \
-                 degraded; `drain`: not all was delivered; standard output took nothing"
+                "`sample`: a source gave no sample; `spool`: a file or a message was left, or could not be read; `verify`: lost, or \
+                 twice at QoS 2; `status`: degraded; `drain`: not all was delivered; an output took nothing"
             }
             Code::NotRunning => "`status`, `retry`, `drain`: no agent runs with this spool, or it does not answer",
             Code::Unknown => {

@@ -38,7 +38,9 @@ fn codes(name: &str) -> &'static [Code] {
         "" => &Code::ALL,
         "run" => &[Code::Done, Code::Usage, Code::GaveUp, Code::Bug, Code::Spool, Code::Refused, Code::Config],
         "verify" => &Code::ALL,
-        "spool requeue" => &[Code::Done, Code::Failed, Code::Usage, Code::Spool, Code::Config],
+        "spool requeue" | "spool purge" | "spool export" | "spool list" | "spool stat" => {
+            &[Code::Done, Code::Failed, Code::Usage, Code::Spool, Code::Config]
+        }
         "status" | "retry" | "drain" => {
             &[Code::Done, Code::Failed, Code::NotRunning, Code::Unknown, Code::Usage, Code::Config]
         }

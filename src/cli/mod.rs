@@ -108,8 +108,8 @@ enum Command {
     #[command(after_help = "Example:\n  packhorse verify --count 10000 --cut-every 10s --kill-every 30s")]
     Verify(verify::Arguments),
 
-    /// Works on the spool while no agent uses it
-    #[command(after_help = "Example:\n  packhorse spool requeue --dry-run")]
+    /// Looks into the spool, and works on it
+    #[command(after_help = "Example:\n  packhorse spool stat")]
     Spool {
         #[command(subcommand)]
         command: Option<spool::Command>,

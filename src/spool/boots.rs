@@ -23,6 +23,12 @@ pub struct Boots {
 }
 
 impl Boots {
+    /// What is known of the boots of the spool in this folder, beside whoever uses it. What cannot be read is not known.
+    #[must_use]
+    pub fn of(directory: &Path) -> Self {
+        Self::read(directory)
+    }
+
     /// What is known of the boots of this spool. What cannot be read is not known.
     pub(super) fn read(directory: &Path) -> Self {
         let text = medium::read(&directory.join("boots"), SIZE_MAX).map(|content| content.bytes).unwrap_or_default();

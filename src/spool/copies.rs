@@ -43,6 +43,11 @@ impl Copies {
         Self { directory: directory.to_owned(), files, bytes, damaged }
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.files.len()
+    }
+
     /// Bytes of all of them.
     pub fn bytes(&self) -> u64 {
         self.bytes

@@ -30,6 +30,11 @@ impl Finished {
         self.above.iter().map(|(first, last)| last - first + 1).sum()
     }
 
+    /// How many ranges above `low` are finished.
+    pub fn range_count(&self) -> usize {
+        self.above.len()
+    }
+
     /// The finished ranges above `low`, in order.
     pub fn ranges(&self) -> impl Iterator<Item = RangeInclusive<Seq>> + '_ {
         self.above.iter().map(|(first, last)| Seq(*first)..=Seq(*last))

@@ -20,39 +20,69 @@ const NAMES: usize = 16;
 /// What the names of copies, and of what was set aside, end with.
 const DAMAGED: &str = "damaged";
 
-/// First seq, and size in bytes as far as it is read, of every segment, and which numbers the folder is believed; removes
-/// what an interrupted creation left.
+/// What stands in a folder.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// First seq, and size in bytes as far as it is read, of every segment.
+    pub segments: BTreeMap<Seq, u64>,
+    /// Which numbers the folder is believed.
+    pub believed: Believed,
+    /// What has a name of a segment's and is none.
+    pub misnamed: Vec<PathBuf>,
+    /// Files that interrupted creations left.
+    pub unfinished: Vec<PathBuf>,
+}
+
+/// Looks through a folder, and changes nothing.
 ///
 /// # Errors
 /// The medium's.
-pub fn segments(directory: &Path) -> io::Result<(BTreeMap<Seq, u64>, Believed)> {
-    let mut segments = BTreeMap::new();
+pub fn list(directory: &Path) -> io::Result<Listing> {
+    let mut listing = Listing::default();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let name = entry.file_name();
-        let is_file = entry.file_type()?.is_file();
-        match segment::first_of(&name) {
-            Some(first) if is_file => {
-                segments.insert(first, entry.metadata()?.len().min(LARGEST));
-            }
-            Some(_) => set_aside_if_there(&entry.path()),
-            None if !segment::is_unfinished(&name) => {}
-            // Where the disk does not take that, it is replaced later.
-            None if is_file => drop(fs::remove_file(entry.path())),
-            None => set_aside_if_there(&entry.path()),
+        let first = segment::first_of(&name);
+        if first.is_none() && !segment::is_unfinished(&name) {
+            continue;
+        }
+        // The file of a running agent may be gone by now.
+        let Some(metadata) = there(entry.metadata())? else { continue };
+        match first {
+            Some(first) if metadata.is_file() => drop(listing.segments.insert(first, metadata.len().min(LARGEST))),
+            None if metadata.is_file() => listing.unfinished.push(entry.path()),
+            Some(_) | None => listing.misnamed.push(entry.path()),
         }
     }
     // A header that cannot be read vouches for nothing.
     let is_sound = |first| segment::read_header(directory, first).is_ok_and(|header| header.is_some());
-    let believed = Believed::beside(segments.keys().copied(), is_sound);
-    segments.retain(|first, _| {
-        let is_believed = believed.has(*first);
-        if !is_believed {
-            set_aside_if_there(&segment::path(directory, *first));
-        }
-        is_believed
-    });
-    Ok((segments, believed))
+    let believed = Believed::beside(listing.segments.keys().copied(), is_sound);
+    let unbelieved: Vec<Seq> = listing.segments.keys().copied().filter(|first| !believed.has(*first)).collect();
+    for first in unbelieved {
+        listing.segments.remove(&first);
+        listing.misnamed.push(segment::path(directory, first));
+    }
+    Ok(Listing { believed, ..listing })
+}
+
+/// `None`: there is no such thing.
+fn there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        found => found.map(Some),
+    }
+}
+
+/// As [`list`], for the owner of the folder: removes what interrupted creations left, and sets aside what is misnamed.
+///
+/// # Errors
+/// The medium's.
+pub fn segments(directory: &Path) -> io::Result<(BTreeMap<Seq, u64>, Believed)> {
+    let listing = list(directory)?;
+    // Where the disk does not take that, it is replaced later.
+    listing.unfinished.iter().for_each(|path| drop(fs::remove_file(path)));
+    listing.misnamed.iter().for_each(|path| set_aside_if_there(path));
+    Ok((listing.segments, listing.believed))
 }
 
 /// Makes way for a file of this name: whatever else stands there is set aside. A disk that takes nothing keeps it there.

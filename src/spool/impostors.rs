@@ -15,15 +15,23 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-/// Sets impostors aside and takes them out of the segments. Where all headers are good that costs one sector read for each.
+/// Sets impostors aside and takes them out of the segments.
 pub fn remove(directory: &Path, segments: &mut BTreeMap<Seq, u64>) {
-    let mut before: Option<Seq> = None;
+    for first in take_out(directory, segments) {
+        warn!("a file has the name of a segment, and its messages are in the one before it first_seq={first}");
+        folder::set_aside_if_there(&segment::path(directory, first));
+    }
+}
+
+/// Takes impostors out of the segments, and leaves their files alone; their names' numbers. Where all headers are good
+/// that costs one sector read for each.
+pub fn take_out(directory: &Path, segments: &mut BTreeMap<Seq, u64>) -> Vec<Seq> {
+    let (mut before, mut impostors) = (None, Vec::new());
     for first in segments.keys().copied().collect::<Vec<_>>() {
         match is_impostor(directory, before, first) {
             Ok(true) => {
-                warn!("a file has the name of a segment, and its messages are in the one before it first_seq={first}");
-                folder::set_aside_if_there(&segment::path(directory, first));
                 segments.remove(&first);
+                impostors.push(first);
             }
             Ok(false) => before = Some(first),
             // The reader meets it again, and reports what cannot be read.
@@ -33,6 +41,7 @@ pub fn remove(directory: &Path, segments: &mut BTreeMap<Seq, u64>) {
             }
         }
     }
+    impostors
 }
 
 fn is_impostor(directory: &Path, before: Option<Seq>, first: Seq) -> io::Result<bool> {

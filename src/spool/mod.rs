@@ -10,6 +10,7 @@
 //! It relies on one owner (the lock file keeps a second agent out) and on a medium that writes sectors of 512 bytes
 //! whole or not at all. `docs/spool-format.md` describes the files.
 
+mod account;
 mod backlog;
 mod believed;
 mod boots;
@@ -33,8 +34,10 @@ mod journal;
 mod leaving;
 pub(crate) mod medium;
 mod missing;
+mod newest;
 #[cfg(test)]
 pub mod power_cut;
+mod purge;
 mod reader;
 mod record;
 mod rejected;
@@ -47,12 +50,14 @@ mod segments;
 #[cfg(test)]
 mod tests;
 mod unflushed;
+mod view;
 mod witness;
 mod writer;
 
 use crate::config::{self, Sync, WhenFull};
 use crate::message::{Message, Qos, Route, Sample, Seq, StreamId};
 use crate::own;
+use account::Account;
 use believed::Believed;
 use claim::Claim;
 use exchanges::Party;
@@ -77,7 +82,9 @@ pub use backlog::Backlog;
 pub use boots::Boots;
 pub use exchanges::{Exchange, Exchanges, Stage};
 pub use missing::{Look, Missing};
+pub use purge::{Purged, What};
 pub use rejected::{Requeued, SetAside, files as set_aside_files, look as look_into};
+pub use view::{Damage, Facts, Holder, Sight, View};
 
 /// The largest segment, in bytes: what a drop at `max_size` costs at most.
 const SEGMENT: u64 = 1024 * 1024;
@@ -156,7 +163,8 @@ impl Spool {
             folder::make_way(&directory.join(name));
         }
         own::narrow_all(&directory, |name| {
-            Path::new(name).extension().is_some_and(|kind| kind == "seg" || kind == "damaged")
+            let kind = Path::new(name).extension();
+            kind.is_some_and(|kind| kind == "seg" || kind == "damaged") || NAMES.iter().any(|ours| name == *ours)
         });
         own::narrow_all(&directory.join("rejected"), |_| true);
         let (mut segments, believed) = match &claim {
@@ -168,19 +176,16 @@ impl Spool {
         if let Err(error) = segment::sync_directory(&directory) {
             warn!("folder not flushed folder={} error={error}", directory.display());
         }
-        let recovered = Journal::read(&directory).map_err(OpenError::io(&directory, "read the journal"))?;
-        let recovered = recovered.filter(|recovered| believed.has(recovered.finished.end()));
+        let account =
+            Account::by(&directory, &segments, believed).map_err(OpenError::io(&directory, "read the journal"))?;
+        if let Some((former, end)) = account.bereft {
+            warn!(
+                "all segments are gone; what waited in them is lost; a new stream begins former={former} next_seq>={end}"
+            );
+        }
+        let Account { recovered, accepted, .. } = account;
+        let stream = account.stream.unwrap_or_else(StreamId::random);
         let segment_size = segment_size(config.max_size);
-
-        let recovered = recovered.filter(|recovered| !is_bereft(recovered, &segments));
-        let stream = newest_stream(&directory, &segments)
-            .or(recovered.as_ref().map(|recovered| recovered.stream))
-            .unwrap_or_else(StreamId::random);
-        let recovered = recovered.filter(|recovered| recovered.stream == stream);
-        // What is finished, or under way at QoS 2, was accepted, whatever the segments still tell.
-        let finished_end = recovered.as_ref().map_or(Seq::FIRST, |recovered| recovered.finished.end());
-        let accepted = finished_end.max(Exchanges::named_end(&directory, stream, believed));
-
         let mut writer = Writer::open(&directory, stream, accepted, segment_size, &mut segments)
             .map_err(OpenError::io(&directory, "read the newest segment"))?;
         routes.iter().for_each(|route| writer.learn(route));
@@ -459,27 +464,14 @@ impl Spool {
     }
 }
 
+/// Bytes that a sample takes in a segment.
+#[must_use]
+pub fn record_length(sample: &Sample) -> u64 {
+    record::message_length(sample.data.len()) as u64
+}
+
 /// Bytes of a segment's file in a spool of this size.
 fn segment_size(max_size: u64) -> u64 {
     let page = sector::PAGE as u64;
     (max_size / SEGMENTS / page * page).clamp(64 * 1024, SEGMENT)
-}
-
-/// Whether a journal has lost its segments. How far they went is not known, so no number of their stream is safe to give out.
-fn is_bereft(recovered: &journal::Recovered, segments: &BTreeMap<Seq, u64>) -> bool {
-    let end = recovered.finished.end();
-    let is_bereft = segments.is_empty() && end > Seq::FIRST;
-    if is_bereft {
-        let stream = recovered.stream;
-        warn!(
-            "all segments are gone; what waited in them is lost; a new stream begins former={stream} next_seq>={end}"
-        );
-    }
-    is_bereft
-}
-
-/// The stream of the newest segment that tells it.
-fn newest_stream(directory: &Path, segments: &BTreeMap<Seq, u64>) -> Option<StreamId> {
-    let header = |first: &Seq| segment::read_header(directory, *first).ok().flatten();
-    segments.keys().rev().find_map(header).map(|header| header.stream)
 }

@@ -60,6 +60,23 @@ pub struct Reader {
     explained: HashMap<RouteId, Arc<Route>>,
     open: Option<OpenSegment>,
     copies: Copies,
+    /// What the last steps met, until somebody asks.
+    met: Option<Flaw>,
+}
+
+/// What is wrong with a place in the spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// `bytes` of content hold no good records, from this byte of the file on.
+    Bad { segment: Seq, at: u64, bytes: u64 },
+    /// The message that ends at this byte of the file names a route that nothing explains.
+    NoRoute { segment: Seq, at: u64 },
+    /// The records go on without these numbers.
+    Gap { segment: Seq },
+    /// It is of a format that this version does not read.
+    Foreign { segment: Seq },
+    /// No segment has these numbers.
+    NoSegment,
 }
 
 #[derive(Debug)]
@@ -84,8 +101,18 @@ struct OpenSegment {
 impl Reader {
     /// Begins at `next`. The routes are what damaged segments are read with.
     pub fn new(directory: &Path, stream: StreamId, next: Seq, known: HashMap<RouteId, Arc<Route>>) -> Self {
-        let copies = Copies::of(directory);
-        Self { directory: directory.to_owned(), stream, next, known, explained: HashMap::new(), open: None, copies }
+        let (directory, copies) = (directory.to_owned(), Copies::of(directory));
+        Self { directory, stream, next, known, explained: HashMap::new(), open: None, copies, met: None }
+    }
+
+    /// The next seq to be read.
+    pub fn next(&self) -> Seq {
+        self.next
+    }
+
+    /// What the steps since the last call met. Only the last one is kept of what stands apart.
+    pub fn met(&mut self) -> Option<Flaw> {
+        self.met.take()
     }
 
     /// Opens the segment that is being read again: its name leads to another file by now.
@@ -128,6 +155,7 @@ impl Reader {
                 return Ok(Step::End);
             }
             if let Some(lost) = self.enter(segments, limit, &held)? {
+                self.met = Some(Flaw::NoSegment);
                 return Ok(self.lose(lost, finished));
             }
             let Some(open) = self.open.as_mut() else { return Ok(Step::End) };
@@ -146,6 +174,7 @@ impl Reader {
                 Some(Record::Message(found)) if found.seq < self.next || found.seq >= end => open.at = found.end,
                 Some(Record::Message(found)) if found.seq > self.next => {
                     open.keep_damaged(&mut self.copies, limit.room_for_copies);
+                    self.met.get_or_insert(Flaw::Gap { segment: open.first });
                     return Ok(self.lose(Seq(found.seq.0 - 1), finished));
                 }
                 Some(Record::Message(found)) => {
@@ -154,6 +183,8 @@ impl Reader {
                     let route = self.explained.get(&found.route).or_else(|| self.known.get(&found.route));
                     let Some(route) = route.cloned() else {
                         open.keep_damaged(&mut self.copies, limit.room_for_copies);
+                        let at = sector::in_file(open.place());
+                        self.met.get_or_insert(Flaw::NoRoute { segment: open.first, at });
                         return Ok(Step::Lost(found.seq..=found.seq));
                     };
                     let sample = Sample { route, taken: found.taken, data: open.buffer[found.data].to_vec() };
@@ -161,7 +192,11 @@ impl Reader {
                 }
                 None => {
                     open.keep_damaged(&mut self.copies, limit.room_for_copies);
-                    if !open.resync(bound, self.next)? {
+                    let from = open.place();
+                    let is_found = open.resync(bound, self.next)?;
+                    let flaw = open.flaw(from);
+                    self.met = Some(self.met.map_or(flaw, |met| met.and(flaw)));
+                    if !is_found {
                         return Ok(self.lose(Seq(end.0 - 1), finished));
                     }
                 }
@@ -227,6 +262,18 @@ impl Reader {
         let last = finished.unfinished_row_end(first, last);
         self.next = last.next();
         Step::Lost(first..=last)
+    }
+}
+
+impl Flaw {
+    /// This and what was met after it.
+    fn and(self, next: Flaw) -> Flaw {
+        match (self, next) {
+            (Flaw::Bad { segment, at, bytes }, Flaw::Bad { segment: same, bytes: more, .. }) if segment == same => {
+                Flaw::Bad { segment, at, bytes: bytes + more }
+            }
+            _ => next,
+        }
     }
 }
 
@@ -321,6 +368,19 @@ impl OpenSegment {
         let readable = usize::try_from(bound.saturating_sub(self.start)).unwrap_or(usize::MAX);
         self.buffer.truncate(readable);
         Ok(())
+    }
+
+    /// The reading place, in the segment's content.
+    fn place(&self) -> u64 {
+        self.start + self.at as u64
+    }
+
+    /// What is wrong with the content from here to the reading place.
+    fn flaw(&self, from: u64) -> Flaw {
+        match self.is_foreign {
+            true => Flaw::Foreign { segment: self.first },
+            false => Flaw::Bad { segment: self.first, at: sector::in_file(from), bytes: self.place() - from },
+        }
     }
 
     /// Where in the segment's content the buffer ends.

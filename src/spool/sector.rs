@@ -48,6 +48,11 @@ pub fn content_offset(number: u64) -> u64 {
     number * DATA as u64
 }
 
+/// Where in the file a byte of the content stands.
+pub fn in_file(offset: u64) -> u64 {
+    position(number_of(offset)) + TAG as u64 + offset % DATA as u64
+}
+
 /// Appends the sectors that hold `content`, the first of which has this number; the rest of the last one is zeros.
 pub fn seal(out: &mut Vec<u8>, content: &[u8], number: u64, first: Seq) {
     for (data, number) in content.chunks(DATA).zip(number..) {

@@ -32,7 +32,8 @@ pub const HEADER: usize = 32;
 /// The largest file that is read, in bytes: far more than the largest segment. What is beyond cannot be ours.
 pub const LARGEST: u64 = 4 * 1024 * 1024;
 const MAGIC: [u8; 7] = *b"PKHORSE";
-const FORMAT: u8 = 2;
+/// The format version that this program reads and writes.
+pub const FORMAT: u8 = 2;
 
 /// What a segment says about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

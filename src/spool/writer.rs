@@ -3,9 +3,10 @@
 //! Offsets and sizes are those of the segment's content; where it lies in the file is known to [`super::sector`].
 
 use super::medium;
-use super::record::{self, Content, Decoded, FRAME, RouteId, Seed, Settled, decode, message_length, route_length};
+use super::newest::{self, Newest};
+use super::record::{self, FRAME, RouteId, Seed, Settled, message_length, route_length};
 use super::sector::{self, DATA, PAGE_DATA};
-use super::segment::{self, HEADER, Header, Search, Tail, TailState};
+use super::segment::{self, HEADER, Header, Tail, TailState};
 use crate::message::{Route, Sample, Seq, StreamId};
 use crate::own;
 use log::warn;
@@ -82,18 +83,7 @@ impl Writer {
                 }
             },
         };
-        let medium::Content { bytes: sectors, bad_blocks } = medium::read(&name, segment::LARGEST)?;
-        let file_length = sectors.len() as u64;
-        let foreign = segment::foreign_format(&sectors);
-        let mut content = Vec::new();
-        if foreign.is_none() {
-            sector::unseal(&mut content, &sectors, 0, first);
-        }
-        let tail = segment::find_tail(&content, first, accepted);
-        // What cannot be read may have been accepted: no seq is given out that may stand there.
-        let unreadable = if foreign.is_some() { file_length.div_ceil(medium::BLOCK as u64) } else { bad_blocks };
-        let unreadable = unreadable * (medium::BLOCK / message_length(0) + 1) as u64;
-        let next = Seq(tail.next.0 + unreadable).max(accepted);
+        let Newest { file_length, content, tail, next, .. } = Newest::read(directory, first, accepted)?;
         if let Some(file) = file
             && tail.state == TailState::Clean
             && next == tail.next
@@ -153,22 +143,8 @@ impl Writer {
     fn resume(file: File, header: Header, bytes: &[u8], tail: Tail) -> Writer {
         let Header { first, size, .. } = header;
         let seed = Seed::of(first);
-        // By number first: where two routes claim one, it is the last one's to a reader.
-        let mut routes = HashMap::new();
-        let mut search = Search::new(first, bytes.len() as u64);
-        let mut at = HEADER;
-        while at < tail.offset {
-            match decode(&bytes[at..], seed) {
-                Decoded::Record(frame) => {
-                    if let Content::Route(id, route) = frame.content {
-                        routes.insert(id, route);
-                    }
-                    at += frame.length;
-                }
-                _ => at = search.resync(bytes, at + 1, 0, first).unwrap_or(tail.offset),
-            }
-        }
-        let ids: HashMap<_, _> = routes.into_iter().map(|(id, route)| (route, id)).collect();
+        let routes = newest::routes(bytes, first, tail).into_iter();
+        let ids: HashMap<_, _> = routes.map(|(id, route)| (route, id)).collect();
         let content = if tail.offset < DATA {
             // The header may be damaged, or may not have been written yet.
             let records = bytes.get(HEADER..tail.offset).unwrap_or_default();

@@ -21,6 +21,7 @@ mod forged;
 mod full_start;
 mod hold;
 mod hostile;
+mod inspect;
 mod kills;
 mod logs;
 mod memory;

@@ -1,41 +1,17 @@
-//! `packhorse spool`: what can be done with the spool while no agent uses it.
+//! `packhorse spool requeue`: messages that a broker would not take become new ones.
 
-use super::{Code, Failure};
+use super::{Code, Failure, counted, fail};
 use crate::config::{self, WhenFull};
 use crate::foreign;
 use crate::spool::{self, OpenError, Requeued, SetAside, Spool};
-use clap::Subcommand;
 use std::path::Path;
 use std::time::Instant;
 
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Puts the messages that a broker would not take back into the spool, in order, as new messages; stop the agent first
-    #[command(after_help = "Example:\n  packhorse spool requeue --config /etc/packhorse/config.yaml")]
-    Requeue {
-        /// Lists what would be put back, and changes nothing
-        #[arg(long)]
-        dry_run: bool,
-    },
-}
-
-/// Runs a command of the group.
+/// Lists what would be put back.
 ///
 /// # Errors
-/// A bad configuration; a spool that cannot be opened, or is full; files that cannot be put back.
-pub fn run(config: Option<&Path>, command: &Command) -> Result<(), Failure> {
-    let config = super::load(config)?.config.spool;
-    match command {
-        Command::Requeue { dry_run: true } => list(&config),
-        Command::Requeue { dry_run: false } => requeue(config),
-    }
-}
-
-fn fail(message: String) -> Failure {
-    Failure { code: Code::Spool, message }
-}
-
-fn list(config: &config::Spool) -> Result<(), Failure> {
+/// A folder that cannot be read.
+pub fn list(config: &config::Spool) -> Result<(), Failure> {
     let (mut messages, mut left) = (0, 0);
     for path in files(config)? {
         let SetAside { path, sample } = spool::look_into(path);
@@ -43,7 +19,7 @@ fn list(config: &config::Spool) -> Result<(), Failure> {
             Ok(sample) => {
                 messages += 1;
                 let (topic, qos) = (foreign::shown(&sample.route.topic), sample.route.qos as u8);
-                super::print(&format!("{} topic={topic} qos={qos}\n", foreign::path(&path)))?;
+                crate::cli::print(&format!("{} topic={topic} qos={qos}\n", foreign::path(&path)))?;
             }
             Err(why) => {
                 left += 1;
@@ -51,12 +27,16 @@ fn list(config: &config::Spool) -> Result<(), Failure> {
             }
         }
     }
-    super::print(&format!("would requeue {}, {left} left\n", counted(messages)))
+    crate::cli::print(&format!("would requeue {}, {left} left\n", counted(messages)))
 }
 
-fn requeue(config: config::Spool) -> Result<(), Failure> {
+/// Puts it back.
+///
+/// # Errors
+/// A spool that cannot be opened, or is full; files that cannot be put back.
+pub fn requeue(config: config::Spool) -> Result<(), Failure> {
     if files(&config)?.is_empty() {
-        return super::print("requeued 0 messages, 0 left\n");
+        return crate::cli::print("requeued 0 messages, 0 left\n");
     }
     // What was set aside is the user's to bring back, and no reason to drop what waits.
     let config = config::Spool { when_full: WhenFull::DropNewest, ..config };
@@ -73,7 +53,7 @@ fn requeue(config: config::Spool) -> Result<(), Failure> {
     for (path, why) in &unusable {
         name_unusable(path, why)?;
     }
-    super::print(&format!("requeued {}, {} left\n", counted(messages), waiting + unusable.len() as u64))?;
+    crate::cli::print(&format!("requeued {}, {} left\n", counted(messages), waiting + unusable.len() as u64))?;
     match stopped {
         Some(why) => Err(fail(format!("{why}; {waiting} messages stay where they are, to be requeued later"))),
         None if unusable.is_empty() => Ok(()),
@@ -90,9 +70,5 @@ fn files(config: &config::Spool) -> Result<Vec<std::path::PathBuf>, Failure> {
 }
 
 fn name_unusable(path: &Path, why: &str) -> Result<(), Failure> {
-    super::print(&format!("left {}: {why}\n", foreign::path(path)))
-}
-
-fn counted(messages: u64) -> String {
-    format!("{messages} {}", if messages == 1 { "message" } else { "messages" })
+    crate::cli::print(&format!("left {}: {why}\n", foreign::path(path)))
 }
