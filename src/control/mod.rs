@@ -5,7 +5,7 @@
 //! thread that lives for a few seconds at most, whatever the other side does; the main thread, which answers, never waits for
 //! any of them.
 //!
-//! The socket's name tells the spool ([`place`]), so several agents on one machine have one each, and a command finds that of
+//! The socket's name tells the spool (`place.rs`), so several agents on one machine have one each, and a command finds that of
 //! its configuration. Who may ask is what the folder and the socket's mode say: the agent's user and its group, and root.
 
 mod ask;

@@ -51,4 +51,5 @@ mod systemd;
 mod tls;
 mod verify;
 mod violations;
+mod watch_command;
 mod websocket;

@@ -1,6 +1,9 @@
 //! `packhorse status` and `packhorse retry`, against agents in every state.
 
-use crate::support::{Agent, Broker, Gateway, PATIENCE, Settings, SmallDisk, stays, wait_for, wait_until};
+use crate::support::{
+    Agent, Broker, Gateway, PATIENCE, Said, Settings, SmallDisk, ask, is_healthy, json, stays, wait_for,
+    wait_for_report, wait_until,
+};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
@@ -9,50 +12,11 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Output;
-use std::time::{Duration, Instant};
-
-/// Every command ends within this time, whatever the agent does.
-const LIMIT: Duration = Duration::from_secs(8);
-
-/// What a command gave: its exit code, standard output and standard error.
-#[derive(Debug)]
-struct Said {
-    code: i32,
-    out: String,
-    error: String,
-}
-
-impl From<Output> for Said {
-    fn from(output: Output) -> Self {
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        Self { code: output.status.code().unwrap(), out: text(output.stdout), error: text(output.stderr) }
-    }
-}
-
-fn ask(gateway: &Gateway, arguments: &[&str]) -> Said {
-    let begin = Instant::now();
-    let said = gateway.command(arguments).output().unwrap().into();
-    assert!(begin.elapsed() < LIMIT, "{arguments:?} took {:?}: {said:?}", begin.elapsed());
-    said
-}
-
-fn json(gateway: &Gateway) -> Value {
-    serde_json::from_str(&ask(gateway, &["status", "--json"]).out).unwrap()
-}
+use std::time::Duration;
 
 /// The codes of what makes the agent degraded.
 fn reasons(report: &Value) -> Vec<&str> {
     report["reasons"].as_array().unwrap().iter().map(|reason| reason["code"].as_str().unwrap()).collect()
-}
-
-/// Waits until the report is as wanted; the report.
-fn wait_for_report(gateway: &Gateway, what: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
-    wait_for(what, PATIENCE, || Some(json(gateway)).filter(&is_wanted))
-}
-
-fn is_healthy(report: &Value) -> bool {
-    report["health"] == "healthy"
 }
 
 /// The sockets in a folder.
@@ -378,87 +342,4 @@ fn a_secret_in_an_address_or_a_sample_is_not_shown() {
         assert!(!format!("{said:?}").contains("not-a-real-secret"), "{said:?}");
     }
     stop(agent);
-}
-
-/// What a terminal of this size shows that `status --watch` runs in for a while; how it ends, and all that it wrote.
-fn on_a_terminal(gateway: &Gateway, environment: &[(&str, &str)], [columns, rows]: [u16; 2]) -> (i32, String) {
-    let watch = gateway.command(&["status", "--watch", "--every", "100ms"]);
-    let words: Vec<String> = std::iter::once(watch.get_program())
-        .chain(watch.get_args())
-        .map(|word| format!("'{}'", word.to_str().unwrap()))
-        .collect();
-    // bsdutils' `script` gives it a terminal; SIGINT is what Ctrl-C is.
-    let inner = format!(
-        "stty cols {columns} rows {rows}; exec timeout --preserve-status --foreground -s INT 2 {}",
-        words.join(" ")
-    );
-    let mut script = std::process::Command::new("script");
-    script.args(["-qec", &inner, "/dev/null"]).stdin(std::process::Stdio::null());
-    script.env("RUNTIME_DIRECTORY", gateway.folder()).env("TERM", "xterm").env_remove("NO_COLOR");
-    let output = script.envs(environment.iter().copied()).output().expect("Debian's bsdutils bring script");
-    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
-}
-
-/// The pictures that were drawn one over the other, as lines without what moves the cursor.
-fn pictures(written: &str) -> Vec<Vec<String>> {
-    let bare = |line: &str| line.replace("\x1b[K", "").replace("\x1b[J", "").trim_end().to_owned();
-    let whole = written.split_once("\x1b[2J").expect("it begins with an empty screen").1;
-    let whole = whole.split("\x1b[?25h").next().unwrap();
-    let drawn = whole.split("\x1b[H").filter(|picture| !picture.is_empty());
-    drawn.map(|picture| picture.split("\r\n").map(bare).collect()).collect()
-}
-
-#[test]
-fn a_watch_draws_over_what_is_there_within_80_columns_and_gives_the_terminal_back() {
-    let broker = Broker::start();
-    let gateway = Gateway::new(&broker.url(), &Settings { interval: "100ms", ..Settings::default() });
-    let agent = gateway.start();
-    wait_for_report(&gateway, "it is healthy", is_healthy);
-
-    for size @ [_, rows] in [[80, 24], [200, 50], [80, 8]] {
-        let (code, written) = on_a_terminal(&gateway, &[("NO_COLOR", "1")], size);
-        let pictures = pictures(&written);
-
-        assert_eq!(code, 0, "{written:?}");
-        assert!(written.starts_with("\x1b[?1049h") && written.trim_end().ends_with("\x1b[?1049l"), "{written:?}");
-        assert!(pictures.len() >= 5, "{pictures:#?}");
-        for picture in pictures {
-            assert!(picture.len() <= usize::from(rows), "{picture:#?}");
-            assert!(picture.iter().all(|line| line.chars().count() <= 80 && !line.contains('\x1b')), "{picture:#?}");
-            assert!(picture[0].starts_with("gateway-7: healthy, running for "), "{picture:#?}");
-        }
-    }
-    let (_, written) = on_a_terminal(&gateway, &[], [80, 24]);
-    assert!(written.contains("gateway-7: \x1b[1;32mhealthy\x1b[0m, running"), "{written:?}");
-    stop(agent);
-
-    let (code, written) = on_a_terminal(&gateway, &[], [80, 24]);
-    assert!(code == 0 && written.contains("\x1b[1;31mnot running\x1b[0m"), "{written:?}");
-}
-
-#[test]
-fn a_watch_without_a_terminal_prints_one_report_after_the_other() {
-    let broker = Broker::start();
-    let gateway = Gateway::new(&broker.url(), &Settings::default());
-    let agent = gateway.start();
-    wait_for_report(&gateway, "it is healthy", is_healthy);
-    let watch = |arguments: &[&str]| {
-        let program = gateway.command(&[]).get_program().to_owned();
-        let mut timeout = std::process::Command::new("timeout");
-        timeout.args(["--preserve-status", "-s", "INT", "1"]).arg(program).arg("--config").arg(gateway.config());
-        let output = timeout.env("RUNTIME_DIRECTORY", gateway.folder()).args(arguments).output().unwrap();
-        let said = Said::from(output);
-        assert!(said.code == 0 && !said.out.contains('\x1b'), "{said:?}");
-        said.out
-    };
-
-    let text = watch(&["status", "--watch", "--every", "100ms"]);
-    let json = watch(&["status", "--watch", "--every", "100ms", "--json"]);
-
-    assert!(text.matches("gateway-7: healthy, running for ").count() >= 3, "{text}");
-    let lines: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert!(lines.len() >= 3 && lines.iter().all(is_healthy), "{json}");
-    stop(agent);
-    assert!(watch(&["status", "--watch", "--every", "100ms"]).contains("packhorse: not running: no agent runs"));
-    assert_eq!(ask(&gateway, &["status", "--watch", "--every", "1ms"]).code, 64);
 }

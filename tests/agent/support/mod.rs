@@ -1,5 +1,6 @@
 //! What the tests start, and what they judge by.
 
+mod asked;
 mod authority;
 mod broker;
 mod cluster;
@@ -39,6 +40,7 @@ mod tls_front;
 pub mod websocket;
 mod ws_front;
 
+pub use asked::{Said, ask, is_healthy, json, wait_for_report};
 pub use authority::{Authority, Certificate};
 pub use broker::Broker;
 pub use cluster::Cluster;
