@@ -52,6 +52,15 @@ fn waiting(count: usize) -> (Gateway, Agent) {
     (gateway, agent)
 }
 
+/// Whether no thread of it runs (proc(5): the state follows the name in parentheses).
+fn is_stopped(agent: &Agent) -> bool {
+    let threads = fs::read_dir(format!("/proc/{}/task", agent.id())).unwrap();
+    threads.flatten().all(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with('T'))
+    })
+}
+
 /// Everything about the files of a folder that a visitor could change.
 fn state(folder: &Path) -> Vec<(PathBuf, Vec<u8>, u32, i64, i64)> {
     let mut state: Vec<_> = fs::read_dir(folder)
@@ -84,6 +93,8 @@ fn what_waits_is_seen_beside_a_running_a_hung_a_killed_and_a_stopped_agent() {
     assert_eq!(String::from_utf8_lossy(&list.stdout).lines().count(), 3, "{}", said(&list));
 
     agent.signal(Signal::STOP);
+    // A thread that waits for the disk stops behind that.
+    wait_until("every thread has stopped", || is_stopped(&agent));
     let before = state(&gateway.spool());
     let hung = stat(&gateway);
     let everything = seqs(&listed(&gateway, &[]));

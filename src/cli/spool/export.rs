@@ -41,7 +41,8 @@ pub fn run(config: &Config, choice: &Choice, format: Format, target: Option<Targ
     }
     let times = choice::times(&Boots::of(directory));
     let (mut output, mut warnings) = (Output::new(target)?, Warnings::default());
-    let (mut progress, mut written) = (Progress::of(facts.waiting), 0);
+    let progress = if target.is_some() { Progress::of } else { Progress::beside_output };
+    let (mut progress, mut written) = (progress(facts.waiting), 0);
     let mut flow = output.write(if format == Format::Csv { HEAD.as_bytes() } else { b"" })?;
     while flow.is_continue() {
         match view.look_on() {

@@ -30,7 +30,7 @@ pub fn run(config: &Config, choice: &Choice, limit: Option<u64>, json: bool) -> 
     }
     let times = choice::times(&Boots::of(directory));
     let (mut output, mut warnings) = (Output::new(None)?, Warnings::default());
-    let (mut progress, mut left) = (Progress::of(facts.waiting), limit.unwrap_or(u64::MAX));
+    let (mut progress, mut left) = (Progress::beside_output(facts.waiting), limit.unwrap_or(u64::MAX));
     while left > 0 {
         match view.look_on().map_err(|error| visit::refused(&error, directory))? {
             Sight::End => break,

@@ -1,6 +1,6 @@
 //! How far a long work is, in one line that is drawn again: only on a terminal, and on standard error.
 
-use std::io::{IsTerminal, Write, stderr};
+use std::io::{IsTerminal, Write, stderr, stdout};
 use std::time::{Duration, Instant};
 
 /// Nothing is shown before, and no more often.
@@ -19,10 +19,17 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Of so many messages.
+    /// Of so many messages, of which nothing is printed before the end, or into a file.
     pub fn of(all: u64) -> Self {
         let due = stderr().is_terminal().then(|| Instant::now() + EVERY);
         Self { all, read: 0, due, is_shown: false }
+    }
+
+    /// As [`Progress::of`], beside what is printed: not where both would share a terminal.
+    pub fn beside_output(all: u64) -> Self {
+        let mut progress = Self::of(all);
+        progress.due = progress.due.filter(|_| !stdout().is_terminal());
+        progress
     }
 
     /// One more was read.

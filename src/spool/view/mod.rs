@@ -26,8 +26,10 @@ use std::time::Duration;
 
 pub use holder::Holder;
 
-/// Pictures taken at most for one message that cannot be read, and how long apart: the agent writes a batch at a time.
+/// Pictures taken at most until nothing is half written, and how long apart: the agent writes a batch at a time.
 const TRIES: u32 = 5;
+/// Pictures taken at most for one message that cannot be read.
+const LOOKS: u32 = 2;
 const APART: Duration = Duration::from_millis(20);
 
 /// What is damaged, or lost.
@@ -157,6 +159,8 @@ impl View {
             if self.takes_another_picture(&step, from) {
                 continue;
             }
+            let read = self.picture.segments.range(..=from).next_back().map_or(Seq::FIRST, |(first, _)| *first);
+            let step = step.map_err(naming(segment::path(&self.directory, read)));
             let step = step.map_err(OpenError::io(&self.directory, "read a segment"))?;
             let met = self.reader.met();
             let sight = match step {
@@ -183,7 +187,7 @@ impl View {
         if self.tried.0 != from {
             self.tried = (from, 0);
         }
-        if !may_be_over || self.tried.1 == TRIES {
+        if !may_be_over || self.tried.1 == LOOKS {
             return false;
         }
         self.tried.1 += 1;
@@ -241,10 +245,14 @@ impl Picture {
         let mut listing = folder::list(directory)?;
         let impostors = impostors::take_out(directory, &mut listing.segments);
         let Account { stream, recovered, accepted, bereft } =
-            Account::by(directory, &listing.segments, listing.believed)?;
+            Account::by(directory, &listing.segments, listing.believed).map_err(naming(directory.join("journal")))?;
         let segments = listing.segments;
-        let newest =
-            segments.last_key_value().map(|(first, _)| Newest::read(directory, *first, accepted)).transpose()?;
+        let newest = segments
+            .last_key_value()
+            .map(|(first, _)| {
+                Newest::read(directory, *first, accepted).map_err(naming(segment::path(directory, *first)))
+            })
+            .transpose()?;
         let limit = newest.as_ref().map_or(
             Limit { next: accepted, growing: accepted, offset: 0, room_for_copies: None },
             |newest| Limit {
@@ -281,6 +289,11 @@ impl Picture {
             damage,
         })
     }
+}
+
+/// An error with the file that it is about.
+fn naming(path: PathBuf) -> impl FnOnce(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 impl Damage {
