@@ -2,6 +2,7 @@
 
 use super::faults::Wanted;
 use super::folder::Folder;
+use super::history::History;
 use super::load::{self, microseconds};
 use super::relay::Relay;
 use super::terms::Terms;
@@ -53,6 +54,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Tested {
     pub verdict: Verdict,
+    pub history: History,
     /// Where spool and log of the agent are, when somebody may want to look into them.
     pub kept: Option<PathBuf>,
 }
@@ -92,9 +94,9 @@ pub fn run(settings: &Settings, asked: &Asked) -> Result<Tested, Trouble> {
             test.conclude(end)
         });
     subscriber.end(&[&client_id]);
-    let verdict = judged?;
+    let (verdict, history) = judged?;
     let is_good = verdict.judgement() == Judgement::Good;
-    Ok(Tested { verdict, kept: (!is_good).then(|| folder.keep()) })
+    Ok(Tested { verdict, history, kept: (!is_good).then(|| folder.keep()) })
 }
 
 /// What cannot be tested.

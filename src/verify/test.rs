@@ -1,6 +1,7 @@
 //! The test: what it starts, what it waits for, and how it comes to an end.
 
 use super::faults::{Faults, Harm, Step};
+use super::history::History;
 use super::ledger::{Accepted, Copy, Ledger, Second};
 use super::load::{self, microseconds};
 use super::process::Process;
@@ -49,6 +50,8 @@ pub struct Test<'a> {
     report: Report,
     /// Of former processes.
     not_accepted: u64,
+    published: u64,
+    history: History,
     dropped: Vec<RangeInclusive<u64>>,
     times: Times,
     progress: Progress,
@@ -102,6 +105,8 @@ impl<'a> Test<'a> {
             ledger,
             report,
             not_accepted: 0,
+            published: 0,
+            history: History::new(started),
             dropped: Vec::new(),
             times,
             progress,
@@ -131,6 +136,7 @@ impl<'a> Test<'a> {
             self.look_whether_all_is_made(now);
             let Report { accepted, waiting, .. } = self.report;
             let received = self.ledger.received();
+            self.history.note(now, self.published + self.report.published, received, waiting);
             self.progress.show(State { count: self.settings.count, accepted, received, waiting }, now);
             if let Some(end) = self.end(now) {
                 return Ok(end);
@@ -177,6 +183,7 @@ impl<'a> Test<'a> {
         match (step, &self.relay) {
             (Step::Kill, _) => {
                 self.made.kills += 1;
+                self.history.fault(now, None, Duration::ZERO);
                 self.progress.tell("the agent is killed", now);
                 self.replace_agent()?;
             }
@@ -188,6 +195,7 @@ impl<'a> Test<'a> {
                     Harm::Outage => (Passage::Closed, &mut self.made.outages),
                 };
                 *count += 1;
+                self.history.fault(now, Some(harm), time);
                 relay.set(passage);
                 if matches!(harm, Harm::Cut | Harm::Outage) {
                     relay.cut();
@@ -219,6 +227,7 @@ impl<'a> Test<'a> {
             self.take(report);
         }
         self.not_accepted += self.report.not_accepted;
+        self.published += std::mem::take(&mut self.report.published);
         self.agent = Process::start(&self.terms)?;
         match self.agent.reports().recv_timeout(STARTS) {
             Ok(report) => self.take(report),
@@ -281,7 +290,7 @@ impl<'a> Test<'a> {
     ///
     /// # Errors
     /// The spool cannot be opened.
-    pub fn conclude(mut self, end: End) -> Result<Verdict, Trouble> {
+    pub fn conclude(mut self, end: End) -> Result<(Verdict, History), Trouble> {
         self.progress.end();
         self.agent.stop(self.config.shutdown_timeout + SAVING);
         while let Ok(report) = self.agent.reports().recv_timeout(GRACE) {
@@ -295,7 +304,7 @@ impl<'a> Test<'a> {
         let accepted = Accepted { count, is_waiting: &is_waiting, dropped: &self.dropped, second };
         let over = self.times.over.unwrap_or_else(Instant::now);
         let since_start = |at: Instant| at.saturating_duration_since(self.times.started);
-        Ok(Verdict {
+        let verdict = Verdict {
             end,
             qos: self.settings.qos,
             balance: self.ledger.settle(&accepted),
@@ -304,7 +313,8 @@ impl<'a> Test<'a> {
             made_within: since_start(over),
             received_within: since_start(self.times.arrived),
             is_blind: self.is_blind,
-        })
+        };
+        Ok((verdict, self.history))
     }
 
     fn second(&self) -> Second {
