@@ -4,7 +4,7 @@
 //! and prints, as medians of three rounds: the peak memory of the process that built the backlog, the time
 //! from the agent's start until it says "spool opened", its peak memory before it reaches a broker, and peak memory and
 //! messages per second while it drains to a mosquitto on the loopback at QoS 1, and the CPU time that each message takes,
-//! which tells other work on the machine from ours. Of a long backlog the first 200,000 messages are drained.
+//! which tells other work on the machine from ours; and how long `spool list --limit 10` takes. Of a long backlog the first 200,000 messages are drained.
 //! `-- --full` goes on to 10,000,000, which takes 2 GB of disk and some minutes.
 
 #[allow(dead_code, unused_imports, reason = "the tests use the rest")]
@@ -30,6 +30,7 @@ const WINDOW: u16 = 100;
 /// The most that a backlog may cost, however long it is.
 const START_UP_SECONDS: f64 = 2.0;
 const MEMORY_KIB: f64 = 16.0 * 1024.0;
+const LIST_SECONDS: f64 = 0.1;
 /// How far the rates may lie below that of the shortest backlog.
 const RATE: f64 = 0.9;
 
@@ -42,6 +43,8 @@ struct Figures {
     rate: f64,
     /// Of CPU time for each message.
     microseconds: f64,
+    /// Seconds.
+    list: f64,
 }
 
 fn main() {
@@ -56,8 +59,8 @@ fn main() {
     let counts = &counts[..if full { 4 } else { 3 }];
     let rounds: Vec<Vec<Figures>> = (0..ROUNDS).map(|_| counts.iter().map(|count| measure(*count)).collect()).collect();
     println!(
-        "{:>10} {:>14} {:>10} {:>14} {:>14} {:>8} {:>10}",
-        "backlog", "building, KiB", "start, ms", "started, KiB", "draining, KiB", "msg/s", "us CPU/msg"
+        "{:>10} {:>14} {:>10} {:>14} {:>14} {:>8} {:>10} {:>8}",
+        "backlog", "building, KiB", "start, ms", "started, KiB", "draining, KiB", "msg/s", "us CPU/msg", "list, ms"
     );
     let mut curve = Vec::new();
     for (place, count) in counts.iter().enumerate() {
@@ -69,17 +72,20 @@ fn main() {
             draining: of(|figures| figures.draining),
             rate: of(|figures| figures.rate),
             microseconds: of(|figures| figures.microseconds),
+            list: of(|figures| figures.list),
         };
-        let Figures { building, start_up, started, draining, rate, microseconds } = figures;
+        let Figures { building, start_up, started, draining, rate, microseconds, list } = figures;
         println!(
-            "{count:10} {building:14.0} {:10.1} {started:14.0} {draining:14.0} {rate:8.0} {microseconds:10.1}",
-            start_up * 1000.0
+            "{count:10} {building:14.0} {:10.1} {started:14.0} {draining:14.0} {rate:8.0} {microseconds:10.1} {:8.1}",
+            start_up * 1000.0,
+            list * 1000.0
         );
         curve.push(figures);
     }
     let verdict = |met| if met { "met" } else { "missed" };
     let all = |holds: &dyn Fn(&Figures) -> bool| verdict(curve.iter().all(holds));
     println!("target: starts within 2 s: {}", all(&|figures| figures.start_up < START_UP_SECONDS));
+    println!("target: lists 10 within 100 ms: {}", all(&|figures| figures.list < LIST_SECONDS));
     println!("target: under 16 MiB: {}", all(&|figures| figures.started.max(figures.draining) < MEMORY_KIB));
     println!(
         "target: drains within 10 % of the shortest backlog's rate: {}",
@@ -100,6 +106,7 @@ fn measure(count: u64) -> Figures {
     sleep(Duration::from_millis(300));
     let (start_up, started) = (absent.start_up, peak(absent.child.id()));
     drop(absent);
+    let list = list(folder.path());
 
     let broker = Broker::with(&format!("allow_anonymous true\nmax_inflight_messages {WINDOW}"));
     let marks = Subscriber::start(&broker.url(), MARKS);
@@ -110,7 +117,18 @@ fn measure(count: u64) -> Figures {
     #[allow(clippy::cast_precision_loss, reason = "counts are small")]
     let messages = stretch(count) as f64;
     let rate = messages / (end - begin).as_secs_f64();
-    Figures { building, start_up, started, draining, rate, microseconds: (used_at_end - used) / messages * 1e6 }
+    Figures { building, start_up, started, draining, rate, microseconds: (used_at_end - used) / messages * 1e6, list }
+}
+
+/// How long it takes to list the first ten messages, in seconds. The configuration is the agent's.
+fn list(folder: &Path) -> f64 {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_packhorse"));
+    command.arg("--config").arg(folder.join("config.yaml")).args(["spool", "list", "--limit", "10"]);
+    let begin = Instant::now();
+    let output = command.output().unwrap();
+    let took = begin.elapsed().as_secs_f64();
+    assert_eq!(output.stdout.iter().filter(|byte| **byte == b'\n').count(), 10, "ten messages are listed");
+    took
 }
 
 /// Builds the backlog in a process of its own; that process's peak memory in KiB.
