@@ -20,34 +20,46 @@ impl Delivery {
     /// The broker has taken what was published.
     pub(super) fn acknowledged(&mut self, what: Publish, now: Now) {
         let size = self.window.size_of(what);
-        self.taken(what);
+        let is_answer = self.is_answer(what);
+        if is_answer {
+            self.unanswered.answered();
+            self.taken(what);
+        }
         let Some(message) = self.window.remove(what) else { return };
         let Some(message) = message else {
             self.presence.accepted();
             self.connection.rivals.carries_status();
             self.suspects.accepted(what);
             self.unanswered.over(what);
-            if self.connection.limits().qos > Qos::AtMostOnce {
+            if is_answer {
                 self.size_limit().accepted(size);
             }
             return;
         };
-        let route = &message.sample.route;
-        let is_try = self.suspects.is_control(what) || self.refusals.is_try(what);
-        let qos = if is_try { as_control(route.qos) } else { route.qos };
-        // At QoS 0 an acknowledgement only says that the message was written.
-        if qos.min(self.connection.limits().qos) > Qos::AtMostOnce {
+        if is_answer {
             self.takes_messages = true;
             self.connection.carries(now.at, &mut self.actions);
             self.suspects.accepted(what);
             self.size_limit().accepted(size);
-            for opened in self.refusals.accepted(what, &route.topic) {
+            for opened in self.refusals.accepted(what, &message.sample.route.topic) {
                 let what = opened.map_or_else(|| "messages".to_owned(), |topic| format!("messages of {topic}"));
                 self.log(Level::Info, format!("the broker accepts {what} again"));
                 self.presence.changed(now.at);
             }
         }
         self.over(what, How::Acknowledged);
+    }
+
+    /// Whether the end of a publish is the broker's answer. At QoS 0 it only says that the message was written.
+    fn is_answer(&self, what: Publish) -> bool {
+        let is_try = self.suspects.is_control(what) || self.refusals.is_try(what);
+        let qos = match self.window.get(what).map(|message| message.sample.route.qos) {
+            Some(qos) if !is_try => qos,
+            Some(qos) => as_control(qos),
+            // The status message.
+            None => Qos::AtLeastOnce,
+        };
+        qos.min(self.connection.limits().qos) > Qos::AtMostOnce
     }
 
     /// A message has reached its end.
@@ -81,6 +93,7 @@ impl Delivery {
             return self.status_refused(&refusal.to_string());
         }
         self.suspects.refused(what);
+        self.unanswered.answered();
         self.unanswered.over(what);
         let Some(message) = self.window.get(what) else { return };
         let topic = message.sample.route.topic.clone();
@@ -122,7 +135,9 @@ impl Delivery {
         }
         let overdue = self.overdue(remains, now.at);
         self.presence.lost();
-        let was_try = why.may_be_over_a_message() && self.refusals.ended_over_a_try();
+        // Where nothing at all is answered, it is the link that is mute.
+        let says_something = !matches!(why, Lost::Unanswered(_)) || self.unanswered.has_answered();
+        let was_try = says_something && why.may_be_over_a_message() && self.refusals.ended_over_a_try();
         self.refusals.connection_lost();
         let first = self.window.flying().next();
         if let Some(what) = first.filter(|_| is_planted(Planted::LossTakenForDelivery)) {
@@ -250,7 +265,7 @@ impl Delivery {
         let topic = &self.window.get(suspect)?.sample.route.topic;
         let candidates = among.map(|(what, message)| (what, message.sample.route.topic.as_str()));
         let candidates = candidates.filter(|(what, topic)| !self.refusals.leaves_out(*what, topic));
-        self.suspects.choose(suspect, topic, candidates)
+        self.suspects.choose(suspect, topic, candidates, |what| self.is_doubtful(what))
     }
 
     /// Whether what the session has in flight was left out, and its turn has come.
@@ -267,8 +282,10 @@ impl Delivery {
         }
         let Some(suspect) = self.suspects.suspect() else { return };
         let is_sought = !self.has_status() || self.suspects.passed_over().is_some();
-        let best = self.best_control(suspect).map(|(_, control)| control);
-        if is_sought && best != Some(Control::Free) && !self.is_exhausted && self.window.has_room(AHEAD) {
+        let is_fresh =
+            |(what, control)| control == Control::Free && !self.suspects.has_failed(what) && !self.is_doubtful(what);
+        let has_fresh = self.best_control(suspect).is_some_and(is_fresh);
+        if is_sought && !has_fresh && !self.is_exhausted && self.window.has_room(AHEAD) {
             return self.actions.push_back(Action::Read);
         }
         if self.suspects.passed_over().is_some() && self.may_send(now) && self.next_control().is_none() {

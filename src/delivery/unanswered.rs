@@ -27,6 +27,8 @@ pub struct Unanswered {
     strikes: BTreeMap<Publish, u32>,
     /// How many publishes the newest connection has taken at a time.
     limit: usize,
+    /// Whether the broker has answered anything over the present connection.
+    has_answered: bool,
 }
 
 /// When something was sent, and what. What was sent at the same moment was sent in order.
@@ -45,7 +47,17 @@ impl Unanswered {
     /// There is a new connection, which takes so many publishes at a time.
     pub fn connected(&mut self, limit: usize) {
         self.taken.clear();
-        self.limit = limit;
+        (self.limit, self.has_answered) = (limit, false);
+    }
+
+    /// The broker has answered something.
+    pub fn answered(&mut self) {
+        self.has_answered = true;
+    }
+
+    /// Whether the broker has answered anything over the present connection.
+    pub fn has_answered(&self) -> bool {
+        self.has_answered
     }
 
     /// How many of those that stayed unanswered may be in flight at a time, so that others get past them.
@@ -197,15 +209,18 @@ impl Delivery {
         in_flight < self.unanswered.room()
     }
 
-    /// Whether what the session has of this would leave no room for others: it or its like stayed unanswered before, and so
-    /// did as many that come first.
+    /// Whether this stayed unanswered before, or was refused.
+    pub(super) fn is_doubtful(&self, what: Publish) -> bool {
+        self.unanswered.struck().contains_key(&what) || self.refusals.is_refused(what)
+    }
+
+    /// Whether what the session has of this would leave no room for others: it is doubtful, and so are as many that come first.
     pub(super) fn would_crowd_out(&self, what: Publish) -> bool {
-        let is_doubtful = |what: &Publish| self.unanswered.struck().contains_key(what) || self.refusals.is_refused(*what);
-        if !is_doubtful(&what) {
+        if !self.is_doubtful(what) {
             return false;
         }
-        let in_flight = self.window.flying().filter(is_doubtful).count();
-        let first = self.window.held().take_while(|held| *held != what).filter(is_doubtful).count();
+        let in_flight = self.window.flying().filter(|what| self.is_doubtful(*what)).count();
+        let first = self.window.held().take_while(|held| *held != what).filter(|what| self.is_doubtful(*what)).count();
         in_flight + first >= self.unanswered.room()
     }
 }

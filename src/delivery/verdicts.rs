@@ -38,7 +38,10 @@ impl Delivery {
             | Lost::Will(..)
             | Lost::Refused(_)
             | Lost::Unusable(_) => {
-                self.suspects.interrupted();
+                // A broker that is away says nothing of those that are not.
+                if self.connection.limit().is_some() || !self.connection.has_several() {
+                    self.suspects.interrupted();
+                }
                 Verdict::Open
             }
         }
