@@ -7,7 +7,9 @@
 mod address;
 mod azure;
 mod hints;
+mod host;
 mod load;
+mod odd;
 mod problem;
 mod profile;
 mod proxy;
