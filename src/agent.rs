@@ -74,7 +74,7 @@ impl<T: Send + 'static> Worker<T> {
 /// What signals ask for. The other ends live as long as the process.
 pub struct Asked {
     /// The name of the signal that stops the agent.
-    pub stop: Receiver<&'static str>,
+    pub stop: Receiver<String>,
     /// The configuration is to be read at once, and the broker to be tried without waiting.
     pub reload: Receiver<()>,
 }
@@ -205,7 +205,7 @@ pub fn run(
         let wake = wake.saturating_duration_since(Instant::now());
         select! {
             recv(asked.stop) -> signal => {
-                info!("asked to stop signal={}", signal.unwrap_or("none"));
+                info!("asked to stop signal={}", signal.as_deref().unwrap_or("none"));
                 break;
             }
             recv(asked.reload) -> _ => {

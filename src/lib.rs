@@ -18,6 +18,7 @@ pub mod message;
 pub mod mqtt;
 pub mod named;
 pub mod network;
+mod outlet;
 pub mod own;
 pub mod payload;
 mod planted;

@@ -30,7 +30,7 @@ impl Code {
     /// What it means to a user. Keys and commands are between backticks.
     pub fn meaning(self) -> &'static str {
         match self {
-            Code::Done => "done; `run`: stopped by SIGINT or SIGTERM, the queue is safe on disk",
+            Code::Done => "done; `run`: stopped by SIGINT, SIGTERM or SIGQUIT, the queue is safe on disk",
             Code::Failed => {
                 "`sample`: a source gave no sample; `spool requeue`: a file was left; standard output took nothing"
             }

@@ -18,9 +18,11 @@ mod spool;
 use crate::config::{self, Config, Problem};
 use crate::foreign;
 use crate::memory;
+use crate::outlet;
 use clap::parser::ValueSource;
 use clap::{FromArgMatches, Parser, Subcommand};
 use code::Code;
+use signals::Held;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -92,10 +94,13 @@ pub struct Failure {
 /// Parses the command line, runs the command, and returns what the process exits with.
 #[must_use]
 pub fn main() -> ExitCode {
+    // First of all: one that comes a moment later would end the agent.
+    let held = signals::hold();
     memory::keep_to_ourselves();
     let arguments = match parse() {
         Ok(arguments) => arguments,
         Err(error) => {
+            drop(held.map(Held::release));
             // Nothing is left to tell the user when even the terminal fails.
             let text = error.render().to_string();
             match foreign::secret_at(&text) {
@@ -105,7 +110,9 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(Code::Usage as u8) } else { ExitCode::SUCCESS };
         }
     };
-    match dispatch(&arguments) {
+    let runs = matches!(arguments.command, None | Some(Command::Run));
+    let complain = if runs { complain_in_passing } else { complain };
+    match held.and_then(|held| dispatch(&arguments, held)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, message }) => {
             if code == Code::Config && arguments.is_from_environment {
@@ -124,10 +131,21 @@ fn parse() -> Result<Arguments, clap::Error> {
     Ok(arguments)
 }
 
-fn dispatch(arguments: &Arguments) -> Result<(), Failure> {
+fn dispatch(arguments: &Arguments, held: Held) -> Result<(), Failure> {
     let config: Option<&Path> = arguments.config.as_deref();
     match arguments.command.as_ref().unwrap_or(&Command::Run) {
-        Command::Run => run::run(config),
+        Command::Run => run::run(config, held),
+        command => {
+            held.release();
+            serve(command, config)
+        }
+    }
+}
+
+/// Serves a command that ends by itself.
+fn serve(command: &Command, config: Option<&Path>) -> Result<(), Failure> {
+    match command {
+        Command::Run => unreachable!("the agent runs until it is stopped"),
         Command::Check => check::run(config),
         Command::Sample { list: true, .. } => sample::list(config),
         Command::Sample { sources, list: false } => sample::run(config, sources),
@@ -175,6 +193,14 @@ fn complain(lines: &str) {
     for line in lines.lines() {
         let _ = writeln!(std::io::stderr(), "{}", foreign::hide(line));
     }
+}
+
+/// As [`complain`], but waits only a short while for whoever reads standard error: an agent must end without.
+fn complain_in_passing(lines: &str) {
+    for line in lines.lines() {
+        outlet::error().put(format!("{}\n", foreign::hide(line)));
+    }
+    outlet::error().flush();
 }
 
 /// Prints to standard output. A reader that has gone away is no error: it has seen enough.
