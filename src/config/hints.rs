@@ -141,6 +141,11 @@ fn hidden(text: &str) -> Option<String> {
     ))
 }
 
+/// The sign in a text that looks like a colon, and is none to YAML.
+pub(super) fn odd_colon(text: &str) -> Option<char> {
+    text.chars().find(|sign| "\u{ff1a}\u{fe55}\u{2236}\u{2d0}\u{a789}\u{fe13}".contains(*sign))
+}
+
 /// What is wrong with a text that is no duration.
 pub(super) fn duration(text: &str, error: &humantime::DurationError) -> Option<String> {
     match error {

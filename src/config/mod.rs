@@ -8,6 +8,7 @@ mod address;
 mod azure;
 mod hints;
 mod host;
+mod indentation;
 mod load;
 mod odd;
 mod problem;

@@ -113,7 +113,9 @@ impl<'a> Section<'a> {
         let Content::Mapping(entries) = &node.content else {
             let glued = matches!(&node.content, Content::Scalar { text, .. } if is_glued(text));
             let equals = matches!(&node.content, Content::Scalar { text, .. } if text.contains(" = "));
+            let colon = matches!(&node.content, Content::Scalar { text, .. } if hints::odd_colon(text).is_some());
             let hint = match (glued, equals) {
+                _ if colon => "; what looks like a `:` there is none to YAML; type it anew",
                 (_, true) => "; write `:` in place of `=`",
                 (true, false) => "; is a space missing behind the `:`?",
                 (false, false) => "",

@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 /// Our own schema is four levels high.
-const DEPTH_MAX: usize = 32;
+pub(super) const DEPTH_MAX: usize = 32;
 
 /// Nodes of a document, those counted again that an alias repeats. A hundred times what our schema has.
 const NODES_MAX: usize = 50_000;
@@ -122,6 +122,11 @@ pub(super) fn printable(text: &str) -> String {
 
 /// Reads the first document of `text`, and all that is wrong with the document as YAML.
 pub(super) fn grow(text: &str) -> Result<(Rc<Node>, Vec<Problem>), Problem> {
+    if let Some(at) = text.find('\0') {
+        let line = text[..at].matches('\n').count() + 1;
+        let what = "the file holds NULs from here on, as a power cut leaves them; delete them, or write the file anew";
+        return Err(problem(line, what.to_owned()));
+    }
     let mut tree = Tree { lines: text.lines().collect(), ..Tree::default() };
     // The parser places an empty last value behind the last line, and counts a lone carriage return as a line end.
     let last = text.lines().count().max(1);
@@ -147,7 +152,7 @@ fn not_yaml(text: &str, error: &ScanError, last: usize) -> Problem {
     match slips::slip(text, line, error.info()) {
         Some((place, what)) if place != line => problem(place, format!("not valid YAML: {what}")),
         slip => {
-            let what = slip.map_or_else(|| foreign::shown(error.info()), |(_, what)| what);
+            let what = slip.map_or_else(|| slips::unknown(&foreign::shown(error.info())), |(_, what)| what);
             problem(line, format!("column {}: not valid YAML: {what}", mark.col() + 1))
         }
     }

@@ -7,6 +7,7 @@ mod misreadings;
 mod properties;
 mod rules;
 mod secrets;
+mod slips;
 mod structure;
 
 use super::host::Host;
