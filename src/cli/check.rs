@@ -202,13 +202,10 @@ fn look_at(file: &NamedFile) -> Finding {
 }
 
 fn password_file(path: &Path) -> Result<Finding, String> {
-    let bytes = named::read_text(path, PASSWORD_MAX).map_err(|error| match error {
+    let bytes = named::read_password(path, PASSWORD_MAX).map_err(|error| match error {
         Unreadable::System(error) => unreadable(&error),
         other => other.to_string(),
     })?;
-    if bytes.is_empty() {
-        return Err("is empty; it must hold the password".to_owned());
-    }
     if bytes.contains(&b'\n') {
         let message = "holds several lines, and all of them together are the password";
         return Ok(Finding::Warning(format!("`{}` {message}", foreign::path(path))));

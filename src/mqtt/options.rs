@@ -77,7 +77,7 @@ pub fn options(broker: &Broker, profile: &BrokerProfile, attempt: Attempt) -> Re
 
 /// What a password's file holds; `key` is the file's in the broker's section.
 fn password(key: &str, file: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    named::read_text(file, PASSWORD_MAX).map_err(|why| format!("broker.{key}: `{}` {why}", foreign::path(file)))
+    named::read_password(file, PASSWORD_MAX).map_err(|why| format!("broker.{key}: `{}` {why}", foreign::path(file)))
 }
 
 /// The proxy's address with the credentials, as the library takes it.
