@@ -104,6 +104,17 @@ pub struct Findings {
     pub warnings: Vec<Problem>,
 }
 
+impl Findings {
+    /// What is wrong with a certificate's file.
+    fn add(&mut self, file: &NamedFile, unfit: Unfit) {
+        let (list, message) = match unfit {
+            Unfit::Useless(message) => (&mut self.problems, message),
+            Unfit::Odd(message) => (&mut self.warnings, message),
+        };
+        list.push(Problem { line: Some(file.line), key: file.key.clone(), message });
+    }
+}
+
 /// A warning that says that it is none of the problems.
 fn marked(Problem { line, key, message }: &Problem) -> Problem {
     Problem { line: *line, key: key.clone(), message: format!("warning: {message}") }
@@ -134,21 +145,18 @@ fn certificates(inspection: &Inspection, findings: &mut Findings) {
     let is = |file: &&NamedFile, role, name: &str| file.role == role && file.key.ends_with(name);
     let find = |role, name| inspection.files.iter().find(|file| is(file, role, name));
     if let Some(file) = find(Role::Certificates, ".ca_file")
-        && let Err(message) = pem::check_authorities(&file.path)
+        && let Err(unfit) = pem::check_authorities(&file.path)
     {
-        findings.problems.push(Problem { line: Some(file.line), key: file.key.clone(), message });
+        findings.add(file, unfit);
     }
     let pair = match (find(Role::Certificates, ".cert_file"), find(Role::Key, ".key_file")) {
         (Some(file), Some(key)) => Some((file, key)),
         _ => find(Role::CertificateAndKey, ".cert_file").map(|both| (both, both)),
     };
     let Some((file, key)) = pair else { return };
-    let (list, message) = match pem::check_pair(&file.path, &key.path) {
-        Ok(()) => return,
-        Err(Unfit::Useless(message)) => (&mut findings.problems, message),
-        Err(Unfit::Odd(message)) => (&mut findings.warnings, message),
-    };
-    list.push(Problem { line: Some(file.line), key: file.key.clone(), message });
+    if let Err(unfit) = pem::check_pair(&file.path, &key.path) {
+        findings.add(file, unfit);
+    }
 }
 
 /// What gives something away, or does not last. The agent logs it at its start, and when an edit is applied.
