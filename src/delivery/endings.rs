@@ -73,6 +73,7 @@ impl Delivery {
     pub(super) fn gone(&mut self, what: Publish) {
         self.suspects.over(what);
         self.unanswered.over(what);
+        self.condemned.over(what);
         self.refusals.forget(what);
     }
 
@@ -157,11 +158,12 @@ impl Delivery {
         } else if was_disconnecting {
             Verdict::Open
         } else {
-            self.conclude(why, flight, &overdue, remains, now.at)
+            self.conclude(why, flight, &overdue, now.at)
         };
         if was_try || is_confronting && verdict != Verdict::Open {
             self.connection.excuse();
         }
+        self.end_session_of_condemned();
         let random = self.random.f64();
         self.backlog = remains.backlog;
         let lasted = if was_disconnecting { None } else { self.story.lost(now.at) };
@@ -225,7 +227,7 @@ impl Delivery {
     }
 
     /// Whether the status message can show whether the broker takes anything.
-    fn has_status(&self) -> bool {
+    pub(super) fn has_status(&self) -> bool {
         self.config.status.topic.is_some() && !self.presence.is_refused() && !self.suspects.is_without_status()
     }
 
@@ -242,7 +244,7 @@ impl Delivery {
             self.connection.skip_delay(now.at);
         }
         // What the session has in flight is sent as soon as there is a connection.
-        if self.window.held().any(|held| held == what) {
+        if self.window.held().any(|held| held.what == what) {
             self.suspects.published(what, control);
         }
     }
@@ -270,8 +272,7 @@ impl Delivery {
 
     /// Whether what the session has in flight was left out, and its turn has come.
     pub(super) fn has_to_resume(&self) -> bool {
-        let mut held = self.window.held().filter(|what| *what != Publish::Status);
-        held.any(|what| self.resumes(what))
+        self.resumable().any(|what| what != Publish::Status)
     }
 
     /// Does what a suspect needs beyond publishing what waits: reads on in search of a control, and connects anew to
@@ -298,11 +299,12 @@ impl Delivery {
     /// Connects anew where the session has something in flight that was left out and whose turn has come; whether it has.
     fn leave_to_resume(&mut self) -> bool {
         let is_idle = self.window.in_flight() == 0 && self.connection.limit().is_some();
-        if !is_idle || !self.has_to_resume() {
+        if !is_idle || !(self.has_to_resume() || self.has_condemned()) {
             return false;
         }
         if !self.connection.is_leaving() {
-            self.log(Level::Debug, "connecting anew to resume the session".to_owned());
+            let why = if self.has_condemned() { "begin a new session" } else { "resume the session" };
+            self.log(Level::Debug, format!("connecting anew to {why}"));
             self.connection.leave();
         }
         true

@@ -1,6 +1,7 @@
 //! The core as a whole: what it has the shell do, for what happened.
 
 mod brokers;
+mod exactly_once;
 mod mute;
 mod outages;
 

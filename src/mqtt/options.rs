@@ -42,7 +42,8 @@ pub fn options(broker: &Broker, profile: &BrokerProfile, attempt: Attempt) -> Re
             options.clean_session(attempt.beginning == Beginning::Without || attempt.stale);
         }
     }
-    options.keep_alive_interval(broker.keep_alive).max_inflight(i32::from(attempt.window) + 1);
+    // What a session resumes comes on top of the window, and the status message.
+    options.keep_alive_interval(broker.keep_alive).max_inflight(2 * i32::from(attempt.window) + 1);
     if let Some(will) = attempt.will {
         options.will_message(will);
     }

@@ -202,7 +202,8 @@ impl Account {
     /// The library sends what the session has, but for what is left out.
     fn connect(&mut self, bench: &mut Bench, session: Session, fate: &impl Fn(Publish) -> Fate) {
         self.connections += 1;
-        let resumed: Vec<_> = self.under_way.iter().copied().filter(|what| bench.delivery.resumes(*what)).collect();
+        let left_out = bench.delivery.left_out();
+        let resumed: Vec<_> = self.under_way.iter().copied().filter(|what| !left_out.contains(what)).collect();
         let connected = Connected { session_present: session == Session::Kept, at_qos_2: true, limits: Limits::NONE };
         bench.on(Event::Connected { connected, backlog: 1 });
         match session {
@@ -360,5 +361,35 @@ fn a_control_that_connections_end_over_as_well_gives_way_to_one_that_was_not_tri
 
         assert_eq!(account.taken.len(), 96, "{session:?} {:#?}", bench.log);
         assert!(account.set_aside.iter().all(|what| is_bad(*what)), "{session:?} {:?}", account.set_aside);
+    }
+}
+
+#[test]
+fn what_one_of_several_brokers_refuses_is_not_set_aside_because_another_one_takes_its_like() {
+    let brokers = "urls: [\"mqtt://a\", \"mqtt://b\"]";
+    let mut bench = Bench::at(brokers, &format!("{NO_STATUS}retry: {{max_delay: 10s, at_max: hold}}\n"));
+    (1..100).for_each(|seq| bench.put(message(seq), "t", None));
+    for member in (0..40).map(|round| round % 2) {
+        for _ in 0..20 {
+            for action in bench.turn() {
+                match action {
+                    Action::Connect { .. } => {
+                        bench.on(Event::Connected { connected: connected(false), backlog: 1 });
+                    }
+                    Action::Publish { what, .. } if bench.delivery.connection.member() == 0 => {
+                        let why = Refusal::Flatly(Scope::Topic, "not authorized (0x87)".to_owned());
+                        bench.on(Event::Refused(what, why));
+                    }
+                    Action::Publish { what, .. } if what.spooled().is_some_and(|seq| seq.0 % 5 == 0) => {
+                        bench.on(Event::Acknowledged(what));
+                    }
+                    Action::SetAside { what, .. } => panic!("{what:?} {:#?}", bench.log),
+                    _ => {}
+                }
+            }
+            bench.pass(Duration::from_secs(1));
+        }
+        bench.lose(&[]);
+        assert!(member < 2);
     }
 }
