@@ -12,6 +12,7 @@ use crate::mqtt;
 use crate::mqtt::pem::{self, Content, Unfit};
 use crate::named::{self, Unreadable};
 use crate::own;
+use crate::spool;
 use rustix::fs::{Access, AtFlags, CWD};
 use std::io::{self, Write};
 use std::path::Path;
@@ -40,8 +41,7 @@ pub fn run(config: Option<&Path>) -> Result<(), Failure> {
             return Err(failure(verdict));
         }
     };
-    let silent = silent(&config);
-    let warnings = [warnings, silent].concat();
+    let warnings = [warnings, held(&config), silent(&config)].concat();
     tell(&path, &warnings);
     let yaml = config.to_yaml();
     match io::stdout().lock().write_all(yaml.as_bytes()) {
@@ -73,6 +73,16 @@ fn counted(count: usize, noun: &str) -> String {
 fn silent(config: &Config) -> Vec<Problem> {
     let problem = |message| Problem { line: None, key: "broker".to_owned(), message };
     mqtt::silent(&config.broker, KNOCK).into_iter().map(problem).collect()
+}
+
+/// A spool that a running agent uses, which may well be the one that this configuration is for.
+fn held(config: &Config) -> Vec<Problem> {
+    let problem = |process| Problem {
+        line: None,
+        key: "spool.directory".to_owned(),
+        message: format!("an agent runs with this spool (process {process}); a second one does not start with it"),
+    };
+    spool::holder(&config.spool.directory).map(problem).into_iter().collect()
 }
 
 /// Looks at the configuration and what it names in a thread of its own: what hangs is named and not waited for.

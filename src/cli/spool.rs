@@ -35,6 +35,10 @@ fn fail(message: String) -> Failure {
     Failure { code: Code::Spool, message }
 }
 
+fn in_use(folder: &Path) -> Failure {
+    fail(format!("spool {}: an agent uses this folder; stop it first, then requeue", folder.display()))
+}
+
 fn list(config: &config::Spool) -> Result<(), Failure> {
     let (mut messages, mut left) = (0, 0);
     for path in files(config)? {
@@ -56,14 +60,15 @@ fn list(config: &config::Spool) -> Result<(), Failure> {
 
 fn requeue(config: config::Spool) -> Result<(), Failure> {
     if files(&config)?.is_empty() {
+        if spool::holder(&config.directory).is_some() {
+            return Err(in_use(&config.directory));
+        }
         return super::print("requeued 0 messages, 0 left\n");
     }
     // What was set aside is the user's to bring back, and no reason to drop what waits.
     let config = config::Spool { when_full: WhenFull::DropNewest, ..config };
     let mut spool = Spool::open(&config, &[]).map_err(|error| match error {
-        OpenError::Locked(folder) => {
-            fail(format!("spool {}: an agent uses this folder; stop it first, then requeue", folder.display()))
-        }
+        OpenError::Locked(folder) => in_use(&folder),
         error => fail(error.to_string()),
     })?;
     let requeued = spool

@@ -20,7 +20,16 @@ impl Default for Host {
     }
 }
 
+/// Names that every host has, in small letters: those of RFC 6761 and of the distributions' `hosts` files.
+const EVERYBODYS: [&str; 5] = ["localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback"];
+
 impl Host {
+    /// Whether its name is no name of its own.
+    pub fn is_unnamed(&self) -> bool {
+        let first = self.name.as_deref().and_then(|name| name.split('.').next()).unwrap_or_default();
+        EVERYBODYS.iter().any(|name| first.eq_ignore_ascii_case(name))
+    }
+
     pub fn this() -> Host {
         let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
         Host {

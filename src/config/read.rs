@@ -108,9 +108,12 @@ fn device(top: &mut Section<'_>, host: &Host) -> String {
     };
     if let Err(Refusal::Because(why) | Refusal::Allowed(why)) = value::name(name) {
         top.problem("device", format!("is not set, and the host's name cannot stand in: it {why}"));
+        return String::new();
     }
-    if name.split('.').next() == Some("localhost") {
-        top.warning("device", "is not set, and the host is named `localhost`, as many are; set it, or name the host");
+    if host.is_unnamed() {
+        let message =
+            format!("is not set, and the host is named {}, as many are; set it, or name the host", tree::echo(name));
+        top.warning("device", message);
     }
     name.clone()
 }

@@ -11,6 +11,7 @@ use log::warn;
 use rustix::fs::{Mode, OFlags};
 use std::fs::{File, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// The device could not read or write (errno-base.h).
@@ -125,6 +126,34 @@ impl Claim {
     }
 }
 
+/// The process that holds the folder, or the file `lock` in it, as the kernel lists locks; nothing is locked, so that no
+/// agent is kept from starting. `None`: none, or it cannot be seen from here.
+#[must_use]
+pub fn holder(directory: &Path) -> Option<u32> {
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    let inode = |path: &Path| path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    let ours: Vec<_> = [directory, &directory.join("lock")].into_iter().filter_map(inode).collect();
+    locks.lines().find_map(|line| {
+        let (process, device, inode) = locked(line)?;
+        ours.contains(&(device, inode)).then_some(process)
+    })
+}
+
+/// Process, device and inode of a line of proc_locks(5), where it is one of flock(2)'s:
+/// `1: FLOCK  ADVISORY  WRITE 4711 08:02:131 0 EOF`.
+fn locked(line: &str) -> Option<(u32, u64, u64)> {
+    let mut fields = line.split_whitespace().skip(1);
+    if fields.next() != Some("FLOCK") {
+        return None;
+    }
+    let (process, place) = (fields.nth(2)?.parse().ok()?, fields.next()?);
+    let mut parts = place.split(':');
+    let mut number = |radix| u64::from_str_radix(parts.next()?, radix).ok();
+    let (major, minor, inode) = (number(16)?, number(16)?, number(10)?);
+    let device = rustix::fs::makedev(u32::try_from(major).ok()?, u32::try_from(minor).ok()?);
+    Some((process, device, inode))
+}
+
 fn lock(directory: &Path) -> Result<Claim, OpenError> {
     // A pipe of this name would wait for whoever writes to it.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -172,6 +201,20 @@ mod tests {
         assert!(matches!(Claim::of(folder.path()), Err(OpenError::Locked(_))));
         drop(claim);
         assert!(Claim::of(folder.path()).unwrap().is_some());
+    }
+
+    #[test]
+    fn who_holds_a_folder_is_seen_without_locking_it() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(holder(folder.path()), None);
+        let claim = Claim::of(folder.path()).unwrap();
+
+        assert_eq!(holder(folder.path()), Some(std::process::id()));
+        std::fs::remove_file(folder.path().join("lock")).unwrap();
+        assert_eq!(holder(folder.path()), Some(std::process::id()));
+        drop(claim);
+        assert_eq!(holder(folder.path()), None);
+        assert_eq!(holder(Path::new("/nowhere")), None);
     }
 
     #[test]

@@ -72,6 +72,7 @@ use writer::Writer;
 
 pub use backlog::Backlog;
 pub use boots::Boots;
+pub use claim::holder;
 pub use exchanges::{Exchange, Exchanges, Stage};
 pub use missing::{Look, Missing};
 pub use rejected::{Requeued, SetAside, files as set_aside_files, look as look_into};

@@ -1,6 +1,7 @@
 //! What YAML reads as something else than what its author meant, or as nothing, is a problem that says how to write it.
 
 use super::{MINIMAL, config, config_of, problem_of, problems};
+use crate::config::host::Host;
 use crate::config::load::inspect_text;
 use std::path::Path;
 
@@ -144,5 +145,28 @@ fn a_folder_by_another_program_s_name_is_our_directory() {
 
             assert!(problem.ends_with("unknown key; did you mean `directory`?"), "{problem}");
         }
+    }
+}
+
+#[test]
+fn a_host_without_a_name_of_its_own_is_warned_of_and_one_that_cannot_stand_in_is_one_problem() {
+    let inspect = |name: &str| {
+        let host = Host { name: Some(name.to_owned()), ..super::host() };
+        inspect_text(MINIMAL, Path::new("test.yaml"), &host)
+    };
+    for name in ["localhost", "LOCALHOST", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "localhost6"] {
+        let inspection = inspect(name);
+        assert_eq!(inspection.outcome.unwrap().device, name);
+        let warnings: Vec<String> = inspection.warnings.iter().map(ToString::to_string).collect();
+        assert!(
+            warnings.iter().any(|warning| warning.contains("as many are; set it, or name the host")),
+            "{name}: {warnings:?}"
+        );
+    }
+    assert_eq!(inspect("gateway-7").warnings, []);
+    for name in ["a+b", "a/b", "a#b"] {
+        let problems = Vec::from(inspect(name).outcome.unwrap_err());
+
+        assert!(matches!(&problems[..], [one] if one.message.contains(&format!("`{name}` holds"))), "{problems:?}");
     }
 }
