@@ -90,7 +90,7 @@ pub struct Start {
 /// What others ask for: signals, and commands. The other ends live as long as the process.
 pub struct Asked {
     /// The name of the signal that stops the agent.
-    pub stop: Receiver<&'static str>,
+    pub stop: Receiver<String>,
     /// The configuration is to be read at once, and the broker to be tried without waiting.
     pub reload: Receiver<()>,
     /// How the agent fares, and the like.
@@ -232,7 +232,7 @@ pub fn run(
         let wake = wake.saturating_duration_since(Instant::now());
         select! {
             recv(asked.stop) -> signal => {
-                info!("asked to stop signal={}", signal.unwrap_or("none"));
+                info!("asked to stop signal={}", signal.as_deref().unwrap_or("none"));
                 break;
             }
             recv(asked.reload) -> _ => {

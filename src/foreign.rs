@@ -111,8 +111,15 @@ pub fn hide(line: &str) -> Cow<'_, str> {
 
 /// Control characters, and what makes a terminal show a line in another order than it has.
 pub(crate) fn is_disturbing(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
+    character.is_control() || "\u{2028}\u{2029}".contains(character) || is_invisible(character)
+}
+
+/// What takes no room on a screen: it joins, divides or turns round what stands beside it.
+pub(crate) fn is_invisible(character: char) -> bool {
+    matches!(
+        character,
+        '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}'
+    )
 }
 
 /// An address without the user's name and password, and without its query.

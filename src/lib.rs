@@ -19,6 +19,7 @@ pub mod message;
 pub mod mqtt;
 pub mod named;
 pub mod network;
+mod outlet;
 pub mod own;
 pub mod payload;
 mod planted;

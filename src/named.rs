@@ -28,6 +28,8 @@ pub enum Unreadable {
     },
     #[error("is in {0}, as some editors of Windows save it; save it in UTF-8")]
     Encoding(&'static str),
+    #[error("is empty{0}; it must hold the password")]
+    Empty(&'static str),
 }
 
 fn amount(size: u64, most: usize) -> String {
@@ -71,6 +73,20 @@ pub fn read_text(path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, Unreada
     bytes.drain(..start);
     bytes.truncate(length);
     Ok(bytes)
+}
+
+/// Like [`read_text`], of a password: where nothing was typed, or only NULs are left of it, there is none.
+///
+/// # Errors
+/// [`Unreadable`].
+pub fn read_password(path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+    let bytes = read_text(path, most)?;
+    let is_nothing = |byte: &u8| *byte == 0 || byte.is_ascii_whitespace();
+    match bytes.iter().all(is_nothing) {
+        true if bytes.contains(&0) => Err(Unreadable::Empty(" but for NULs, as a power cut leaves them")),
+        true => Err(Unreadable::Empty("")),
+        false => Ok(bytes),
+    }
 }
 
 /// The byte order mark in UTF-8, which editors of Windows put before a text.
@@ -158,6 +174,27 @@ mod tests {
             fs::write(&file, written).unwrap();
             assert_eq!(*read_text(&file, 100).unwrap(), meant.as_bytes(), "{written:?}");
         }
+    }
+
+    #[test]
+    fn a_password_file_without_a_password_is_empty() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (written, words) in [
+            (&b""[..], "is empty; it must hold the password"),
+            (b"\r\n", "is empty; it"),
+            (b"\xEF\xBB\xBF", "is empty; it"),
+            (b"\xEF\xBB\xBF \n", "is empty; it"),
+            (&[0; 64], "is empty but for NULs, as a power cut leaves them; it"),
+            (b"\xEF\xBB\xBF\0\0\0\n", "is empty but for NULs"),
+        ] {
+            fs::write(&file, written).unwrap();
+
+            let error = read_password(file.path(), 100).unwrap_err().to_string();
+
+            assert!(error.starts_with(words), "{written:?}: {error}");
+        }
+        fs::write(&file, b"a\0b\n").unwrap();
+        assert_eq!(*read_password(file.path(), 100).unwrap(), b"a\0b");
     }
 
     #[test]

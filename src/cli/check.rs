@@ -12,6 +12,7 @@ use crate::mqtt;
 use crate::mqtt::pem::{self, Content, Unfit};
 use crate::named::{self, Unreadable};
 use crate::own;
+use crate::spool::Holder;
 use rustix::fs::{Access, AtFlags, CWD};
 use std::io::{self, Write};
 use std::path::Path;
@@ -40,8 +41,7 @@ pub fn run(config: Option<&Path>) -> Result<(), Failure> {
             return Err(failure(verdict));
         }
     };
-    let silent = silent(&config);
-    let warnings = [warnings, silent].concat();
+    let warnings = [warnings, held(&config), silent(&config)].concat();
     tell(&path, &warnings);
     let yaml = config.to_yaml();
     match io::stdout().lock().write_all(yaml.as_bytes()) {
@@ -75,6 +75,16 @@ fn silent(config: &Config) -> Vec<Problem> {
     mqtt::silent(&config.broker, KNOCK).into_iter().map(problem).collect()
 }
 
+/// A spool that a running agent uses, which may well be the one that this configuration is for.
+fn held(config: &Config) -> Vec<Problem> {
+    let problem = |process| Problem {
+        line: None,
+        key: "spool.directory".to_owned(),
+        message: format!("an agent runs with this spool (process {process}); a second one does not start with it"),
+    };
+    Holder::of(&config.spool.directory).process().map(problem).into_iter().collect()
+}
+
 /// Looks at the configuration and what it names in a thread of its own: what hangs is named and not waited for.
 fn judge(path: &Path) -> Result<Judgement, Problems> {
     let named = path.to_owned();
@@ -102,6 +112,17 @@ pub struct Findings {
     pub problems: Vec<Problem>,
     /// What works, but is probably not meant.
     pub warnings: Vec<Problem>,
+}
+
+impl Findings {
+    /// What is wrong with a certificate's file.
+    fn add(&mut self, file: &NamedFile, unfit: Unfit) {
+        let (list, message) = match unfit {
+            Unfit::Useless(message) => (&mut self.problems, message),
+            Unfit::Odd(message) => (&mut self.warnings, message),
+        };
+        list.push(Problem { line: Some(file.line), key: file.key.clone(), message });
+    }
 }
 
 /// A warning that says that it is none of the problems.
@@ -134,21 +155,18 @@ fn certificates(inspection: &Inspection, findings: &mut Findings) {
     let is = |file: &&NamedFile, role, name: &str| file.role == role && file.key.ends_with(name);
     let find = |role, name| inspection.files.iter().find(|file| is(file, role, name));
     if let Some(file) = find(Role::Certificates, ".ca_file")
-        && let Err(message) = pem::check_authorities(&file.path)
+        && let Err(unfit) = pem::check_authorities(&file.path)
     {
-        findings.problems.push(Problem { line: Some(file.line), key: file.key.clone(), message });
+        findings.add(file, unfit);
     }
     let pair = match (find(Role::Certificates, ".cert_file"), find(Role::Key, ".key_file")) {
         (Some(file), Some(key)) => Some((file, key)),
         _ => find(Role::CertificateAndKey, ".cert_file").map(|both| (both, both)),
     };
     let Some((file, key)) = pair else { return };
-    let (list, message) = match pem::check_pair(&file.path, &key.path) {
-        Ok(()) => return,
-        Err(Unfit::Useless(message)) => (&mut findings.problems, message),
-        Err(Unfit::Odd(message)) => (&mut findings.warnings, message),
-    };
-    list.push(Problem { line: Some(file.line), key: file.key.clone(), message });
+    if let Err(unfit) = pem::check_pair(&file.path, &key.path) {
+        findings.add(file, unfit);
+    }
 }
 
 /// What gives something away, or does not last. The agent logs it at its start, and when an edit is applied.
@@ -202,13 +220,10 @@ fn look_at(file: &NamedFile) -> Finding {
 }
 
 fn password_file(path: &Path) -> Result<Finding, String> {
-    let bytes = named::read_text(path, PASSWORD_MAX).map_err(|error| match error {
+    let bytes = named::read_password(path, PASSWORD_MAX).map_err(|error| match error {
         Unreadable::System(error) => unreadable(&error),
         other => other.to_string(),
     })?;
-    if bytes.is_empty() {
-        return Err("is empty; it must hold the password".to_owned());
-    }
     if bytes.contains(&b'\n') {
         let message = "holds several lines, and all of them together are the password";
         return Ok(Finding::Warning(format!("`{}` {message}", foreign::path(path))));

@@ -44,7 +44,9 @@ impl Code {
     /// What it means to a user. Keys and commands are between backticks.
     pub fn meaning(self) -> &'static str {
         match self {
-            Code::Done => "done; `run`: stopped by SIGINT or SIGTERM, the queue is safe on disk; `status`: healthy",
+            Code::Done => {
+                "done; `run`: stopped by SIGINT, SIGTERM or SIGQUIT, the queue is safe on disk; `status`: healthy"
+            }
             Code::Failed => {
                 "`sample`: a source gave no sample; `spool`: a file or a message was left, or could not be read; `verify`: lost, or \
                  twice at QoS 2; `status`: degraded; `drain`: not all was delivered; an output took nothing"

@@ -22,7 +22,8 @@ pub enum Care {
 
 /// What there is to say about a file, in one sentence.
 pub fn of_file(path: &Path, care: Care) -> Option<String> {
-    let metadata = path.metadata().ok()?;
+    // What is no ordinary file cannot be used at all; that is told elsewhere.
+    let metadata = path.metadata().ok().filter(Metadata::is_file)?;
     let (mode, shown) = (metadata.mode(), foreign::path(path));
     let mut said = Vec::new();
     if care == Care::Secret && mode & 0o004 != 0 {
@@ -42,7 +43,10 @@ pub fn of_folder(path: &Path) -> Option<String> {
     let shown = foreign::path(path);
     let mut said = Vec::new();
     if let Some(who) = writers_by(metadata.mode() & 0o022) {
-        said.push(format!("{who} can put files into `{shown}` and take them away; `chmod go-w` ends that"));
+        // Of a folder such as /tmp, everybody's.
+        let is_shared = metadata.mode() & 0o1000 != 0;
+        let end = if is_shared { "take a folder of its own" } else { "`chmod go-w` ends that" };
+        said.push(format!("{who} can put files into `{shown}` and take them away; {end}"));
     }
     said.extend(
         foreign_owner(&metadata)
@@ -79,6 +83,19 @@ mod tests {
     use super::*;
     use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn nobody_is_told_to_change_the_mode_of_what_is_no_file_or_is_everybody_s() {
+        for path in ["/dev/null", "/tmp", "/etc"] {
+            for care in [Care::Secret, Care::Trust, Care::Configuration] {
+                assert_eq!(of_file(Path::new(path), care), None, "{path}");
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
+        let said = of_folder(folder.path()).unwrap();
+        assert!(said.contains("take a folder of its own") && !said.contains("chmod"), "{said}");
+    }
 
     #[test]
     fn what_others_can_do_with_a_file_is_told() {

@@ -41,16 +41,21 @@ const ENVIRONMENT: [(&str, &str); 11] = [
     ("TZ", "The time zone of the log."),
 ];
 
-const SIGNALS: [(&str, &str); 2] = [
+const SIGNALS: [(&str, &str); 3] = [
     (
-        "SIGINT, SIGTERM",
+        "SIGINT, SIGTERM, SIGQUIT",
         "Stop: sampling ends, what was sampled goes into the spool, messages on their way are waited for as long as \
-         `shutdown_timeout` says. A second one ends the agent at once. Nothing accepted is lost.",
+         `shutdown_timeout` says. One that follows ends the agent at once, unless it comes within 250 ms of the \
+         first. Nothing accepted is lost.",
     ),
     (
         "SIGHUP",
         "Read the configuration at once, and try a broker that is away without waiting any longer. Ignored where it was \
          ignored at the start, as under nohup(1).",
+    ),
+    (
+        "SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGPWR, SIGSTKFLT, SIGXFSZ, real-time signals",
+        "Nothing: one line of the log names the signal, once a minute at most.",
     ),
 ];
 

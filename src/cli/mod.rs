@@ -24,10 +24,12 @@ mod watch;
 use crate::config::{self, Config, Problem};
 use crate::foreign;
 use crate::memory;
+use crate::outlet;
 use clap::parser::ValueSource;
 use clap::{FromArgMatches, Parser, Subcommand};
 use code::Code;
 use drain::Wait;
+use signals::Held;
 use status::Form;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -150,10 +152,13 @@ pub struct Failure {
 /// Parses the command line, runs the command, and returns what the process exits with.
 #[must_use]
 pub fn main() -> ExitCode {
+    // First of all: one that comes a moment later would end the agent.
+    let held = signals::hold();
     memory::keep_to_ourselves();
     let arguments = match parse() {
         Ok(arguments) => arguments,
         Err(error) => {
+            drop(held.map(Held::release));
             // Nothing is left to tell the user when even the terminal fails.
             let text = error.render().to_string();
             match foreign::secret_at(&text) {
@@ -163,7 +168,9 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(Code::Usage as u8) } else { ExitCode::SUCCESS };
         }
     };
-    match dispatch(&arguments) {
+    let runs = matches!(arguments.command, None | Some(Command::Run));
+    let complain = if runs { complain_in_passing } else { complain };
+    match held.and_then(|held| dispatch(&arguments, held)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, message }) => {
             if code == Code::Config && arguments.is_from_environment {
@@ -185,10 +192,22 @@ fn parse() -> Result<Arguments, clap::Error> {
     Ok(arguments)
 }
 
-fn dispatch(arguments: &Arguments) -> Result<(), Failure> {
+fn dispatch(arguments: &Arguments, held: Held) -> Result<(), Failure> {
     let config: Option<&Path> = arguments.config.as_deref();
     match arguments.command.as_ref().unwrap_or(&Command::Run) {
-        Command::Run => run::run(config),
+        Command::Run => run::run(config, held),
+        Command::Verify(arguments) => verify::run(config, arguments, held),
+        command => {
+            held.release();
+            serve(command, config)
+        }
+    }
+}
+
+/// Serves a command that ends by itself.
+fn serve(command: &Command, config: Option<&Path>) -> Result<(), Failure> {
+    match command {
+        Command::Run | Command::Verify(_) => unreachable!("they run until they are stopped"),
         Command::Check => check::run(config),
         Command::Sample { list: true, .. } => sample::list(config),
         Command::Sample { sources, list: false } => sample::run(config, sources),
@@ -199,7 +218,6 @@ fn dispatch(arguments: &Arguments) -> Result<(), Failure> {
         Command::Retry => retry::run(config),
         Command::Drain { wait: false, .. } => drain::run(config, Wait::Never),
         Command::Drain { wait: true, timeout } => drain::run(config, timeout.map_or(Wait::Unbounded, Wait::AtMost)),
-        Command::Verify(arguments) => verify::run(config, arguments),
         Command::Spool { command: Some(command) } => spool::run(config, command),
         Command::Spool { command: None } => print(&help_of("spool")),
         Command::Completions { shell } => completions::run(help::command(), *shell),
@@ -244,6 +262,14 @@ fn complain(lines: &str) {
     for line in lines.lines() {
         let _ = writeln!(std::io::stderr(), "{}", foreign::hide(line));
     }
+}
+
+/// As [`complain`], but waits only a short while for whoever reads standard error: an agent must end without.
+fn complain_in_passing(lines: &str) {
+    for line in lines.lines() {
+        outlet::error().put(format!("{}\n", foreign::hide(line)));
+    }
+    outlet::error().flush();
 }
 
 /// Prints to standard output. A reader that has gone away is no error: it has seen enough.

@@ -1,15 +1,16 @@
 //! `packhorse run`: the agent in the foreground.
 
 use super::edits::{Edits, Text};
+use super::signals::Held;
 use super::{Code, Failure, Loaded};
 use crate::agent::{self, Edit, Occasion, Outcome, Start};
 use crate::control::Server;
-use crate::foreign;
 use crate::logging::Logs;
 use crate::sampler::Scheduled;
 use crate::spool::Spool;
 use crate::systemd::Manager;
 use log::{error, info, warn};
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,7 +19,7 @@ use std::time::Instant;
 ///
 /// # Errors
 /// Why it could not start, or could not go on.
-pub fn run(named: Option<&Path>) -> Result<(), Failure> {
+pub fn run(named: Option<&Path>, held: Held) -> Result<(), Failure> {
     let Loaded { path, content, host_name, config, warnings } = super::load(named)?;
     let (mut logs, trouble) =
         Logs::start(&config.logging).map_err(|error| Failure { code: Code::Bug, message: error.to_string() })?;
@@ -29,7 +30,7 @@ pub fn run(named: Option<&Path>) -> Result<(), Failure> {
     }
     super::edits::warn_of(&path, &warnings);
     let (mut server, questions) = Server::new(&config.spool.directory);
-    let asked = super::signals::listen(questions)?;
+    let asked = held.listen(questions)?;
     let sources = Scheduled::all(&config);
     let spool = Spool::open(&config.spool, &agent::routes(&sources))
         .map_err(|error| failure(Code::Spool, error.to_string()))?;
@@ -71,15 +72,17 @@ fn failure(code: Code, message: String) -> Failure {
     Failure { code, message }
 }
 
-/// Puts panics into the log files too; standard error may lead nowhere.
+/// Puts panics into the log files too; standard error may lead nowhere. Unlike the default, it does not wait for whoever reads that.
 fn log_panics() {
-    let default = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        let text = panic.to_string();
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current();
+        let text = format!("thread '{}' {panic}", thread.name().unwrap_or("unnamed"));
         error!("{text}");
-        match foreign::secret_at(&text) {
-            Some(_) => super::complain(&text),
-            None => default(panic),
+        super::complain_in_passing(&text);
+        // Where RUST_BACKTRACE asks for it.
+        let backtrace = Backtrace::capture();
+        if backtrace.status() == BacktraceStatus::Captured {
+            super::complain_in_passing(&backtrace.to_string());
         }
     }));
 }

@@ -1,5 +1,6 @@
 //! `packhorse verify`: a load test of the whole path to the configured broker.
 
+use super::signals::Held;
 use super::{Code, Failure, Loaded};
 use crate::foreign;
 use crate::message::Qos;
@@ -83,8 +84,8 @@ pub struct Arguments {
 ///
 /// # Errors
 /// Something was lost, or came twice at QoS 2; or why there is no verdict.
-pub fn run(config: Option<&Path>, arguments: &Arguments) -> Result<(), Failure> {
-    let asked = super::signals::listen(crossbeam_channel::never())?;
+pub fn run(config: Option<&Path>, arguments: &Arguments, held: Held) -> Result<(), Failure> {
+    let asked = held.listen(crossbeam_channel::never())?;
     if arguments.agent {
         return verify::run_agent(&asked).map_err(|trouble| failure(&trouble));
     }

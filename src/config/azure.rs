@@ -5,7 +5,8 @@
 
 use super::AzureIotHub;
 use super::address::{Address, Query, Scheme};
-use super::read::{Host, SECOND, credential};
+use super::host::Host;
+use super::read::{SECOND, credential};
 use super::section::{Role, Section};
 use super::value::{self, LONGEST};
 use crate::azure::{self, Credential, Device, Origin, Unusable};

@@ -3,11 +3,12 @@
 //!
 //! Nothing of the file is repeated but keys of the schema, numbers and single signs: it may be a secret in a wrong place.
 
-use super::tree::echo;
+use super::tree::{PLACEHOLDERS, echo};
+use crate::foreign;
 use std::collections::BTreeSet;
 
 /// Keys as other programs call them, and as they are called here.
-const SYNONYMS: [(&str, &str); 26] = [
+const SYNONYMS: [(&str, &str); 33] = [
     ("address", "url"),
     ("host", "url"),
     ("hostname", "url"),
@@ -23,6 +24,13 @@ const SYNONYMS: [(&str, &str); 26] = [
     ("ssl", "tls"),
     ("insecure", "verify"),
     ("file", "path"),
+    ("path", "directory"),
+    ("dir", "directory"),
+    ("folder", "directory"),
+    ("file", "directory"),
+    ("location", "directory"),
+    ("dirname", "directory"),
+    ("filename", "path"),
     ("level", "console"),
     ("period", "interval"),
     ("frequency", "interval"),
@@ -36,11 +44,37 @@ const SYNONYMS: [(&str, &str); 26] = [
     ("inputs", "sources"),
 ];
 
+/// Signs that look like quotes and are none to YAML.
+const QUOTES: &str = "\u{201c}\u{201d}\u{201e}\u{201f}\u{2018}\u{2019}\u{201a}\u{201b}\u{ab}\u{bb}\u{2039}\u{203a}\
+                      \u{2032}\u{2033}\u{b4}\u{ff02}\u{ff07}";
+
 /// Words for "none", which YAML takes for text where nothing says otherwise.
 const NONE: [&str; 8] = ["none", "off", "no", "null", "nil", "never", "forever", "disabled"];
 
 /// Units of durations that are taken; what else there is, such as `weeks`, nobody has to know.
 const UNITS: &str = "units are `ms`, `s`, `m`, `h` and `d`";
+
+/// What other programs replace in this part of a path: a variable, a command, a specifier of systemd, a placeholder of
+/// topics.
+pub(super) fn replaced_elsewhere(part: &str) -> Option<&'static str> {
+    let begins = |sign: &str| {
+        part.split(sign).skip(1).any(|rest| rest.starts_with(|next: char| next.is_alphabetic() || "_{(".contains(next)))
+    };
+    let is_specifier = || {
+        let mut signs = part.chars();
+        signs.next() == Some('%')
+            && signs.next().is_some_and(|sign| sign.is_ascii_alphabetic())
+            && signs.next().is_none()
+    };
+    match part {
+        _ if begins("$") => Some("a variable (`$...`)"),
+        _ if is_specifier() || (part.len() > 2 && part.starts_with('%') && part.ends_with('%')) => {
+            Some("`%`, a specifier or variable,")
+        }
+        _ if PLACEHOLDERS.iter().any(|placeholder| part.contains(placeholder)) => Some("a placeholder of topics"),
+        _ => None,
+    }
+}
 
 /// The key among `here` that another program calls like this.
 pub(super) fn synonym(key: &str, here: &[&'static str]) -> Option<&'static str> {
@@ -75,21 +109,41 @@ pub(super) fn is_none(text: &str) -> bool {
 
 /// What a sign in this text is taken for, and is not.
 pub(super) fn odd_sign(text: &str) -> Option<String> {
-    let sign = text.chars().find(|sign| "\u{201c}\u{201d}\u{201e}\u{2018}\u{2019}\u{ab}\u{bb}".contains(*sign));
-    if let Some(sign) = sign {
-        return Some(format!("`{sign}` is no quote to YAML; write `\"`, or no quotes"));
+    if let Some(sign) = text.chars().find(|sign| QUOTES.contains(*sign)) {
+        return Some(no_quote(sign));
     }
     if text.bytes().zip(text.bytes().skip(1)).any(|(before, sign)| sign == b'#' && !before.is_ascii_whitespace()) {
         return Some("a comment needs a space before its `#`".to_owned());
     }
-    let hidden = |sign: char| {
-        (sign.is_whitespace() && !sign.is_ascii()) || "\u{200b}\u{200c}\u{200d}\u{2060}\u{feff}".contains(sign)
-    };
-    let sign = text.chars().find(|sign| hidden(*sign))?;
+    hidden(text)
+}
+
+/// What in a text is there by mistake, though text may hold it: quotes around it that are none to YAML, and signs that
+/// nobody sees.
+pub(super) fn deceptive(text: &str) -> Option<String> {
+    let quote = |sign: Option<char>| sign.filter(|sign| QUOTES.contains(*sign));
+    // An apostrophe may stand at the end: `Joes\u{2019}`.
+    let around = quote(text.chars().next()).or(quote(text.chars().last().filter(|sign| *sign != '\u{2019}')));
+    around.map(no_quote).or_else(|| hidden(text))
+}
+
+fn no_quote(sign: char) -> String {
+    format!("`{sign}` is no quote to YAML; write `\"`, or no quotes")
+}
+
+/// The sign in a text that looks like a space or like nothing, or has the text shown in another order.
+fn hidden(text: &str) -> Option<String> {
+    let is_hidden = |sign: &char| (sign.is_whitespace() && !sign.is_ascii()) || foreign::is_invisible(*sign);
+    let sign = text.chars().find(is_hidden)?;
     Some(format!(
         "it holds U+{:04X}, which looks like a space or like nothing; type a space there, or nothing",
         u32::from(sign)
     ))
+}
+
+/// The sign in a text that looks like a colon, and is none to YAML.
+pub(super) fn odd_colon(text: &str) -> Option<char> {
+    text.chars().find(|sign| "\u{ff1a}\u{fe55}\u{2236}\u{2d0}\u{a789}\u{fe13}".contains(*sign))
 }
 
 /// What is wrong with a text that is no duration.

@@ -1,6 +1,7 @@
 //! From a file's name to the configuration in it.
 
-use super::read::{Host, read};
+use super::host::Host;
+use super::read::read;
 use super::{Config, NamedFile, Problem, Problems};
 use crate::foreign;
 use crate::named::{self, Unreadable};

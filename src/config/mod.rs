@@ -7,7 +7,10 @@
 mod address;
 mod azure;
 mod hints;
+mod host;
+mod indentation;
 mod load;
+mod odd;
 mod problem;
 mod profile;
 mod proxy;

@@ -1,7 +1,8 @@
 //! The HTTP proxy on the way to the broker.
 
 use super::address::{is_loopback, split_port};
-use super::read::{Host, credential};
+use super::host::Host;
+use super::read::credential;
 use super::section::{Role, Section};
 use super::tree::{Content, Node, Scalar};
 use super::value::{self, Reading, Refusal, allowed, because};

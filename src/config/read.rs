@@ -7,6 +7,7 @@
 
 use super::address::{Address, address};
 use super::azure::{self, Hub};
+use super::host::Host;
 use super::profile::{self, Rules};
 use super::proxy;
 use super::section::{Findings, NamedFile, Role, Section};
@@ -16,14 +17,14 @@ use super::{
     AtMax, Broker, Channel, Config, Delivery, Logging, OnRefusal, Problem, Protocol, Retry, Spool, Status, Sync,
 };
 use super::{Telemetry, WhenFull, tls, tree};
-use crate::azure::{ConnectionString, Device, Origin, Unusable};
+use crate::azure::Device;
 use crate::foreign;
 use crate::message::{Format, Qos};
 use bytesize::ByteSize;
 use log::LevelFilter;
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
@@ -34,35 +35,6 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// MQTT's keep alive is a 16-bit number of seconds.
 const KEEP_ALIVE_MAX: Duration = Duration::from_secs(u16::MAX as u64);
-
-/// What the machine and its service manager contribute.
-#[derive(Debug, Clone)]
-pub(super) struct Host {
-    pub name: Option<String>,
-    /// `$CREDENTIALS_DIRECTORY`
-    pub credentials: Option<PathBuf>,
-    /// Reads a device's connection string.
-    pub connection_string: fn(&Origin) -> Result<ConnectionString, Unusable>,
-}
-
-impl Default for Host {
-    /// A host that contributes nothing.
-    fn default() -> Self {
-        Host { name: None, credentials: None, connection_string: |origin| Err(Unusable::Unset(origin.clone())) }
-    }
-}
-
-impl Host {
-    pub fn this() -> Host {
-        let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        Host {
-            // Linux says "(none)" where nobody has set a name.
-            name: Some(name).filter(|name| !name.is_empty() && name != "(none)"),
-            credentials: std::env::var_os("CREDENTIALS_DIRECTORY").filter(|path| !path.is_empty()).map(PathBuf::from),
-            connection_string: Origin::read,
-        }
-    }
-}
 
 /// All that there is to say about a text.
 #[derive(Debug)]
@@ -105,16 +77,17 @@ fn config(top: &mut Section<'_>, host: &Host) -> Config {
     // First, for no telemetry may go there.
     let status = top.section("status", |section| status(section, &device, &hub));
     let around = Around { device: &device, hub: &hub, rules, status: status.topic.as_deref() };
+    let spool = top.section("spool", spool);
     Config {
         retry: top.section("retry", retry),
         telemetry: top.section("telemetry", |section| telemetry(section, &around)),
         channel: top.section("channel", channel),
-        spool: top.section("spool", spool),
         delivery: top.section("delivery", |section| delivery(section, broker.keep_alive)),
         shutdown_timeout: top
             .value("shutdown_timeout", |node| value::duration(node, Duration::ZERO..=LONGEST))
             .unwrap_or(Duration::from_secs(5)),
-        logging: top.section("logging", logging),
+        logging: top.section("logging", |section| logging(section, &spool.directory)),
+        spool,
         status,
         device,
         broker,
@@ -135,9 +108,12 @@ fn device(top: &mut Section<'_>, host: &Host) -> String {
     };
     if let Err(Refusal::Because(why) | Refusal::Allowed(why)) = value::name(name) {
         top.problem("device", format!("is not set, and the host's name cannot stand in: it {why}"));
+        return String::new();
     }
-    if name.split('.').next() == Some("localhost") {
-        top.warning("device", "is not set, and the host is named `localhost`, as many are; set it, or name the host");
+    if host.is_unnamed() {
+        let message =
+            format!("is not set, and the host is named {}, as many are; set it, or name the host", tree::echo(name));
+        top.warning("device", message);
     }
     name.clone()
 }
@@ -348,7 +324,7 @@ fn spool(section: &mut Section<'_>) -> Spool {
 }
 
 fn folder(section: &mut Section<'_>, role: Role, default: &str) -> PathBuf {
-    let given = section.value("directory", value::path);
+    let given = section.value("directory", value::folder);
     let directory = given.unwrap_or_else(|| PathBuf::from(default));
     section.names("directory", role, &directory);
     directory
@@ -362,8 +338,12 @@ fn delivery(section: &mut Section<'_>, keep_alive: Duration) -> Delivery {
     Delivery { window: window.unwrap_or(100), ack_timeout: ack_timeout.unwrap_or(keep_alive * 3 / 2), max_rate }
 }
 
-fn logging(section: &mut Section<'_>) -> Logging {
+fn logging(section: &mut Section<'_>, spool: &Path) -> Logging {
     let directory = folder(section, Role::LogDirectory, "/var/log/packhorse");
+    if spool.starts_with(&directory) {
+        let message = "holds the spool as well: whoever clears away old logs there takes unsent messages with them";
+        section.warning("directory", message);
+    }
     let rotate_every = section.value("rotate_every", |node| value::duration(node, SECOND..=LONGEST));
     let keep_files = section.value("keep_files", |node| value::integer(node, 1..=1_000_000_usize));
     let max_file_size = section.value("max_file_size", |node| value::size(node, ByteSize::kib(4)));

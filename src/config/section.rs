@@ -4,6 +4,7 @@
 //! key that the file has is a problem. So the schema is written down once, in the code that reads it.
 
 use super::hints;
+use super::odd::Odd;
 use super::problem::Problem;
 use super::tree::{Content, Entry, Node, Scalar, echo, printable};
 use super::value::{Reading, Refusal, nearest};
@@ -104,11 +105,17 @@ impl<'a> Section<'a> {
 
     /// Sorts the entries of `node` by key, and returns them in the order of the file.
     fn enter<'node: 'a>(&mut self, node: Option<&'node Node>) -> Vec<&'node Entry> {
+        // A comment is no problem here: a section may be left empty.
+        if let Some(odd) = node.and_then(|node| node.odd).filter(|odd| *odd != Odd::Comment) {
+            self.report(self.line, self.path.clone(), odd.message().to_owned());
+        }
         let Some(node) = node.filter(|node| !node.is_nothing()) else { return Vec::new() };
         let Content::Mapping(entries) = &node.content else {
             let glued = matches!(&node.content, Content::Scalar { text, .. } if is_glued(text));
             let equals = matches!(&node.content, Content::Scalar { text, .. } if text.contains(" = "));
+            let colon = matches!(&node.content, Content::Scalar { text, .. } if hints::odd_colon(text).is_some());
             let hint = match (glued, equals) {
+                _ if colon => "; what looks like a `:` there is none to YAML; type it anew",
                 (_, true) => "; write `:` in place of `=`",
                 (true, false) => "; is a space missing behind the `:`?",
                 (false, false) => "",
@@ -117,9 +124,6 @@ impl<'a> Section<'a> {
             self.unreadable = Some((message, hint));
             return Vec::new();
         };
-        if node.tagged {
-            self.report(self.line, self.path.clone(), "carries a YAML tag (`!...`); write it without".to_owned());
-        }
         let mut first = Vec::new();
         for entry in entries {
             let Some(key) = &entry.key else {
@@ -144,7 +148,8 @@ impl<'a> Section<'a> {
     fn refuse(&mut self, entries: &[&Entry]) {
         for entry in entries {
             let Some(key) = entry.key.as_deref().filter(|key| !self.asked.contains(key)) else { continue };
-            let near = hints::synonym(key, &self.asked).or_else(|| nearest(key.trim(), self.asked.iter().copied()));
+            let synonym = hints::synonym(key, &self.asked);
+            let near = synonym.or_else(|| nearest(key.trim(), self.asked.iter().copied()));
             let message = if key == "<<" {
                 "merge keys are not read; write the keys out".to_owned()
             } else if let Some(odd) = hints::odd_sign(key) {
@@ -154,7 +159,10 @@ impl<'a> Section<'a> {
             } else {
                 format!("unknown key; allowed here: {}", self.keys())
             };
-            if near != Some(hints::usual(key).as_str()) && self.findings.problems.len() < PROBLEMS_MAX {
+            if synonym.is_none()
+                && near != Some(hints::usual(key).as_str())
+                && self.findings.problems.len() < PROBLEMS_MAX
+            {
                 self.findings.strangers.push((self.findings.problems.len(), key.to_owned()));
             }
             self.report(entry.line, self.dotted(&printable(key)), message);
@@ -185,11 +193,7 @@ impl<'a> Section<'a> {
 
     /// The value of `key`; `None` when the file leaves it out, or when it is a problem, which then has been reported.
     pub fn value<T>(&mut self, key: &'static str, read: impl FnOnce(&Node) -> Reading<T>) -> Option<T> {
-        let entry = *self.ask(key)?;
-        if entry.node.tagged {
-            self.problem(key, "carries a YAML tag (`!...`); write the value without");
-            return None;
-        }
+        let entry = self.sound(key)?;
         match read(&entry.node) {
             Ok(value) => Some(value),
             Err(Refusal::Because(sentence)) => {
@@ -206,7 +210,7 @@ impl<'a> Section<'a> {
     /// Like [`Section::value`] for a key that may be set to `~`, which is the same as leaving it out.
     pub fn optional<T>(&mut self, key: &'static str, read: impl FnOnce(&Node) -> Reading<T>) -> Option<T> {
         if !self.has(key) {
-            self.ask(key);
+            self.sound(key);
             return None;
         }
         let value = self.value(key, |node| {
@@ -239,7 +243,7 @@ impl<'a> Section<'a> {
         if self.has(key) {
             self.problem(key, "is not supported yet; leave it out, or set it to `~`");
         }
-        self.ask(key);
+        self.sound(key);
     }
 
     /// A file or folder that the configuration names.
@@ -287,7 +291,7 @@ impl<'a> Section<'a> {
         most: usize,
         mut read: impl FnMut(&mut Section<'_>) -> T,
     ) -> Option<Vec<T>> {
-        let entry = *self.ask(key)?;
+        let entry = self.sound(key)?;
         let Content::List(items) = &entry.node.content else {
             self.problem(key, format!("found {}; allowed: a list, each item behind a `-`", entry.node.found()));
             return None;
@@ -305,26 +309,37 @@ impl<'a> Section<'a> {
     /// Reads the values of the list under `key`, which may be set to `~`; `None` when the file leaves the key out, or
     /// when it is no list, which then has been reported. What is a problem is left out.
     pub fn items<T>(&mut self, key: &'static str, read: impl Fn(&Node) -> Reading<T>) -> Option<Vec<T>> {
-        let entry = *self.ask(key).filter(|entry| !entry.node.is_nothing())?;
+        let entry = self.sound(key).filter(|entry| !entry.node.is_nothing())?;
         let Content::List(items) = &entry.node.content else {
             self.problem(key, format!("found {}; allowed: a list, each item behind a `-`", entry.node.found()));
             return None;
         };
         let mut values = Vec::new();
         for (index, node) in items.iter().enumerate() {
-            let message = match read(node) {
-                _ if node.tagged => "carries a YAML tag (`!...`); write the value without".to_owned(),
-                Ok(value) => {
+            let message = match (node.odd, read(node)) {
+                (Some(odd), _) => odd.message().to_owned(),
+                (None, Ok(value)) => {
                     values.push(value);
                     continue;
                 }
-                Err(Refusal::Because(sentence)) => sentence,
-                Err(Refusal::Allowed(what)) => not_allowed(node, &what),
+                (None, Err(Refusal::Because(sentence))) => sentence,
+                (None, Err(Refusal::Allowed(what))) => not_allowed(node, &what),
             };
             let key = self.dotted(&format!("{key}[{index}]"));
             self.report(node.line, key, message);
         }
         Some(values)
+    }
+
+    /// The entry of `key`; `None` when the file leaves it out, or when no value stands there but what is none to YAML,
+    /// which then has been reported.
+    fn sound(&mut self, key: &'static str) -> Option<&'a Entry> {
+        let entry = *self.ask(key)?;
+        if let Some(odd) = entry.node.odd {
+            self.problem(key, odd.message());
+            return None;
+        }
+        Some(entry)
     }
 
     fn ask(&mut self, key: &'static str) -> Option<&&'a Entry> {

@@ -1,7 +1,8 @@
 //! The section about encrypted connections.
 
 use super::Tls;
-use super::read::{Host, credential};
+use super::host::Host;
+use super::read::credential;
 use super::section::{Role, Section};
 use super::value;
 

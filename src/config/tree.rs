@@ -8,15 +8,16 @@
 //! An alias shares its anchor's node, so a few lines cannot grow into gigabytes; and it has at most [`NODES_MAX`] nodes,
 //! aliases included, so walking it takes no time either.
 
+use super::odd::Odd;
 use super::problem::Problem;
 use super::slips;
 use crate::foreign;
-use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span};
 use std::collections::HashMap;
 use std::rc::Rc;
 
 /// Our own schema is four levels high.
-const DEPTH_MAX: usize = 32;
+pub(super) const DEPTH_MAX: usize = 32;
 
 /// Nodes of a document, those counted again that an alias repeats. A hundred times what our schema has.
 const NODES_MAX: usize = 50_000;
@@ -32,8 +33,8 @@ pub(super) struct Node {
     /// Counted from 1.
     pub line: usize,
     pub content: Content,
-    /// A YAML tag (`!!int`, `!secret`) stands before it.
-    pub tagged: bool,
+    /// What stands before it, or in its place, that is no value.
+    pub odd: Option<Odd>,
     /// Levels below and including this one.
     height: usize,
     /// Nodes below and including this one.
@@ -121,12 +122,18 @@ pub(super) fn printable(text: &str) -> String {
 
 /// Reads the first document of `text`, and all that is wrong with the document as YAML.
 pub(super) fn grow(text: &str) -> Result<(Rc<Node>, Vec<Problem>), Problem> {
-    let mut tree = Tree::default();
+    if let Some(at) = text.find('\0') {
+        let line = text[..at].matches('\n').count() + 1;
+        let what = "the file holds NULs from here on, as a power cut leaves them; delete them, or write the file anew";
+        return Err(problem(line, what.to_owned()));
+    }
+    let mut tree = Tree { lines: text.lines().collect(), ..Tree::default() };
     // The parser places an empty last value behind the last line, and counts a lone carriage return as a line end.
     let last = text.lines().count().max(1);
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| not_yaml(text, &error, last))?;
-        if !tree.accept(event, span.start.line().clamp(1, last))? {
+        let line = span.start.line().clamp(1, last);
+        if !tree.accept(event, line, span)? {
             break;
         }
     }
@@ -145,7 +152,7 @@ fn not_yaml(text: &str, error: &ScanError, last: usize) -> Problem {
     match slips::slip(text, line, error.info()) {
         Some((place, what)) if place != line => problem(place, format!("not valid YAML: {what}")),
         slip => {
-            let what = slip.map_or_else(|| foreign::shown(error.info()), |(_, what)| what);
+            let what = slip.map_or_else(|| slips::unknown(&foreign::shown(error.info())), |(_, what)| what);
             problem(line, format!("column {}: not valid YAML: {what}", mark.col() + 1))
         }
     }
@@ -158,7 +165,7 @@ fn problem(line: usize, message: String) -> Problem {
 /// A list or a mapping whose end has not come yet.
 struct Open {
     line: usize,
-    tagged: bool,
+    odd: Option<Odd>,
     anchor: usize,
     /// Nodes so far, this one included.
     count: usize,
@@ -172,7 +179,10 @@ enum Children {
 }
 
 #[derive(Default)]
-struct Tree {
+struct Tree<'a> {
+    lines: Vec<&'a str>,
+    /// Where the last leaf ends, which may be a key.
+    end: Marker,
     open: Vec<Open>,
     /// By the parser's number, which counts from 1.
     anchors: HashMap<usize, Rc<Node>>,
@@ -180,9 +190,9 @@ struct Tree {
     problems: Vec<Problem>,
 }
 
-impl Tree {
+impl Tree<'_> {
     /// Returns whether the next event is wanted.
-    fn accept(&mut self, event: Event<'_>, line: usize) -> Result<bool, Problem> {
+    fn accept(&mut self, event: Event<'_>, line: usize, span: Span) -> Result<bool, Problem> {
         match event {
             Event::DocumentStart(_) if self.root.is_some() => {
                 let message = "a second YAML document begins here; a configuration is one document";
@@ -199,13 +209,20 @@ impl Tree {
             }
             Event::Scalar(text, style, anchor, tag) => {
                 let value = if style == ScalarStyle::Plain { plain(&text) } else { Scalar::Text };
+                let is_left_out = text.is_empty() && style == ScalarStyle::Plain;
+                let odd = if is_left_out {
+                    Odd::in_place_of_a_value(tag.is_some(), anchor != 0, || self.behind_the_key())
+                } else {
+                    tag.map(|_| Odd::Tagged)
+                };
                 let content = Content::Scalar { text: text.into_owned(), value };
-                self.finish(Node { line, content, tagged: tag.is_some(), height: 1, count: 1 }, anchor)?;
+                self.end = span.end;
+                self.finish(Node { line, content, odd, height: 1, count: 1 }, anchor)?;
             }
             Event::SequenceStart(anchor, tag) => {
                 self.begin(Open {
                     line,
-                    tagged: tag.is_some(),
+                    odd: tag.map(|_| Odd::Tagged),
                     anchor,
                     count: 1,
                     children: Children::List(Vec::new()),
@@ -213,11 +230,11 @@ impl Tree {
             }
             Event::MappingStart(anchor, tag) => {
                 let children = Children::Mapping(Vec::new(), None);
-                self.begin(Open { line, tagged: tag.is_some(), anchor, count: 1, children })?;
+                self.begin(Open { line, odd: tag.map(|_| Odd::Tagged), anchor, count: 1, children })?;
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 // The parser pairs beginnings and ends.
-                let Some(Open { line, tagged, anchor, count, children }) = self.open.pop() else { return Ok(true) };
+                let Some(Open { line, odd, anchor, count, children }) = self.open.pop() else { return Ok(true) };
                 let (content, height) = match children {
                     Children::List(items) => {
                         let height = items.iter().map(|item| item.height).max();
@@ -228,10 +245,17 @@ impl Tree {
                         (Content::Mapping(entries), height)
                     }
                 };
-                self.finish(Node { line, content, tagged, height: 1 + height.unwrap_or(0), count }, anchor)?;
+                self.finish(Node { line, content, odd, height: 1 + height.unwrap_or(0), count }, anchor)?;
             }
         }
         Ok(true)
+    }
+
+    /// The line of the key whose value comes next, from the key's end; empty for an item of a list.
+    fn behind_the_key(&self) -> &str {
+        let Some(Children::Mapping(_, Some(_))) = self.open.last().map(|open| &open.children) else { return "" };
+        let line = self.end.line().checked_sub(1).and_then(|index| self.lines.get(index)).copied().unwrap_or("");
+        line.char_indices().nth(self.end.col()).map_or("", |(at, _)| &line[at..])
     }
 
     fn begin(&mut self, open: Open) -> Result<(), Problem> {

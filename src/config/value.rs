@@ -8,7 +8,7 @@ use crate::foreign;
 use bytesize::ByteSize;
 use log::LevelFilter;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Component, PathBuf};
 use std::time::Duration;
 
 /// Why a value is refused; the section that reads it adds what was found and the key.
@@ -55,6 +55,9 @@ pub(super) fn any_text(node: &Node) -> Reading<String> {
     // YAML 1.1, which `serde_yaml` writes, and YAML 1.2 disagree on which of these end a line.
     let strange = |character: char| character.is_control() || "\u{2028}\u{2029}".contains(character);
     match &node.content {
+        Content::Scalar { text, .. } if hints::deceptive(text).is_some() => {
+            allowed("text without signs that nobody sees or that look like quotes")
+        }
         Content::Scalar { text, value: Scalar::Text | Scalar::Integer(_) | Scalar::Float(_) }
             if !text.is_empty() && !text.contains(strange) =>
         {
@@ -227,13 +230,28 @@ pub(super) fn level(node: &Node) -> Reading<LevelFilter> {
 /// A file or folder, as written.
 pub(super) fn path(node: &Node) -> Reading<PathBuf> {
     let path = text(node)?;
-    if path.starts_with("~/") {
-        return because("`~` is not replaced by a home folder; write the path in full");
-    }
     if path == "~" {
         return because("is `~` between quotes, which is a name; write it without them for none");
     }
+    if path.starts_with('~') {
+        return because("`~` is not replaced by a home folder; write the path in full");
+    }
+    if let Some(part) = path.split('/').find_map(hints::replaced_elsewhere) {
+        return because(format!("{part} is not replaced here; write the path in full"));
+    }
+    if path.contains("://") {
+        return because("is an address; allowed is a path, such as `/data/spool`");
+    }
     Ok(PathBuf::from(path))
+}
+
+/// A folder of ours, as written.
+pub(super) fn folder(node: &Node) -> Reading<PathBuf> {
+    let path = path(node)?;
+    if path.has_root() && path.components().all(|part| matches!(part, Component::RootDir | Component::ParentDir)) {
+        return because("is the root of all folders; allowed is a folder of its own, such as `/data/packhorse`");
+    }
+    Ok(path)
 }
 
 /// Text that every broker takes: MQTT forbids NUL and warns of the other control characters and the noncharacters,

@@ -109,6 +109,11 @@ impl Connection {
         self.members.index()
     }
 
+    /// Whether there are several brokers.
+    pub fn has_several(&self) -> bool {
+        self.members.are_several()
+    }
+
     /// Whether there is a broker.
     pub fn reach(&self) -> Reach {
         match (self.limit(), &self.last_loss) {

@@ -20,34 +20,46 @@ impl Delivery {
     /// The broker has taken what was published.
     pub(super) fn acknowledged(&mut self, what: Publish, now: Now) {
         let size = self.window.size_of(what);
-        self.taken(what);
+        let is_answer = self.is_answer(what);
+        if is_answer {
+            self.unanswered.answered();
+            self.taken(what);
+        }
         let Some(message) = self.window.remove(what) else { return };
         let Some(message) = message else {
             self.presence.accepted();
             self.connection.rivals.carries_status();
             self.suspects.accepted(what);
             self.unanswered.over(what);
-            if self.connection.limits().qos > Qos::AtMostOnce {
+            if is_answer {
                 self.size_limit().accepted(size);
             }
             return;
         };
-        let route = &message.sample.route;
-        let is_try = self.suspects.is_control(what) || self.refusals.is_try(what);
-        let qos = if is_try { as_control(route.qos) } else { route.qos };
-        // At QoS 0 an acknowledgement only says that the message was written.
-        if qos.min(self.connection.limits().qos) > Qos::AtMostOnce {
+        if is_answer {
             self.takes_messages = true;
             self.connection.carries(now.at, &mut self.actions);
             self.suspects.accepted(what);
             self.size_limit().accepted(size);
-            for opened in self.refusals.accepted(what, &route.topic) {
+            for opened in self.refusals.accepted(what, &message.sample.route.topic) {
                 let what = opened.map_or_else(|| "messages".to_owned(), |topic| format!("messages of {topic}"));
                 self.log(Level::Info, format!("the broker accepts {what} again"));
                 self.presence.changed(now.at);
             }
         }
         self.over(what, How::Acknowledged);
+    }
+
+    /// Whether the end of a publish is the broker's answer. At QoS 0 it only says that the message was written.
+    fn is_answer(&self, what: Publish) -> bool {
+        let is_try = self.suspects.is_control(what) || self.refusals.is_try(what);
+        let qos = match self.window.get(what).map(|message| message.sample.route.qos) {
+            Some(qos) if !is_try => qos,
+            Some(qos) => as_control(qos),
+            // The status message.
+            None => Qos::AtLeastOnce,
+        };
+        qos.min(self.connection.limits().qos) > Qos::AtMostOnce
     }
 
     /// A message has reached its end.
@@ -61,6 +73,7 @@ impl Delivery {
     pub(super) fn gone(&mut self, what: Publish) {
         self.suspects.over(what);
         self.unanswered.over(what);
+        self.condemned.over(what);
         self.refusals.forget(what);
     }
 
@@ -81,6 +94,7 @@ impl Delivery {
             return self.status_refused(&refusal.to_string());
         }
         self.suspects.refused(what);
+        self.unanswered.answered();
         self.unanswered.over(what);
         let Some(message) = self.window.get(what) else { return };
         let topic = message.sample.route.topic.clone();
@@ -122,7 +136,9 @@ impl Delivery {
         }
         let overdue = self.overdue(remains, now.at);
         self.presence.lost();
-        let was_try = why.may_be_over_a_message() && self.refusals.ended_over_a_try();
+        // Where nothing at all is answered, it is the link that is mute.
+        let says_something = !matches!(why, Lost::Unanswered(_)) || self.unanswered.has_answered();
+        let was_try = says_something && why.may_be_over_a_message() && self.refusals.ended_over_a_try();
         self.refusals.connection_lost();
         let first = self.window.flying().next();
         if let Some(what) = first.filter(|_| is_planted(Planted::LossTakenForDelivery)) {
@@ -142,11 +158,12 @@ impl Delivery {
         } else if was_disconnecting {
             Verdict::Open
         } else {
-            self.conclude(why, flight, &overdue, remains, now.at)
+            self.conclude(why, flight, &overdue, now.at)
         };
         if was_try || is_confronting && verdict != Verdict::Open {
             self.connection.excuse();
         }
+        self.end_session_of_condemned();
         let random = self.random.f64();
         self.backlog = remains.backlog;
         let lasted = if was_disconnecting { None } else { self.story.lost(now.at) };
@@ -210,7 +227,7 @@ impl Delivery {
     }
 
     /// Whether the status message can show whether the broker takes anything.
-    fn has_status(&self) -> bool {
+    pub(super) fn has_status(&self) -> bool {
         self.config.status.topic.is_some() && !self.presence.is_refused() && !self.suspects.is_without_status()
     }
 
@@ -227,7 +244,7 @@ impl Delivery {
             self.connection.skip_delay(now.at);
         }
         // What the session has in flight is sent as soon as there is a connection.
-        if self.window.held().any(|held| held == what) {
+        if self.window.held().any(|held| held.what == what) {
             self.suspects.published(what, control);
         }
     }
@@ -250,13 +267,12 @@ impl Delivery {
         let topic = &self.window.get(suspect)?.sample.route.topic;
         let candidates = among.map(|(what, message)| (what, message.sample.route.topic.as_str()));
         let candidates = candidates.filter(|(what, topic)| !self.refusals.leaves_out(*what, topic));
-        self.suspects.choose(suspect, topic, candidates)
+        self.suspects.choose(suspect, topic, candidates, |what| self.is_doubtful(what))
     }
 
     /// Whether what the session has in flight was left out, and its turn has come.
     pub(super) fn has_to_resume(&self) -> bool {
-        let mut held = self.window.held().filter(|what| *what != Publish::Status);
-        held.any(|what| self.resumes(what))
+        self.resumable().any(|what| what != Publish::Status)
     }
 
     /// Does what a suspect needs beyond publishing what waits: reads on in search of a control, and connects anew to
@@ -267,8 +283,10 @@ impl Delivery {
         }
         let Some(suspect) = self.suspects.suspect() else { return };
         let is_sought = !self.has_status() || self.suspects.passed_over().is_some();
-        let best = self.best_control(suspect).map(|(_, control)| control);
-        if is_sought && best != Some(Control::Free) && !self.is_exhausted && self.window.has_room(AHEAD) {
+        let is_fresh =
+            |(what, control)| control == Control::Free && !self.suspects.has_failed(what) && !self.is_doubtful(what);
+        let has_fresh = self.best_control(suspect).is_some_and(is_fresh);
+        if is_sought && !has_fresh && !self.is_exhausted && self.window.has_room(AHEAD) {
             return self.actions.push_back(Action::Read);
         }
         if self.suspects.passed_over().is_some() && self.may_send(now) && self.next_control().is_none() {
@@ -281,11 +299,12 @@ impl Delivery {
     /// Connects anew where the session has something in flight that was left out and whose turn has come; whether it has.
     fn leave_to_resume(&mut self) -> bool {
         let is_idle = self.window.in_flight() == 0 && self.connection.limit().is_some();
-        if !is_idle || !self.has_to_resume() {
+        if !is_idle || !(self.has_to_resume() || self.has_condemned()) {
             return false;
         }
         if !self.connection.is_leaving() {
-            self.log(Level::Debug, "connecting anew to resume the session".to_owned());
+            let why = if self.has_condemned() { "begin a new session" } else { "resume the session" };
+            self.log(Level::Debug, format!("connecting anew to {why}"));
             self.connection.leave();
         }
         true

@@ -2,6 +2,7 @@
 
 use super::Delivery;
 use super::action::{Action, Now, Remains};
+use super::condemned::Condemned;
 use super::connection::Connection;
 use super::effect::effect;
 use super::rate::Rate;
@@ -79,6 +80,7 @@ impl Delivery {
         // Another broker may take what the former one did not.
         self.suspects.reset();
         self.unanswered.reset();
+        self.condemned = Condemned::default();
         self.refusals = Refusals::new(&self.config.retry);
         self.sizes = Self::sizes(&self.config);
         self.presence.lost();
@@ -102,6 +104,8 @@ impl Delivery {
         self.window.connection_lost(&remains.under_way);
         if self.stop.is_some() {
             self.complete_stop();
+        } else {
+            self.end_session_of_condemned();
         }
     }
 

@@ -54,6 +54,11 @@ impl Members {
         self.failed == 0
     }
 
+    /// Whether there is more than one.
+    pub fn are_several(&self) -> bool {
+        self.addresses.len() > 1
+    }
+
     /// Notes that the present member is lost. `held`: whether its connection had proved itself. `first`: the member that
     /// a new round begins with.
     pub fn lost(&mut self, lost: &Lost, held: bool, first: usize) -> Turn {

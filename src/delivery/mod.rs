@@ -9,9 +9,11 @@
 mod action;
 mod backoff;
 mod case;
+mod condemned;
 mod connection;
 mod effect;
 mod endings;
+mod entry;
 mod event;
 mod facts;
 mod failures;
@@ -53,6 +55,7 @@ use crate::message::{Message, Seq, Stamp};
 use crate::payload::{Outgoing, Time};
 use crate::planted::{Planted, is_planted};
 use crate::status;
+use condemned::Condemned;
 use connection::Connection;
 use leaving::{Pending, Stop};
 use log::Level;
@@ -86,6 +89,7 @@ pub struct Delivery {
     connection: Connection,
     suspects: Suspects,
     unanswered: Unanswered,
+    condemned: Condemned,
     refusals: Refusals,
     /// What is known of the brokers' largest packets, by their place in the configuration.
     sizes: Vec<Sizes>,
@@ -136,6 +140,7 @@ impl Delivery {
             connection: Connection::new(&config, first, now),
             suspects: Suspects::default(),
             unanswered: Unanswered::default(),
+            condemned: Condemned::default(),
             refusals: Refusals::new(&config.retry),
             sizes: Self::sizes(&config),
             presence: Presence::default(),

@@ -36,6 +36,8 @@ pub struct Refusals {
     is_blocking: bool,
     /// Whether other messages may be published than when that was asked last.
     has_changed: bool,
+    /// The place in the configuration of the broker that was connected to last.
+    member: usize,
 }
 
 /// A message that was refused.
@@ -87,6 +89,7 @@ impl Refusals {
             is_any_topic_control: false,
             is_blocking: false,
             has_changed: true,
+            member: 0,
             retry: retry.clone(),
         }
     }
@@ -111,7 +114,7 @@ impl Refusals {
 
     /// Whether a connection must not resume this, for connections end over it or its like.
     pub fn leaves_out(&self, what: Publish, topic: &str) -> bool {
-        self.topics.get(topic).is_some_and(|row| row.ends_connections && !row.allows(self.is_refused(what)))
+        self.topics.get(topic).is_some_and(|row| row.ends_connections() && !row.allows(self.is_refused(what)))
     }
 
     /// Whether nothing was refused of late.
@@ -275,7 +278,9 @@ impl Refusals {
         }
         reason.clone_into(&mut row.reason);
         // What the session has of a topic that gets no answer would take the place of others.
-        row.ends_connections |= proof == Proof::Control;
+        if proof == Proof::Control {
+            row.unanswered();
+        }
         let until = row.delay(now, random);
         row.stage = Stage::Held(until);
         row.tell(Some(topic), until, proof)
@@ -361,6 +366,17 @@ impl Refusals {
     pub fn forget_try(&mut self, what: Publish) {
         for row in self.topics.values_mut().chain([&mut self.broker]) {
             self.has_changed |= row.forget(what);
+        }
+    }
+
+    /// There is a connection to this broker: what another one has taken says nothing of what this one refuses.
+    pub fn connected(&mut self, member: usize) {
+        if std::mem::replace(&mut self.member, member) == member {
+            return;
+        }
+        for refused in self.messages.values_mut() {
+            let row = if refused.scope == Scope::Topic { self.topics.get(&refused.topic) } else { Some(&self.broker) };
+            refused.accepted = row.map_or(0, |row| row.accepted);
         }
     }
 

@@ -58,7 +58,7 @@ impl Delivery {
 
     /// Whether the broker takes one publish more.
     pub(super) fn has_room_at_broker(&self) -> bool {
-        let in_flight = self.window.in_flight()
+        let in_flight = self.window.counted()
             - usize::from(is_planted(Planted::StatusNotCounted) && self.window.status_in_flight());
         self.connection.limit().is_some_and(|limit| in_flight < limit)
     }
@@ -68,6 +68,7 @@ impl Delivery {
         self.has_room_at_broker()
             && self.resumed_first_until().is_none_or(|until| now.at >= until)
             && !self.has_to_resume()
+            && (!self.has_condemned() || self.may_send_beside_condemned())
             && self.suspects.allows(self.window.in_flight(), self.connection.lasting(), now.at)
     }
 
@@ -175,13 +176,15 @@ impl Delivery {
         if self.suspects.passed_over().is_some() {
             return self.next_control().map(|(what, control)| (what, Some(control)));
         }
-        if self.refusals.take_changed() || !self.unanswered.struck().is_empty() {
+        if self.refusals.take_changed() || !self.unanswered.struck().is_empty() || self.has_condemned() {
             self.window.reconsider();
         }
+        let shunned = self.topics_beside_condemned();
         let takes_struck = self.takes_struck();
         let (refusals, struck) = (&self.refusals, self.unanswered.struck());
         let next = self.window.next_to_send(|what, message| {
-            refusals.allows(what, &message.sample.route.topic) && (takes_struck || !struck.contains_key(&what))
+            let topic = &message.sample.route.topic;
+            refusals.allows(what, topic) && (takes_struck || !struck.contains_key(&what)) && !shunned.contains(topic)
         });
         if let Some(next) = next {
             return Some((next, None));

@@ -208,23 +208,36 @@ impl Suspects {
         if let Stage::Control { case, .. } = &self.stage { Some(case.suspect) } else { None }
     }
 
-    /// The best control among messages that wait: of another topic than the suspect's, and none that was tried before.
+    /// The controls of the present suspect that were not taken.
+    fn failed(&self) -> &[Publish] {
+        match &self.stage {
+            Stage::Free => &[],
+            Stage::Suspect { case, .. } | Stage::Control { case, .. } | Stage::Confront { case } => &case.failed,
+        }
+    }
+
+    /// Whether this was a control of the present suspect, and not taken: connections may end over it as well.
+    pub fn has_failed(&self, what: Publish) -> bool {
+        self.failed().contains(&what)
+    }
+
+    /// The best control among messages that wait: of another topic than the suspect's, and none that was tried before or is
+    /// doubtful for another reason.
     pub fn choose<'a>(
         &self,
         suspect: Publish,
         topic: &str,
         waiting: impl Iterator<Item = (Publish, &'a str)>,
+        is_doubtful: impl Fn(Publish) -> bool,
     ) -> Option<(Publish, Control)> {
-        let failed: &[Publish] = match &self.stage {
-            Stage::Free => &[],
-            Stage::Suspect { case, .. } | Stage::Control { case, .. } | Stage::Confront { case } => &case.failed,
-        };
+        let failed = self.failed();
         let rated = waiting.filter(|(what, _)| *what != suspect).map(|(what, its)| {
             let control = if its == topic { Control::SameTopic } else { Control::Free };
-            (failed.iter().rposition(|failed| *failed == what), control == Control::SameTopic, what, control)
+            let tried = failed.iter().rposition(|failed| *failed == what);
+            ((is_doubtful(what), tried, control == Control::SameTopic), what, control)
         });
         // Of those that did not help, the one that was tried the longest time ago; of equals, the first.
-        rated.min_by_key(|(tried, same, ..)| (*tried, *same)).map(|(.., what, control)| (what, control))
+        rated.min_by_key(|(rank, ..)| *rank).map(|(_, what, control)| (what, control))
     }
 
     /// A message was published as a control, or is what the session resumes as one.

@@ -172,20 +172,25 @@ fn one_message_at_a_time_waits_for_the_status_message_and_for_the_connection_to_
 }
 
 #[test]
-fn the_best_control_is_of_another_topic_and_was_not_tried() {
+fn the_best_control_is_of_another_topic_and_neither_tried_nor_doubtful() {
     let messages = |topics: &[&'static str]| -> Vec<(Publish, &'static str)> {
         (1..).zip(topics).map(|(seq, topic)| (Publish::Message(Seq(seq)), *topic)).collect()
     };
     let mut suspects = Suspects::default();
-    let choose = |suspects: &Suspects, topics| {
-        let chosen = suspects.choose(SUSPECT, "t", messages(topics).into_iter());
+    let message = |seq| Publish::Message(Seq(seq));
+    let choose_without = |suspects: &Suspects, topics, doubtful: &[u64]| {
+        let is_doubtful = |what| doubtful.iter().any(|seq| what == message(*seq));
+        let chosen = suspects.choose(SUSPECT, "t", messages(topics).into_iter(), is_doubtful);
         chosen.map(|(what, control)| (what, control == Control::Free))
     };
-    let message = |seq| Publish::Message(Seq(seq));
+    let choose = |suspects: &Suspects, topics| choose_without(suspects, topics, &[]);
 
     assert_eq!(choose(&suspects, &["t"]), None);
     assert_eq!(choose(&suspects, &["t", "t", "t"]), Some((message(2), false)));
     assert_eq!(choose(&suspects, &["t", "t", "u", "v"]), Some((message(3), true)));
+    assert_eq!(choose_without(&suspects, &["t", "t", "u", "v"], &[3]), Some((message(4), true)));
+    assert_eq!(choose_without(&suspects, &["t", "t", "u"], &[3]), Some((message(2), false)));
+    assert_eq!(choose_without(&suspects, &["t", "t", "u"], &[2, 3]), Some((message(3), true)));
     let topics = &["t", "u", "u"];
     for tried in [2, 3, 2, 3] {
         while suspects.ended(over(SUSPECT), Control::Free) != Verdict::Control {}

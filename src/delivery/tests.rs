@@ -1,6 +1,7 @@
 //! The core as a whole: what it has the shell do, for what happened.
 
 mod brokers;
+mod exactly_once;
 mod mute;
 mod outages;
 
@@ -28,7 +29,12 @@ struct Bench {
 
 impl Bench {
     fn new(more: &str) -> Self {
-        let text = format!("device: d\nbroker: {{url: \"mqtt://b\"}}\n{more}");
+        Self::at("url: \"mqtt://b\"", more)
+    }
+
+    /// As [`Bench::new`], with other brokers.
+    fn at(brokers: &str, more: &str) -> Self {
+        let text = format!("device: d\nbroker: {{{brokers}}}\n{more}");
         let config = config::parse(&text, Path::new("test.yaml")).expect("a configuration");
         let now = Now { at: Instant::now(), clock: Reading { wall: 1_700_000_000_000, boot: 100_000 } };
         let delivery = Delivery::new(config, Times::new(1, Vec::new()), 0, 7, now.at);
@@ -95,6 +101,11 @@ impl Bench {
         self.turn();
         self.on(Event::Connected { connected: connected(session_present), backlog: 0 });
         published(&self.turn())
+    }
+
+    /// Whether a message waits, or is in flight.
+    fn has_messages(&self) -> bool {
+        !self.store.is_empty() || self.delivery.window.len() > 0
     }
 
     /// The connection ends without a word; what the session has on its way.

@@ -8,6 +8,8 @@ use std::time::Instant;
 
 /// How many refusals in a row make one ask whether anything is taken.
 const ROW: u32 = 3;
+/// How often the oldest message of a topic that gets no answer is tried before another one is, which may overtake it.
+const TRIES_IN_ORDER: u32 = 8;
 /// Failures of a back-off when the first wait begins.
 const FIRST_WAIT: u32 = 2;
 
@@ -25,8 +27,21 @@ pub struct Tries {
     pub is_told: bool,
     /// Over how many messages of the topic in a row connections ended, and they were set aside.
     pub condemned: u32,
-    /// Whether connections end over the messages, or in vain wait for their answer.
-    pub ends_connections: bool,
+    /// What becomes of the messages, as far as is known.
+    fate: Fate,
+    /// How many messages in a row were tried and got no answer.
+    in_vain: u32,
+}
+
+/// What becomes of messages that a broker does not take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// They are answered.
+    Answered,
+    /// They get no answer, and connections wait for it in vain.
+    Unanswered,
+    /// Connections end over them.
+    EndsConnections,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +92,8 @@ impl Tries {
             reason: String::new(),
             is_told: false,
             condemned: 0,
-            ends_connections: false,
+            fate: Fate::Answered,
+            in_vain: 0,
         }
     }
 
@@ -121,14 +137,14 @@ impl Tries {
         self.accepted += 1;
         (self.stage, self.refused) = (Stage::Open, 0);
         self.backoff.succeed();
-        (self.condemned, self.ends_connections) = (0, false);
+        (self.condemned, self.fate, self.in_vain) = (0, Fate::Answered, 0);
         std::mem::take(&mut self.is_told)
     }
 
     /// Connections end over this message, and not over those of other topics: asks for another one of this topic.
     pub fn convict(&mut self, what: Publish, reason: &str) {
         reason.clone_into(&mut self.reason);
-        self.ends_connections = true;
+        self.fate = Fate::EndsConnections;
         self.stage = match self.stage {
             Stage::Control(Some(control)) if control == what => Stage::Exhausted,
             stage @ (Stage::Lacking(_) | Stage::Exhausted | Stage::Held(_)) => stage,
@@ -136,15 +152,41 @@ impl Tries {
         };
     }
 
+    /// The messages get no answer, while those of other topics do.
+    pub fn unanswered(&mut self) {
+        if self.fate == Fate::Answered {
+            self.fate = Fate::Unanswered;
+        }
+    }
+
+    /// Whether a connection comes to an end over the messages, instead of an answer.
+    pub fn ends_connections(&self) -> bool {
+        self.fate != Fate::Answered
+    }
+
     /// A connection has ended; the message that was being tried, if that is the answer.
     pub fn ended(&mut self) -> Option<Publish> {
         let (stage, tried) = match self.stage {
-            Stage::Control(Some(control)) if self.ends_connections => (Stage::Exhausted, control),
-            Stage::Probe(Some(probe)) if self.ends_connections => (Stage::Control(None), probe),
-            _ => return None,
+            _ if !self.ends_connections() => return None,
+            Stage::Control(Some(control)) => (Stage::Exhausted, control),
+            Stage::Probe(Some(probe)) => (self.after_probe(), probe),
+            Stage::Open
+            | Stage::Control(None)
+            | Stage::Lacking(_)
+            | Stage::Exhausted
+            | Stage::Held(_)
+            | Stage::Probe(None) => return None,
         };
         self.stage = stage;
         Some(tried)
+    }
+
+    /// What follows a message that was tried in vain. Where messages get no answer, the oldest is tried again and again, for
+    /// the queue behind them may be away, and they are to arrive in order when it is back.
+    fn after_probe(&mut self) -> Stage {
+        self.in_vain = self.in_vain.saturating_add(1);
+        let is_in_order = self.fate == Fate::Unanswered && !self.in_vain.is_multiple_of(TRIES_IN_ORDER);
+        if is_in_order { Stage::Exhausted } else { Stage::Control(None) }
     }
 
     pub fn refuse(&mut self, what: Publish, reason: &str) {

@@ -25,8 +25,10 @@ pub struct Unanswered {
     taken: BTreeMap<Option<String>, Sent>,
     /// Over how many connections these stayed unanswered.
     strikes: BTreeMap<Publish, u32>,
-    /// How many publishes the newest connection has taken at a time.
-    limit: usize,
+    /// How many publishes the newest connection has taken at a time; `None`: there was none.
+    limit: Option<usize>,
+    /// Whether the broker has answered anything over the present connection.
+    has_answered: bool,
 }
 
 /// When something was sent, and what. What was sent at the same moment was sent in order.
@@ -43,14 +45,25 @@ pub struct Overdue {
 
 impl Unanswered {
     /// There is a new connection, which takes so many publishes at a time.
-    pub fn connected(&mut self, limit: usize) {
+    pub fn connected(&mut self, limit: Option<usize>) {
         self.taken.clear();
-        self.limit = limit;
+        (self.limit, self.has_answered) = (limit, false);
     }
 
-    /// How many of those that stayed unanswered may be in flight at a time, so that others get past them.
-    fn room(&self) -> usize {
-        (self.limit / 2).max(1)
+    /// The broker has answered something.
+    pub fn answered(&mut self) {
+        self.has_answered = true;
+    }
+
+    /// Whether the broker has answered anything over the present connection.
+    pub fn has_answered(&self) -> bool {
+        self.has_answered
+    }
+
+    /// How many publishes the newest connection has taken at a time, and how many of those may have stayed unanswered, so that
+    /// others get past them.
+    pub fn limits(&self) -> (usize, usize) {
+        (self.limit.unwrap_or(usize::MAX), (self.limit.unwrap_or(0) / 2).max(1))
     }
 
     /// The broker has taken something that was sent then, although something older is in flight. `None`: the status message.
@@ -71,11 +84,6 @@ impl Unanswered {
         let times = self.strikes.entry(what).or_default();
         *times += 1;
         *times >= STRIKES
-    }
-
-    /// Whether something will never be answered, and is to end alone.
-    pub fn has_guilty(&self) -> bool {
-        self.strikes.values().any(|times| *times >= STRIKES)
     }
 
     /// What stayed unanswered before. It must leave room for others.
@@ -147,7 +155,7 @@ impl Delivery {
     }
 
     /// The connection was closed because the broker did not answer these in time; whether it has answered anything later.
-    pub(super) fn unanswered(&mut self, overdue: &[Overdue], remains: &Remains, reason: &str, now: Instant) -> bool {
+    pub(super) fn unanswered(&mut self, overdue: &[Overdue], reason: &str, now: Instant) -> bool {
         if overdue.iter().all(|overdue| overdue.taken.is_none()) {
             return false;
         }
@@ -161,19 +169,11 @@ impl Delivery {
                 }
             } else if *kind != Kind::Confirmed && *taken == Taken::OtherTopics && !self.was_passed(*what) {
                 self.hold_topic_of(*what, reason, now);
-            } else if self.unanswered.strike(*what) && self.may_end(*what, remains) {
+            } else if self.unanswered.strike(*what) {
                 self.give_up(*what, *kind, reason);
             }
         }
         true
-    }
-
-    /// Whether this can leave the session without harm: with the session the broker would forget what else it has confirmed,
-    /// and get it twice. Over the next connection nothing follows what is resumed.
-    fn may_end(&self, what: Publish, remains: &Remains) -> bool {
-        let struck = self.unanswered.struck();
-        let mut confirmed = remains.under_way.iter().filter(|held| held.confirmed && !struck.contains_key(&held.what));
-        confirmed.next().is_none() || !remains.under_way.iter().any(|held| held.what == what)
     }
 
     /// Whether the broker has taken another message of its topic since this one stayed unanswered for the last time.
@@ -194,19 +194,11 @@ impl Delivery {
     pub(super) fn takes_struck(&self) -> bool {
         let struck = self.unanswered.struck();
         let in_flight = struck.keys().filter(|struck| self.window.sent_at(**struck).is_some()).count();
-        in_flight < self.unanswered.room()
+        in_flight < self.unanswered.limits().1
     }
 
-    /// Whether what the session has of this would leave no room for others: it or its like stayed unanswered before, and so
-    /// did as many that come first.
-    pub(super) fn would_crowd_out(&self, what: Publish) -> bool {
-        let is_doubtful =
-            |what: &Publish| self.unanswered.struck().contains_key(what) || self.refusals.is_refused(*what);
-        if !is_doubtful(&what) {
-            return false;
-        }
-        let in_flight = self.window.flying().filter(is_doubtful).count();
-        let first = self.window.held().take_while(|held| *held != what).filter(is_doubtful).count();
-        in_flight + first >= self.unanswered.room()
+    /// Whether this stayed unanswered before, or was refused.
+    pub(super) fn is_doubtful(&self, what: Publish) -> bool {
+        self.unanswered.struck().contains_key(&what) || self.refusals.is_refused(what)
     }
 }

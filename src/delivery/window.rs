@@ -1,6 +1,7 @@
 //! What was read from the store and is not over yet: in flight, or about to be. One window for all: messages of the spool,
 //! messages from memory, and the status message. Pure.
 
+use super::entry::{Entry, Sent, State};
 use super::event::{Publish, UnderWay};
 use crate::message::{Message, Seq};
 use std::collections::VecDeque;
@@ -32,28 +33,8 @@ pub struct Window {
     held: usize,
     /// How many were resumed and are in flight.
     resumed: usize,
-}
-
-#[derive(Debug)]
-struct Entry {
-    what: Publish,
-    /// `None`: the status message, which is composed anew each time.
-    message: Option<Message>,
-    state: State,
-    /// Bytes of the packet, once it was sent.
-    size: usize,
-}
-
-/// Where a publish stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// To be sent.
-    Waiting,
-    /// Sent over the present connection.
-    InFlight { resumed: bool },
-    /// On its way in the session that the broker keeps: to be resumed with it, and not sent as a new one. `confirmed`:
-    /// by PUBREC.
-    Held { confirmed: bool },
+    /// How many of these need nothing but the broker's PUBCOMP.
+    released: usize,
 }
 
 impl Window {
@@ -68,6 +49,7 @@ impl Window {
             in_flight: VecDeque::new(),
             held: 0,
             resumed: 0,
+            released: 0,
         }
     }
 
@@ -92,6 +74,11 @@ impl Window {
         self.in_flight.len()
     }
 
+    /// How many of those in flight count at the broker. A PUBREL that is sent again does not (MQTT 5, 4.9).
+    pub fn counted(&self) -> usize {
+        self.in_flight.len() - self.released
+    }
+
     /// How many messages of the spool are in flight.
     pub fn spooled_in_flight(&self) -> usize {
         self.in_flight.iter().filter(|(_, what)| what.spooled().is_some()).count()
@@ -104,12 +91,12 @@ impl Window {
 
     /// Whether the status message is in flight.
     pub fn status_in_flight(&self) -> bool {
-        self.status().is_some_and(|entry| matches!(entry.state, State::InFlight { .. }))
+        self.status().is_some_and(|entry| matches!(entry.state, State::InFlight(_)))
     }
 
     /// Whether a status message that a former connection had begun to send is in flight.
     pub fn is_status_resumed(&self) -> bool {
-        self.status().is_some_and(|entry| matches!(entry.state, State::InFlight { resumed: true }))
+        self.status().is_some_and(|entry| entry.state == State::InFlight(Sent::Again))
     }
 
     /// The status message: nothing has a higher id.
@@ -194,7 +181,7 @@ impl Window {
         }
         let was_next = self.waiting().next().is_some_and(|(next, _)| next == what);
         if let Some(entry) = self.entry_mut(what).filter(|entry| entry.state == State::Waiting) {
-            entry.state = State::InFlight { resumed: false };
+            entry.state = State::InFlight(Sent::Anew);
             entry.size = size;
             self.in_flight.push_back((now, what));
             if was_next {
@@ -204,11 +191,12 @@ impl Window {
     }
 
     /// This is not in flight any more.
-    fn end_flight(&mut self, what: Publish, resumed: bool) {
+    fn end_flight(&mut self, what: Publish, sent: Sent) {
         if let Some(place) = self.in_flight.iter().position(|(_, other)| *other == what) {
             self.in_flight.remove(place);
         }
-        self.resumed -= usize::from(resumed);
+        self.resumed -= usize::from(sent != Sent::Anew);
+        self.released -= usize::from(sent == Sent::Released);
     }
 
     /// Bytes of the packet that this was sent as; 0 before.
@@ -224,7 +212,7 @@ impl Window {
     /// Takes out what is in flight and has been acknowledged or refused. `None`: it is not in flight; `Some(None)`: it was the
     /// status message.
     pub fn remove(&mut self, what: Publish) -> Option<Option<Message>> {
-        let State::InFlight { .. } = self.entry(what)?.state else { return None };
+        let State::InFlight(_) = self.entry(what)?.state else { return None };
         Some(self.take(what))
     }
 
@@ -235,7 +223,7 @@ impl Window {
         self.bytes -= entry.message.as_ref().map_or(0, |message| message.sample.data.len());
         match entry.state {
             State::Waiting => {}
-            State::InFlight { resumed } => self.end_flight(what, resumed),
+            State::InFlight(sent) => self.end_flight(what, sent),
             State::Held { .. } => self.held -= 1,
         }
         entry.message
@@ -245,7 +233,7 @@ impl Window {
     pub fn recalled(&mut self, what: Publish) {
         let Some(entry) = self.entry_mut(what) else { return };
         match std::mem::replace(&mut entry.state, State::Waiting) {
-            State::InFlight { resumed } => self.end_flight(what, resumed),
+            State::InFlight(sent) => self.end_flight(what, sent),
             State::Held { .. } => self.held -= 1,
             State::Waiting => {}
         }
@@ -255,7 +243,7 @@ impl Window {
     /// The messages in flight, in order of their ids.
     pub fn flying(&self) -> impl Iterator<Item = Publish> + '_ {
         let messages = self.entries.iter().filter(|entry| entry.message.is_some());
-        messages.filter(|entry| matches!(entry.state, State::InFlight { .. })).map(|entry| entry.what)
+        messages.filter(|entry| matches!(entry.state, State::InFlight(_))).map(|entry| entry.what)
     }
 
     /// The messages that wait, in order of their ids.
@@ -276,10 +264,13 @@ impl Window {
     }
 
     /// What is held, in order of ids.
-    pub fn held(&self) -> impl Iterator<Item = Publish> + '_ {
+    pub fn held(&self) -> impl Iterator<Item = UnderWay> + '_ {
         let none_held = self.held == 0;
         let entries = self.entries.iter().take(if none_held { 0 } else { usize::MAX });
-        entries.filter(|entry| matches!(entry.state, State::Held { .. })).map(|entry| entry.what)
+        entries.filter_map(|entry| match entry.state {
+            State::Held { confirmed } => Some(UnderWay { what: entry.what, confirmed }),
+            State::Waiting | State::InFlight(_) => None,
+        })
     }
 
     /// A message of this window.
@@ -304,16 +295,18 @@ impl Window {
         self.held = self.entries.iter().filter(|entry| entry.state != State::Waiting).count();
         self.may_be_next(Publish::FIRST);
         self.in_flight.clear();
-        self.resumed = 0;
+        (self.resumed, self.released) = (0, 0);
     }
 
     /// The broker resumes the session: what was held is in flight again, where it was not left out; how many.
     pub fn resume(&mut self, now: Instant, resumes: impl Fn(Publish) -> bool) -> usize {
         let mut resumed = 0;
         for entry in &mut self.entries {
-            if matches!(entry.state, State::Held { .. }) && resumes(entry.what) {
-                entry.state = State::InFlight { resumed: true };
+            let State::Held { confirmed } = entry.state else { continue };
+            if resumes(entry.what) {
+                entry.state = State::InFlight(if confirmed { Sent::Released } else { Sent::Again });
                 self.in_flight.push_back((now, entry.what));
+                self.released += usize::from(confirmed);
                 resumed += 1;
             }
         }
@@ -390,11 +383,5 @@ impl Window {
     /// When the oldest publish in flight was sent.
     pub fn oldest_sent(&self) -> Option<Instant> {
         self.in_flight.front().map(|(sent, _)| *sent)
-    }
-}
-
-impl Entry {
-    fn waiting(what: Publish, message: Option<Message>) -> Self {
-        Self { what, message, state: State::Waiting, size: 0 }
     }
 }

@@ -126,7 +126,7 @@ proptest! {
             prop_assert!(window.waiting().map(|(what, _)| number(what)).eq(waiting.iter().copied()));
             let grounded: BTreeSet<u64> = waiting.union(&held).copied().collect();
             prop_assert!(window.grounded().map(|(what, _)| number(what)).eq(grounded));
-            prop_assert!(window.held().map(number).eq(held.iter().copied()));
+            prop_assert!(window.held().map(|held| number(held.what)).eq(held.iter().copied()));
             prop_assert_eq!(window.oldest_sent().is_some(), !flying.is_empty());
             prop_assert_eq!(window.is_resuming(), !resumed.is_empty());
             let range = window.range_in_flight();

@@ -1,11 +1,11 @@
 //! Standard output: the same lines, and systemd's journal when that is what reads them.
 
 use super::line;
+use crate::outlet;
 use log::{Level, Record};
-use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 
-/// Writes lines to standard output. A reader that has gone away is no reason to stop.
+/// Hands lines to standard output. A reader that has gone away, or does not read, is no reason to stop or to wait.
 pub struct Console {
     journal: bool,
 }
@@ -16,15 +16,13 @@ impl Console {
         Self { journal: std::env::var("JOURNAL_STREAM").is_ok_and(|stream| Some(stream) == standard_output()) }
     }
 
-    /// Writes a line. The journal keeps the time itself, and takes the priority from a prefix (sd-daemon(3)).
-    pub fn write(&mut self, record: &Record<'_>, line: &str) {
-        let mut output = io::stdout().lock();
-        // There is nowhere left to report that the console is gone.
-        let _ = if self.journal {
-            write!(output, "<{}>{}", priority(record.level()), line::without_time(line))
+    /// Hands on a line. The journal keeps the time itself, and takes the priority from a prefix (sd-daemon(3)).
+    pub fn put(&self, record: &Record<'_>, line: String) {
+        outlet::output().put(if self.journal {
+            format!("<{}>{}", priority(record.level()), line::without_time(&line))
         } else {
-            output.write_all(line.as_bytes())
-        };
+            line
+        });
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::names::{SHAPE, STAMP, is_later, is_of_kind, to_prune};
 use crate::config::Logging;
+use crate::outlet;
 use crate::own;
 use chrono::{Local, NaiveDateTime};
 use std::fs::{self, File};
@@ -78,8 +79,7 @@ impl RotatingFile {
             Err(error) => {
                 if !std::mem::replace(&mut self.complained, true) {
                     let path = self.directory.join(self.kind);
-                    // Standard error may be gone as well.
-                    let _ = writeln!(io::stderr(), "packhorse: cannot write {}: {error}", path.display());
+                    outlet::error().put(format!("packhorse: cannot write {}: {error}\n", path.display()));
                 }
             }
         }

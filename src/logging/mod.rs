@@ -13,6 +13,7 @@ mod line;
 mod names;
 
 use crate::config::Logging;
+use crate::outlet;
 use console::Console;
 use file::RotatingFile;
 use flexi_logger::writers::LogWriter;
@@ -38,7 +39,7 @@ pub enum Error {
     Logger(#[from] FlexiLoggerError),
 }
 
-/// The running log. Dropping it ends the logging.
+/// The running log. Dropping it waits a short while for what the console has not taken.
 pub struct Logs {
     config: Logging,
     outputs: Shared,
@@ -103,6 +104,12 @@ impl Logs {
     }
 }
 
+impl Drop for Logs {
+    fn drop(&mut self) {
+        outlet::output().flush();
+    }
+}
+
 /// Which targets are logged at all, and up to which level. What no output wants is refused before it is formatted.
 fn specification(config: &Logging) -> LogSpecification {
     let file = |wanted, level| if wanted { level } else { LevelFilter::Off };
@@ -123,7 +130,7 @@ struct FileOutput {
 
 struct Outputs {
     files: Vec<FileOutput>,
-    console: Mutex<Console>,
+    console: Console,
     console_level: LevelFilter,
 }
 
@@ -135,7 +142,7 @@ fn outputs(config: &Logging) -> (Outputs, Option<Error>) {
     let (files, trouble) = files(config);
     let directory = config.directory.display().to_string();
     let trouble = trouble.map(|source| Error::Folder { directory, source });
-    (Outputs { files, console: Mutex::new(Console::new()), console_level: config.console }, trouble)
+    (Outputs { files, console: Console::new(), console_level: config.console }, trouble)
 }
 
 /// The files that the configuration asks for, and what kept the first of them from beginning.
@@ -176,13 +183,13 @@ impl LogWriter for Writer {
             lock(&output.file).write(&line);
         }
         if record.level() <= *console_level {
-            lock(console).write(record, &line);
+            console.put(record, line);
         }
         Ok(())
     }
 
     fn flush(&self) -> io::Result<()> {
-        // Every line is handed to the system when it is written.
+        // Every line is handed to the system when it is written to a file, and the console holds nobody up.
         Ok(())
     }
 }

@@ -42,7 +42,8 @@ pub fn options(broker: &Broker, profile: &BrokerProfile, attempt: Attempt) -> Re
             options.clean_session(attempt.beginning == Beginning::Without || attempt.stale);
         }
     }
-    options.keep_alive_interval(broker.keep_alive).max_inflight(i32::from(attempt.window) + 1);
+    // What a session resumes comes on top of the window, and the status message.
+    options.keep_alive_interval(broker.keep_alive).max_inflight(2 * i32::from(attempt.window) + 1);
     if let Some(will) = attempt.will {
         options.will_message(will);
     }
@@ -77,7 +78,7 @@ pub fn options(broker: &Broker, profile: &BrokerProfile, attempt: Attempt) -> Re
 
 /// What a password's file holds; `key` is the file's in the broker's section.
 fn password(key: &str, file: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    named::read_text(file, PASSWORD_MAX).map_err(|why| format!("broker.{key}: `{}` {why}", foreign::path(file)))
+    named::read_password(file, PASSWORD_MAX).map_err(|why| format!("broker.{key}: `{}` {why}", foreign::path(file)))
 }
 
 /// The proxy's address with the credentials, as the library takes it.

@@ -1,5 +1,6 @@
 //! Files in PEM (RFC 7468): whether they hold what they should, and whether a certificate and a key belong together.
 
+use crate::clock::rfc3339;
 use crate::foreign;
 use crate::named;
 use paho_mqtt_sys::certificate::{self, Fault};
@@ -28,6 +29,9 @@ pub fn check(path: &Path, content: Content) -> Result<(), String> {
 
 fn check_bytes(bytes: &[u8], content: Content) -> Result<(), String> {
     let text = named::text(bytes).map_err(|error| error.to_string())?;
+    if let Some(why) = misshapen(bytes) {
+        return Err(why.to_owned());
+    }
     // OpenSSL reads the file itself, and passes over a first line that begins with a mark.
     if named::begins_with_mark(bytes) && text.starts_with(b"-----BEGIN ") {
         return Err(
@@ -57,6 +61,24 @@ fn check_bytes(bytes: &[u8], content: Content) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What is wrong with the lines of a file that has PEM in it, which TLS takes for no PEM.
+fn misshapen(bytes: &[u8]) -> Option<&'static str> {
+    let lines = || bytes.split(|byte| *byte == b'\n');
+    let begins = |line: &&[u8]| line.trim_ascii_start().starts_with(b"-----BEGIN ");
+    if lines().any(|line| begins(&line) && line.starts_with(b" ") || line.starts_with(b"\t") && begins(&line)) {
+        return Some("is indented, which TLS does not take; delete the spaces before every line");
+    }
+    let goes_on =
+        |line: &[u8]| !line.trim_ascii_end().ends_with(b"-----") || line.windows(9).any(|part| part == b"-----END ");
+    if lines().any(|line| begins(&line) && goes_on(line)) {
+        return Some(
+            "has its lines joined into one, which TLS does not take; end the line behind the words between dashes, and \
+             after every 64 characters",
+        );
+    }
+    None
 }
 
 /// What a file holds instead of what it should, and how to get that. It never has the beginning of a PEM block in it, which
@@ -98,11 +120,9 @@ pub enum Unfit {
 ///
 /// # Errors
 /// A sentence that names the file.
-pub fn check_authorities(file: &Path) -> Result<(), String> {
-    let bytes = read(file)?;
-    certificate::check(&bytes, None).map_err(|fault| match words(&fault, file, file) {
-        Unfit::Useless(why) | Unfit::Odd(why) => why,
-    })
+pub fn check_authorities(file: &Path) -> Result<(), Unfit> {
+    let bytes = read(file).map_err(Unfit::Useless)?;
+    certificate::check(&bytes, None).map_err(|fault| words(&fault, file, file))
 }
 
 /// Looks whether a certificate and a key belong together; both may be in one file.
@@ -142,8 +162,37 @@ fn words(fault: &Fault, certificates: &Path, key: &Path) -> Unfit {
                  and number {number} is of another one"
             ));
         }
-        Fault::Expired => return Unfit::Odd(format!("the certificate in `{certificates}` has expired")),
+        Fault::Expired(number, when) => {
+            let which = numbered(*number, &certificates);
+            return Unfit::Odd(format!(
+                "{which} has expired on {when}, unless this device's clock is wrong: {}",
+                time()
+            ));
+        }
+        Fault::NotYetValid(number, when) => {
+            let which = numbered(*number, &certificates);
+            return Unfit::Odd(format!(
+                "{which} is not valid before {when}; this device's clock is probably wrong: {}",
+                time()
+            ));
+        }
+        Fault::NotForClients => {
+            return Unfit::Odd(format!(
+                "the certificate in `{certificates}` is not for clients, and brokers refuse it; its extendedKeyUsage must \
+                 have clientAuth"
+            ));
+        }
     })
+}
+
+fn numbered(number: usize, file: &str) -> String {
+    let which = if number > 1 { format!(" number {number}") } else { String::new() };
+    format!("the certificate{which} in `{file}`")
+}
+
+/// What this device's clock says.
+fn time() -> String {
+    rfc3339(chrono::Utc::now().timestamp_millis())
 }
 
 #[cfg(test)]
@@ -175,6 +224,26 @@ mod tests {
         assert_eq!(check(&format!("\u{FEFF}{CERTIFICATE}"), Content::Certificates), Ok(()));
         let wide: Vec<u8> = CERTIFICATE.encode_utf16().flat_map(u16::to_le_bytes).collect();
         assert!(check_bytes(&wide, Content::Certificates).unwrap_err().starts_with("is in UTF-16"));
+    }
+
+    #[test]
+    fn lines_that_tls_does_not_take_are_named() {
+        let indented = |text: &str, by: &str| text.lines().map(|line| format!("{by}{line}\n")).collect::<String>();
+        for (text, content) in [(&CERTIFICATE[13..], Content::Certificates), (KEY, Content::Key)] {
+            for by in ["  ", "\t"] {
+                let why = check(&indented(text, by), content).unwrap_err();
+                assert!(why.starts_with("is indented"), "{why}");
+                assert_eq!(foreign::hide(&why), why);
+            }
+            for joined in [
+                text.replace(['\r', '\n'], ""),
+                text.replace("\r\n", " ").replace('\n', " "),
+                text.replace('\n', "\\n"),
+            ] {
+                let why = check(&joined, content).unwrap_err();
+                assert!(why.starts_with("has its lines joined into one"), "{joined}: {why}");
+            }
+        }
     }
 
     #[test]

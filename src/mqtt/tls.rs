@@ -6,12 +6,17 @@ use crate::config::{Address, Tls};
 use crate::foreign;
 use paho_mqtt::{SslOptions, SslOptionsBuilder};
 use paho_mqtt_sys::failure::TlsFailure;
+use std::net::IpAddr;
 use std::path::Path;
 
 /// OpenSSL's numbers for what is wrong with a certificate (`x509_vfy.h`).
 mod certificate {
     pub const NOT_YET_VALID: i64 = 9;
     pub const EXPIRED: i64 = 10;
+    /// It is for other uses than this one.
+    pub const PURPOSE: i64 = 26;
+    /// No way leads from it to an authority that is trusted.
+    pub const UNTRUSTED: [i64; 6] = [2, 18, 19, 20, 21, 27];
 }
 
 /// The numbers of alerts that are about our certificate (RFC 8446, section 6): bad, unsupported, revoked, expired,
@@ -33,7 +38,9 @@ pub fn options(tls: &Tls, alpn: Option<&str>) -> Result<SslOptions, String> {
     match &tls.ca_file {
         Some(file) => {
             holds("ca_file", file, Content::Certificates)?;
-            pem::check_authorities(file).map_err(|why| format!("broker.tls.ca_file: {why}"))?;
+            if let Err(Unfit::Useless(why)) = pem::check_authorities(file) {
+                return Err(format!("broker.tls.ca_file: {why}"));
+            }
             options.trust_store(file).map_err(|error| unusable("ca_file", &error))?;
         }
         None => trust_the_system(&mut options).map_err(|error| unusable("ca_file", &error))?,
@@ -88,12 +95,25 @@ pub fn refuses_us(failure: &TlsFailure) -> bool {
     matches!(failure, TlsFailure::Alert(number, _) if ABOUT_OUR_CERTIFICATE.contains(number))
 }
 
+/// An authority of ours that is out of its time, in a sentence: with it no broker's certificate is valid.
+fn odd_authority(tls: &Tls) -> Option<String> {
+    match pem::check_authorities(tls.ca_file.as_ref()?) {
+        Err(Unfit::Odd(why)) => Some(why),
+        Err(Unfit::Useless(_)) | Ok(()) => None,
+    }
+}
+
 /// What went wrong, and what to do about it.
 pub fn sentence(failure: &TlsFailure, tls: &Tls, address: &Address) -> String {
     let time = rfc3339(chrono::Utc::now().timestamp_millis());
     let host = &address.host_elsewhere();
     let shown = |text: &String| foreign::shown(text);
     match failure {
+        TlsFailure::Certificate(certificate::EXPIRED | certificate::NOT_YET_VALID, _)
+            if let Some(authority) = odd_authority(tls) =>
+        {
+            format!("`broker.tls.ca_file`: {authority}")
+        }
         TlsFailure::Certificate(certificate::EXPIRED, _) => {
             format!(
                 "the broker's certificate has expired; it needs a new one, unless this device's clock is wrong: {time}"
@@ -101,6 +121,13 @@ pub fn sentence(failure: &TlsFailure, tls: &Tls, address: &Address) -> String {
         }
         TlsFailure::Certificate(certificate::NOT_YET_VALID, _) => {
             format!("the broker's certificate is not valid yet; this device's clock is probably wrong: {time}")
+        }
+        TlsFailure::Certificate(certificate::PURPOSE, text) => format!(
+            "the broker's certificate is not for servers ({}); its extendedKeyUsage must have serverAuth",
+            shown(text)
+        ),
+        TlsFailure::Certificate(number, text) if !certificate::UNTRUSTED.contains(number) => {
+            format!("the broker's certificate is not accepted ({}); it needs another one", shown(text))
         }
         TlsFailure::Certificate(_, text) => {
             let file = tls.ca_file.as_ref().map_or_else(
@@ -114,6 +141,10 @@ pub fn sentence(failure: &TlsFailure, tls: &Tls, address: &Address) -> String {
                 "the broker's certificate is not for `{host}`; `broker.url` must name the host as the certificate does"
             )
         }
+        TlsFailure::CommonName if host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() => format!(
+            "the broker's certificate has `{host}` as a name, which does not count for an address (RFC 9525); it needs it \
+             as an IP address in its subjectAltName"
+        ),
         TlsFailure::CommonName => format!(
             "the broker's certificate names `{host}` as its common name alone, which does not count (RFC 9525); it needs \
              the name as a subjectAltName"
@@ -126,8 +157,11 @@ pub fn sentence(failure: &TlsFailure, tls: &Tls, address: &Address) -> String {
                 )
             }
             Some(file) => {
-                let file = file.display();
-                format!("the broker refuses our certificate ({}); look at `broker.tls.cert_file` ({file})", shown(text))
+                let odd = match pem::check_pair(file, tls.key_file.as_ref().unwrap_or(file)) {
+                    Err(Unfit::Odd(why) | Unfit::Useless(why)) => format!(": {why}"),
+                    Ok(()) => format!(" ({})", file.display()),
+                };
+                format!("the broker refuses our certificate ({}); look at `broker.tls.cert_file`{odd}", shown(text))
             }
         },
         TlsFailure::Alert(_, text) => format!("the broker ended TLS: {}", shown(text)),

@@ -60,7 +60,8 @@ impl Link for Broker {
     ) -> Result<(), Lost> {
         let address = &delivery.config().broker.addresses[member];
         let render = |seq, dated: Dated| delivery.render(Publish::Message(seq), dated, clock);
-        self.link.connect(address, will, render, |what| delivery.resumes(what))
+        let left_out = delivery.left_out();
+        self.link.connect(address, will, render, |what| !left_out.contains(&what))
     }
 
     fn publish(&mut self, what: Publish, outgoing: Outgoing) -> Result<(), Lost> {

@@ -86,18 +86,42 @@ fn what_works_and_is_odd_is_a_warning() {
     let authority = &files.authority;
     let Certificate { certificate, key } = authority.sign("one", &[]);
     let expired = authority.sign_for("old", &[], -9, -2);
+    let future = authority.sign_for("new", &[], 2, 9);
+    let server = authority.sign_for_use("server", &[], "serverAuth");
+    let client = authority.sign_for_use("client", &[], "clientAuth");
     let chain = files.join("chain.pem", &[&certificate, &authority.file()]);
     let disorder = files.join("disorder.pem", &[&certificate, &authority.sign("two", &[]).certificate]);
     for (certificate, key, warning) in [
         (&certificate, &key, ""),
         (&chain, &key, ""),
         (&disorder, &key, "in the wrong order"),
-        (&expired.certificate, &expired.key, "has expired"),
+        (&expired.certificate, &expired.key, "has expired on 20"),
+        (&future.certificate, &future.key, "is not valid before 20"),
+        (&server.certificate, &server.key, "is not for clients"),
+        (&client.certificate, &client.key, ""),
     ] {
         let (code, found) = check(&files.gateway(&authority.file(), certificate, Some(key)));
 
-        let odd = ["in the wrong order", "has expired"].iter().any(|words| found.contains(words));
+        let odd = ["in the wrong order", "has expired", "is not valid before", "is not for clients"];
+        let odd = odd.iter().any(|words| found.contains(words));
         assert_eq!((code, odd), (Some(0), !warning.is_empty()), "{found}");
         assert!(found.contains(warning), "{found}");
+    }
+}
+
+#[test]
+fn an_authority_out_of_its_time_is_a_warning_with_its_file_and_the_time() {
+    for (from, until, words) in [(-9, -2, "has expired on 20"), (2, 9, "is not valid before 20")] {
+        let files = Files { authority: Authority::valid(from, until) };
+        let good = Authority::new();
+        let Certificate { certificate, key } = good.sign("one", &[]);
+        let both = files.join("both.pem", &[&good.file(), &files.authority.file()]);
+        for (ca, number) in [(files.authority.file(), ""), (both, " number 2")] {
+            let (code, found) = check(&files.gateway(&ca, &certificate, Some(&key)));
+
+            assert_eq!(code, Some(0), "{found}");
+            let warning = format!("ca_file: warning: the certificate{number} in `{}` {words}", ca.display());
+            assert!(found.contains(&warning) && found.contains("clock"), "{found}");
+        }
     }
 }

@@ -69,6 +69,35 @@ fn a_second_agent_on_one_spool_is_74_and_says_so() {
     assert_eq!(first.stop().code(), Some(0));
 }
 
+#[test]
+fn who_uses_the_spool_already_is_a_warning_of_check_and_keeps_requeue_out() {
+    let broker = Broker::start();
+    let gateway = Gateway::new(&broker.url(), &Settings::default());
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_packhorse"));
+        let output = command.args(arguments).arg("--config").arg(gateway.config()).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(run(&["spool", "requeue"]).0, Some(0), "nobody uses it yet");
+    let agent = gateway.start();
+    agent.wait_for_output("connected to");
+
+    for lock in ["there", "deleted"] {
+        if lock == "deleted" {
+            fs::remove_file(gateway.spool().join("lock")).unwrap();
+        }
+        let (code, said) = run(&["spool", "requeue"]);
+        assert_eq!(code, Some(74), "{lock}: {said}");
+        assert!(said.contains("an agent uses this folder; stop it first, then requeue"), "{lock}: {said}");
+        let (code, said) = run(&["check"]);
+        assert_eq!(code, Some(0), "{lock}: {said}");
+        assert!(said.contains("spool.directory: warning: an agent runs with this spool (process "), "{lock}: {said}");
+    }
+
+    assert_eq!(agent.stop().code(), Some(0));
+    assert!(!run(&["check"]).1.contains("an agent runs with this spool"));
+}
+
 fn refused(protocol: &'static str, words: &str) {
     let broker = Broker::with("allow_anonymous false");
     let gateway = Gateway::new(&broker.url(), &Settings { protocol, ..Settings::default() });

@@ -92,7 +92,13 @@ fn a_file_that_cannot_be_used_stops_nothing_and_the_next_one_is_used_at_once() {
     let utf_16 = |path: &Path| {
         fs::write(path, "\u{FEFF}right".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>()).unwrap();
     };
-    for spoil in [(|path| fs::remove_file(path).unwrap()) as Spoil, utf_16 as Spoil] {
+    for (spoil, words) in [
+        ((|path| fs::remove_file(path).unwrap()) as Spoil, "No such file"),
+        (utf_16, "is in UTF-16"),
+        (|path| fs::write(path, "").unwrap(), "is empty; it must hold the password"),
+        (|path| fs::write(path, "\u{FEFF}\r\n").unwrap(), "is empty; it must hold the password"),
+        (|path| fs::write(path, [0; 32]).unwrap(), "is empty but for NULs"),
+    ] {
         let broker = broker_with_password("right");
         let (gateway, file) = gateway(&broker, "right");
         gateway.edit("at_max: hold", "on_refusal: exit, at_max: exit");
@@ -100,6 +106,7 @@ fn a_file_that_cannot_be_used_stops_nothing_and_the_next_one_is_used_at_once() {
         let agent = gateway.start();
         agent.wait_for_output("sampling goes on; asking again in ");
         assert!(broker.connects().is_empty());
+        assert!(agent.output().contains(words), "{}", agent.output());
 
         fs::write(&file, "right").unwrap();
 

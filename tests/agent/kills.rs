@@ -52,15 +52,22 @@ fn kills_at_random_moments(protocol: &'static str, qos: u8) {
     let (mut random, kills) = (seeded(), scale(12, 200));
     let latest = latest_kill(&gateway).as_millis().try_into().unwrap();
 
-    for _ in 1..kills {
+    // On a busy machine few agents get to publish before they are killed.
+    let (enough, mut kills) = (kills * 10, kills);
+    let mut made = 1;
+    while made < kills {
         let agent = gateway.launch();
         std::thread::sleep(Duration::from_millis(random.u64(20..latest)));
         agent.kill();
+        made += 1;
+        if made == kills && made < enough && subscriber.arrivals().len() <= enough {
+            kills += 1;
+        }
     }
 
     let judgement = judge(&gateway, &proxy, &subscriber);
     println!("{kills} kills over MQTT {protocol} at QoS {qos}, window {WINDOW}: {} duplicates", judgement.duplicates);
-    assert!(judgement.seqs.len() > kills * 10, "too few messages to prove anything");
+    assert!(judgement.seqs.len() > enough, "too few messages to prove anything");
     let allowed = if qos == 2 { 0 } else { kills * usize::from(WINDOW) };
     assert!(judgement.duplicates <= allowed, "{} duplicates, {allowed} allowed", judgement.duplicates);
 }

@@ -7,6 +7,7 @@ mod azure;
 mod certificates;
 mod clock;
 mod clusters;
+mod console;
 mod constrained;
 mod deleted;
 mod delivery;

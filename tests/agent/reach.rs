@@ -3,6 +3,7 @@
 
 use crate::support::{Authority, Broker, Gateway, Netns, Settings, log_files, wait_for, wait_until};
 use std::fs;
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 /// `black.test` has first an address that swallows everything: RFC 6724 prefers global IPv6.
@@ -149,6 +150,25 @@ fn a_failure_names_the_address_and_the_system_s_own_reason() {
         assert_eq!(agent.stop().code(), Some(0), "{url}");
         println!("{}", log().lines().find(|line| line.contains(reason)).unwrap());
     }
+}
+
+#[test]
+fn a_reset_in_place_of_an_answer_is_told_in_the_system_s_words() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("mqtt://{}", listener.local_addr().unwrap());
+    // It ends when the test's process does.
+    std::thread::spawn(move || {
+        while let Ok((stream, _)) = listener.accept() {
+            // What is closed with something unread in it is reset.
+            let _ = stream.peek(&mut [0]);
+        }
+    });
+    let gateway = Gateway::new(&url, &Settings::default());
+    let agent = gateway.start();
+
+    agent.wait_for_output(&format!("no connection to {url}: connection reset by peer before it answered CONNECT"));
+
+    assert_eq!(agent.stop().code(), Some(0));
 }
 
 #[test]

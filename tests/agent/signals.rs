@@ -1,7 +1,11 @@
-//! SIGHUP, and that the log names the signal that stops the agent.
+//! SIGHUP, what the log says of the others, and that none ends the agent unasked.
 
-use crate::support::{Broker, Gateway, Script, Scripted, Settings, Subscriber, wait_until};
-use rustix::process::Signal;
+use crate::support::{Agent, Broker, Gateway, PATIENCE, Script, Scripted, Settings, Subscriber};
+use crate::support::{full_pipe, wait_for, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
 
 const READ: &str = "asked to read the configuration and to try the broker signal=SIGHUP";
 
@@ -78,7 +82,9 @@ fn a_hangup_that_was_ignored_at_the_start_stays_ignored() {
 
 #[test]
 fn the_log_names_the_signal_that_stops() {
-    for (signal, name) in [(Signal::INT, "SIGINT"), (Signal::TERM, "SIGTERM")] {
+    for (signal, name) in
+        [(Signal::INT, "SIGINT"), (Signal::TERM, "SIGTERM"), (Signal::QUIT, "SIGQUIT"), (Signal::XCPU, "SIGXCPU")]
+    {
         let broker = Broker::absent("");
         let gateway = patient(&broker.url());
         let agent = gateway.start();
@@ -94,4 +100,70 @@ fn the_log_names_the_signal_that_stops() {
 fn the_unit_reloads_by_a_hangup() {
     let unit = include_str!("../../systemd/packhorse.service");
     assert!(unit.lines().any(|line| line == "ExecReload=/bin/sh -c 'kill -HUP ${MAINPID}'"), "{unit}");
+}
+
+/// logrotate's usual line for a daemon is `kill -USR1`.
+#[test]
+fn signals_that_ask_for_nothing_are_named_and_end_nothing() {
+    let broker = Scripted::start(Script::default());
+    let gateway = Gateway::new(&broker.url(), &Settings::default());
+    let agent = gateway.start();
+    let names = ["USR1", "USR2", "ALRM", "VTALRM", "PROF", "IO", "PWR", "STKFLT", "XFSZ", "RTMIN", "RTMIN+3"];
+
+    for name in names {
+        kill(&agent, name);
+        agent.wait_for_output(&format!("it asks for nothing here signal=SIG{name} times=1\n"));
+    }
+    for _ in 0..100 {
+        agent.signal(Signal::USR1);
+    }
+    broker.wait_for_more(100);
+
+    assert_eq!(agent.output().matches("it asks for nothing here").count(), names.len());
+    assert_eq!(agent.stop().code(), Some(0));
+}
+
+/// By a shell's own, which knows every name.
+fn kill(agent: &Agent, name: &str) {
+    let status = Command::new("bash").args(["-c", &format!("kill -{name} {}", agent.id())]).status().unwrap();
+    assert!(status.success(), "{name}");
+}
+
+/// The configuration has so many sources that reading it takes much longer than what comes before.
+#[test]
+fn a_hangup_while_the_agent_starts_ends_nothing() {
+    let broker = Scripted::start(Script::default());
+    let gateway = Gateway::new(&broker.url(), &Settings::default());
+    let more: String = (0..500).map(|number| format!(", {{name: s{number}, type: simulated, interval: 1h}}")).collect();
+    gateway.edit("seed: 7}", &format!("seed: 7}}{more}"));
+    let agent = gateway.launch();
+    // What the runtime does before the program begins.
+    wait_until("the program begins", || agent.ignores(Signal::PIPE));
+    let begun = agent.cpu_ticks();
+    wait_until("it works for 10 ms", || agent.cpu_ticks() >= begun + 2);
+    assert!(!gateway.logs().exists(), "this came too late");
+
+    for signal in [Signal::HUP, Signal::USR1] {
+        agent.signal(signal);
+    }
+
+    agent.wait_for_output(READ);
+    agent.wait_for_output("signal=SIGUSR1 times=1");
+    broker.wait_for_more(10);
+    assert_eq!(agent.stop().code(), Some(0));
+}
+
+#[test]
+fn commands_that_end_by_themselves_end_by_the_usual_signals() {
+    for signal in [Signal::HUP, Signal::USR1, Signal::INT, Signal::TERM] {
+        let (_nobody_reads, writer) = full_pipe();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_packhorse")).arg("man").stdout(writer).spawn().unwrap();
+        let stat = format!("/proc/{}/wchan", child.id());
+        wait_until("it waits for its reader", || fs::read_to_string(&stat).is_ok_and(|what| what.contains("pipe")));
+
+        kill_process(Pid::from_child(&child), signal).unwrap();
+
+        let status = wait_for("it ends", PATIENCE, || child.try_wait().unwrap());
+        assert_eq!(status.signal(), Some(signal.as_raw()));
+    }
 }

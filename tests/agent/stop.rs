@@ -57,12 +57,40 @@ fn a_second_signal_ends_at_once() {
 
     agent.signal(Signal::TERM);
     agent.wait_for_output("stopping in_flight=");
+    // One that comes within a moment is the first one still.
+    std::thread::sleep(Duration::from_millis(300));
     let asked = Instant::now();
     agent.signal(Signal::TERM);
     let status = agent.wait();
 
     assert_eq!(status.code(), Some(0));
     assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+}
+
+/// `timeout` signals its child, and then its group.
+#[test]
+fn stop_signals_that_come_together_are_one_request() {
+    for pair in [[Signal::TERM, Signal::TERM], [Signal::TERM, Signal::INT], [Signal::INT, Signal::QUIT]] {
+        let broker = Broker::start();
+        let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
+        let gateway = Gateway::new(&broker.url(), &Settings::default());
+        gateway.edit("ack_timeout: 2s", "ack_timeout: 1m");
+        let agent = gateway.start();
+        subscriber.wait_for_count(10);
+        broker.pause();
+        let accepted = gateway.accepted_count();
+        wait_until("some more are accepted", || gateway.accepted_count() > accepted + 10);
+
+        let asked = Instant::now();
+        agent.signal(pair[0]);
+        std::thread::sleep(Duration::from_millis(1));
+        agent.signal(pair[1]);
+        let status = agent.wait();
+
+        assert_eq!(status.code(), Some(0));
+        assert!(asked.elapsed() >= Duration::from_millis(1900), "{pair:?}: {:?}", asked.elapsed());
+        assert_eq!(gateway.logged("asked to stop signal="), 1);
+    }
 }
 
 #[test]

@@ -189,6 +189,36 @@ fn a_certificate_of_the_future_is_named() {
 }
 
 #[test]
+fn an_authority_out_of_its_time_is_named_and_the_broker_is_not_blamed() {
+    for (from, until, words) in [(-9, -2, "has expired on 20"), (2, 9, "is not valid before 20")] {
+        let authority = Authority::valid(from, until);
+        let broker = Encrypted::start(&authority, &authority.sign("broker", &["localhost"]), "");
+
+        let file = format!("`broker.tls.ca_file`: the certificate in `{}` {words}", authority.file().display());
+        fails_with(&broker.url("mqtts", "localhost"), &ca(&authority), &[&file, "wrong: 20"]);
+    }
+}
+
+#[test]
+fn a_broker_s_certificate_for_clients_alone_is_named() {
+    let authority = Authority::new();
+    let certificate = authority.sign_for_use("broker", &["localhost"], "clientAuth");
+    let broker = Encrypted::start(&authority, &certificate, "");
+
+    let words = ["the broker's certificate is not for servers (", "its extendedKeyUsage must have serverAuth"];
+    fails_with(&broker.url("mqtts", "localhost"), &ca(&authority), &words);
+}
+
+#[test]
+fn an_address_that_stands_in_a_certificate_as_a_name_does_not_count() {
+    let authority = Authority::new();
+    let broker = Encrypted::start(&authority, &authority.sign("broker", &["dns:127.0.0.1"]), "");
+
+    let words = ["the broker's certificate has `127.0.0.1` as a name, which does not count for an address"];
+    fails_with(&broker.url("mqtts", "127.0.0.1"), &ca(&authority), &words);
+}
+
+#[test]
 fn a_certificate_for_another_host_is_named() {
     let authority = Authority::new();
     let broker = Encrypted::start(&authority, &authority.sign("broker", &["broker.example", "127.0.0.2"]), "");

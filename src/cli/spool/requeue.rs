@@ -3,7 +3,7 @@
 use super::{Code, Failure, counted, fail};
 use crate::config::{self, WhenFull};
 use crate::foreign;
-use crate::spool::{self, OpenError, Requeued, SetAside, Spool};
+use crate::spool::{self, Holder, OpenError, Requeued, SetAside, Spool};
 use std::path::Path;
 use std::time::Instant;
 
@@ -30,20 +30,25 @@ pub fn list(config: &config::Spool) -> Result<(), Failure> {
     crate::cli::print(&format!("would requeue {}, {left} left\n", counted(messages)))
 }
 
+fn in_use(folder: &Path) -> Failure {
+    fail(format!("spool {}: an agent uses this folder; stop it first, then requeue", folder.display()))
+}
+
 /// Puts it back.
 ///
 /// # Errors
 /// A spool that cannot be opened, or is full; files that cannot be put back.
 pub fn requeue(config: config::Spool) -> Result<(), Failure> {
     if files(&config)?.is_empty() {
+        if Holder::of(&config.directory).process().is_some() {
+            return Err(in_use(&config.directory));
+        }
         return crate::cli::print("requeued 0 messages, 0 left\n");
     }
     // What was set aside is the user's to bring back, and no reason to drop what waits.
     let config = config::Spool { when_full: WhenFull::DropNewest, ..config };
     let mut spool = Spool::open(&config, &[]).map_err(|error| match error {
-        OpenError::Locked(folder) => {
-            fail(format!("spool {}: an agent uses this folder; stop it first, then requeue", folder.display()))
-        }
+        OpenError::Locked(folder) => in_use(&folder),
         error => fail(error.to_string()),
     })?;
     let requeued = spool

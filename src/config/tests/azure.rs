@@ -1,7 +1,7 @@
 //! What may stand beside `broker.azure_iot_hub`.
 
+use super::super::host::Host;
 use super::super::load::inspect_text;
-use super::super::read::Host;
 use super::super::{Config, Problem, Protocol};
 use super::host;
 use crate::azure::{ConnectionString, Credential, Origin, Unusable};

@@ -1,7 +1,7 @@
 //! What the section of the broker may say.
 
+use super::super::host::Host;
 use super::super::load::inspect_text;
-use super::super::read::Host;
 use super::{config, host, problems};
 use crate::message::Qos;
 use std::path::{Path, PathBuf};

@@ -3,13 +3,15 @@
 mod azure;
 mod broker;
 mod hints;
+mod misreadings;
 mod properties;
 mod rules;
 mod secrets;
+mod slips;
 mod structure;
 
+use super::host::Host;
 use super::load::inspect_text;
-use super::read::Host;
 use super::{Config, Problem};
 use std::path::{Path, PathBuf};
 

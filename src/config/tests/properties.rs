@@ -1,5 +1,6 @@
 //! What holds for every configuration and for every text.
 
+use super::super::hints;
 use super::super::load::inspect_text;
 use super::super::{
     Address, AtMax, AzureIotHub, Broker, Channel, Config, Delivery, Logging, OnRefusal, Protocol, Proxy, Query, ReadAs,
@@ -121,7 +122,8 @@ fn seconds(shortest: u64, longest: u64) -> impl Strategy<Value = Duration> {
 fn name() -> impl Strategy<Value = String> {
     prop_oneof![
         "[a-z0-9-]{1,12}",
-        "[^/+#{}\\p{C}\\p{Zl}\\p{Zp}]{1,12}",
+        "[^/+#{}\\p{C}\\p{Zl}\\p{Zp}]{1,12}"
+            .prop_filter("nothing that deceives", |name| hints::deceptive(name).is_none()),
         prop::sample::select(vec![
             "~", "null", "true", "off", "5", "1e3", "---", "- a", "a: b", "'", " ", "=", "<<", "0x1f"
         ])
@@ -130,7 +132,9 @@ fn name() -> impl Strategy<Value = String> {
 }
 
 fn path() -> impl Strategy<Value = PathBuf> {
-    name().prop_filter("not replaced", |name| name != "~").prop_map(|name| Path::new("/srv").join(name))
+    name()
+        .prop_filter("not replaced", |name| name != "~" && hints::replaced_elsewhere(name).is_none())
+        .prop_map(|name| Path::new("/srv").join(name))
 }
 
 fn number() -> impl Strategy<Value = f64> {

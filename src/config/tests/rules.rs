@@ -1,7 +1,7 @@
 //! What single values and keys together may say.
 
+use super::super::host::Host;
 use super::super::load::inspect_text;
-use super::super::read::Host;
 use super::super::{Protocol, ReadAs, SourceKind, Sync};
 use super::{MINIMAL, config, config_of, outcome, problem_of, problems};
 use log::LevelFilter;

@@ -222,7 +222,10 @@ fn hostile_nesting_is_refused_without_overflowing_the_stack() {
 
 #[test]
 fn tags_and_further_documents_are_refused() {
-    assert_eq!(problem_of("device: !secret a"), "2: device: carries a YAML tag (`!...`); write the value without");
+    assert_eq!(
+        problem_of("device: !secret a"),
+        "2: device: carries a YAML tag (`!...`); write the value without, or between quotes: '!...'"
+    );
     assert!(problem_of("retry: !!map {}").contains("carries a YAML tag"));
     assert_eq!(problem_of("---\ndevice: a"), "2: a second YAML document begins here; a configuration is one document");
     assert_eq!(config_of("..."), config(MINIMAL));

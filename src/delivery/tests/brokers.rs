@@ -118,7 +118,7 @@ fn a_refused_message_among_others_at_qos_0_is_set_aside_and_holds_them_up_for_se
 }
 
 /// What a broker does with a message.
-enum Fate {
+pub(super) enum Fate {
     Taken,
     Ends(fn() -> Lost),
     Mute,
@@ -126,36 +126,53 @@ enum Fate {
 
 /// Whether the broker keeps the session between connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Session {
+pub(super) enum Session {
     Kept,
     Forgotten,
 }
 
 /// What has become of messages.
 #[derive(Debug, Default)]
-struct Account {
-    taken: Vec<Publish>,
-    set_aside: Vec<Publish>,
+pub(super) struct Account {
+    pub taken: Vec<Publish>,
+    pub set_aside: Vec<Publish>,
     connections: u32,
     /// What the session has on its way.
     under_way: Vec<Publish>,
+    /// Which of several brokers is away.
+    away: Option<usize>,
 }
 
 impl Account {
     /// Lets a broker of such a fate for each message meet the core for so long. It reads in order, and answers at once.
-    fn of(bench: &mut Bench, time: Duration, session: Session, fate: impl Fn(Publish) -> Fate) -> Self {
+    pub(super) fn of(bench: &mut Bench, time: Duration, session: Session, fate: impl Fn(Publish) -> Fate) -> Self {
         Self::default().go_on(bench, time, session, fate)
     }
 
     /// As [`Account::of`], with what has become of messages before.
-    fn go_on(self, bench: &mut Bench, time: Duration, session: Session, fate: impl Fn(Publish) -> Fate) -> Self {
+    pub(super) fn go_on(
+        self,
+        bench: &mut Bench,
+        time: Duration,
+        session: Session,
+        fate: impl Fn(Publish) -> Fate,
+    ) -> Self {
         let (mut account, step) = (self, Duration::from_millis(500));
         let end = bench.now.at + time;
-        while bench.now.at < end {
+        while bench.now.at < end && (account.connections == 0 || bench.has_messages()) {
             let mut actions = VecDeque::from(bench.turn());
             while let Some(action) = actions.pop_front() {
                 match action {
+                    Action::Connect { member, .. } if account.away == Some(member) => {
+                        account.connections += 1;
+                        let why = Lost::Passing("no connection: refused".to_owned());
+                        bench.on(Event::Lost { why, remains: account.remains(session) });
+                    }
                     Action::Connect { .. } => account.connect(bench, session, &fate),
+                    // It is written, which is all that anybody knows.
+                    Action::Publish { what, outgoing } if outgoing.qos == Qos::AtMostOnce => {
+                        bench.on(Event::Acknowledged(what));
+                    }
                     Action::Publish { what, .. } => {
                         account.under_way.push(what);
                         if !account.meet(bench, what, session, &fate) {
@@ -185,7 +202,8 @@ impl Account {
     /// The library sends what the session has, but for what is left out.
     fn connect(&mut self, bench: &mut Bench, session: Session, fate: &impl Fn(Publish) -> Fate) {
         self.connections += 1;
-        let resumed: Vec<_> = self.under_way.iter().copied().filter(|what| bench.delivery.resumes(*what)).collect();
+        let left_out = bench.delivery.left_out();
+        let resumed: Vec<_> = self.under_way.iter().copied().filter(|what| !left_out.contains(what)).collect();
         let connected = Connected { session_present: session == Session::Kept, at_qos_2: true, limits: Limits::NONE };
         bench.on(Event::Connected { connected, backlog: 1 });
         match session {
@@ -212,7 +230,7 @@ impl Account {
     }
 }
 
-const SESSIONS: [Session; 2] = [Session::Kept, Session::Forgotten];
+pub(super) const SESSIONS: [Session; 2] = [Session::Kept, Session::Forgotten];
 const NOT_AUTHORIZED: fn() -> Lost = || Lost::Blamed(Fault::Other, "not authorized (0x87)".to_owned());
 const CLOSED: fn() -> Lost = || Lost::Ended("connection lost".to_owned());
 
@@ -315,67 +333,63 @@ fn a_message_that_connections_end_over_is_set_aside_and_no_other_one_of_its_topi
 }
 
 #[test]
-fn a_message_that_is_never_answered_blocks_nothing_where_it_fills_the_window() {
-    for (more, session) in
-        ["status: {topic: here}\n", NO_STATUS].into_iter().flat_map(|more| SESSIONS.map(|session| (more, session)))
-    {
-        let mut bench = Bench::new(&format!("{more}delivery: {{window: 1}}\n"));
+fn a_message_that_connections_end_over_is_set_aside_although_one_of_several_brokers_is_away() {
+    for (away, session) in [0, 1, 2].into_iter().flat_map(|away| SESSIONS.map(|session| (away, session))) {
+        let mut bench = Bench::at("urls: [\"mqtt://a\", \"mqtt://b\", \"mqtt://c\"]", "status: {topic: here}\n");
         (1..100).for_each(|seq| bench.put(message(seq), "t", None));
-        let fate = |what| if what == message(7) { Fate::Mute } else { Fate::Taken };
+        let fate = |what| if what == message(7) { Fate::Ends(CLOSED) } else { Fate::Taken };
 
-        let account = Account::of(&mut bench, Duration::from_secs(24 * 3600), session, fate);
+        let brokers = Account { away: Some(away), ..Account::default() };
+        let account = brokers.go_on(&mut bench, Duration::from_secs(600), session, fate);
 
-        assert_eq!(account.set_aside, [message(7)], "{more}{:#?}", bench.log);
-        assert_eq!(account.taken.iter().filter(|what| what.spooled().is_some()).count(), 98, "{more}");
+        let taken = account.taken.iter().filter(|what| what.spooled().is_some()).count();
+        assert_eq!((taken, account.set_aside), (98, vec![message(7)]), "{away} {session:?} {:#?}", bench.log);
+        assert!(account.connections < 40, "{away} {session:?} {}", account.connections);
     }
 }
 
 #[test]
-fn however_many_messages_are_never_answered_others_get_past_them() {
-    for (window, session) in [3, 4, 20, 100].into_iter().flat_map(|window| SESSIONS.map(|session| (window, session))) {
-        let mut bench = Bench::new(&format!("{NO_STATUS}delivery: {{window: {window}}}\n"));
-        (1..=300).for_each(|seq| bench.put(message(seq), "t", None));
-        let is_mute = |what: Publish| what.spooled().is_some_and(|seq| seq.0 % 10 == 0);
-        let fate = |what| if is_mute(what) { Fate::Mute } else { Fate::Taken };
+fn a_control_that_connections_end_over_as_well_gives_way_to_one_that_was_not_tried() {
+    for session in SESSIONS {
+        let more = format!("{NO_STATUS}delivery: {{window: 1}}\nretry: {{max_delay: 10s, at_max: hold}}\n");
+        let mut bench = Bench::new(&more);
+        (1..100).for_each(|seq| bench.put(message(seq), ["a", "b", "b"][usize::try_from(seq % 3).unwrap_or(0)], None));
+        let is_bad = |what| (3..=5).any(|seq| what == message(seq));
+        let fate = |what| if is_bad(what) { Fate::Ends(CLOSED) } else { Fate::Taken };
 
-        let account = Account::of(&mut bench, Duration::from_secs(24 * 3600), session, fate);
+        let account = Account::of(&mut bench, Duration::from_secs(1800), session, fate);
 
-        assert_eq!(account.taken.len(), 270, "window {window}");
-        assert!(account.set_aside.iter().all(|what| is_mute(*what)));
-        // The rest has nothing after it that is taken.
-        assert!(window == 100 || account.set_aside.len() >= 10, "window {window}: {}", account.set_aside.len());
+        assert_eq!(account.taken.len(), 96, "{session:?} {:#?}", bench.log);
+        assert!(account.set_aside.iter().all(|what| is_bad(*what)), "{session:?} {:?}", account.set_aside);
     }
 }
 
 #[test]
-fn messages_that_are_never_answered_and_fill_the_window_with_their_session_hold_nothing_up() {
-    for more in ["status: {topic: here}\n", NO_STATUS] {
-        let mut bench = Bench::new(&format!("{more}delivery: {{window: 3}}\n"));
-        (1..=300).for_each(|seq| bench.put(message(seq), if seq % 2 == 0 { "t" } else { "u" }, None));
-        let is_mute = |what: Publish| what.spooled().is_some_and(|seq| seq.0 <= 3);
-        let fate = |what| if is_mute(what) { Fate::Mute } else { Fate::Taken };
-
-        let account = Account::of(&mut bench, Duration::from_secs(24 * 3600), Session::Kept, fate);
-
-        assert_eq!(account.taken.iter().filter(|what| what.spooled().is_some()).count(), 297, "{more}{:#?}", bench.log);
-        assert!(account.set_aside.iter().all(|what| is_mute(*what)), "{more}{:?}", account.set_aside);
-    }
-}
-
-#[test]
-fn a_topic_that_is_never_answered_and_fills_the_window_with_its_session_holds_no_other_up() {
-    for (more, window) in ["status: {topic: here}\n", NO_STATUS].into_iter().flat_map(|more| [(more, 3), (more, 20)]) {
-        let mut bench = Bench::new(&format!("{more}delivery: {{window: {window}}}\n"));
-        (1..=300).for_each(|seq| bench.put(message(seq), if seq > 30 && seq % 2 == 0 { "good" } else { "mute" }, None));
-        let is_good = |what: Publish| what.spooled().is_some_and(|seq| seq.0 > 30 && seq.0 % 2 == 0);
-        let fate = |what| if is_good(what) || what == STATUS { Fate::Taken } else { Fate::Mute };
-
-        let mute = Account::of(&mut bench, Duration::from_secs(12 * 3600), Session::Kept, fate);
-        let good = mute.taken.iter().filter(|what| is_good(**what)).count();
-        assert_eq!((good, mute.set_aside.len()), (135, 0), "{more}{:#?}", bench.log);
-
-        let answers = mute.go_on(&mut bench, Duration::from_secs(3600), Session::Kept, |_| Fate::Taken);
-        let taken = answers.taken.iter().filter(|what| what.spooled().is_some()).count();
-        assert_eq!((taken, answers.set_aside.len()), (300, 0), "{more}{:#?}", bench.log);
+fn what_one_of_several_brokers_refuses_is_not_set_aside_because_another_one_takes_its_like() {
+    let brokers = "urls: [\"mqtt://a\", \"mqtt://b\"]";
+    let mut bench = Bench::at(brokers, &format!("{NO_STATUS}retry: {{max_delay: 10s, at_max: hold}}\n"));
+    (1..100).for_each(|seq| bench.put(message(seq), "t", None));
+    for member in (0..40).map(|round| round % 2) {
+        for _ in 0..20 {
+            for action in bench.turn() {
+                match action {
+                    Action::Connect { .. } => {
+                        bench.on(Event::Connected { connected: connected(false), backlog: 1 });
+                    }
+                    Action::Publish { what, .. } if bench.delivery.connection.member() == 0 => {
+                        let why = Refusal::Flatly(Scope::Topic, "not authorized (0x87)".to_owned());
+                        bench.on(Event::Refused(what, why));
+                    }
+                    Action::Publish { what, .. } if what.spooled().is_some_and(|seq| seq.0 % 5 == 0) => {
+                        bench.on(Event::Acknowledged(what));
+                    }
+                    Action::SetAside { what, .. } => panic!("{what:?} {:#?}", bench.log),
+                    _ => {}
+                }
+            }
+            bench.pass(Duration::from_secs(1));
+        }
+        bench.lose(&[]);
+        assert!(member < 2);
     }
 }

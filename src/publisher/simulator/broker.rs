@@ -40,6 +40,10 @@ pub enum Poison {
     Blamed,
     /// It is never answered.
     Mute,
+    /// At QoS 2 its exchange is never completed.
+    Unfinished,
+    /// At QoS 2 the connection ends over its PUBREL.
+    HangsUpAtRelease,
 }
 
 /// What a broker does with a message.
@@ -138,6 +142,7 @@ impl Broker {
             (Some(Poison::HangsUp), _) => Answer::HangsUp,
             (Some(Poison::Blamed), _) => Answer::Blames,
             (Some(Poison::Mute), _) => Answer::Ignores,
+            (Some(Poison::Unfinished | Poison::HangsUpAtRelease), None) => Answer::Takes,
             (_, Some(code)) | (Some(Poison::Refused(code)), None) => Answer::Refuses(code),
             (None, None) => Answer::Takes,
         }

@@ -139,10 +139,12 @@ impl History {
 
     fn draw_poison(random: &mut fastrand::Rng) -> Poison {
         let codes = [Code::Unspecified, Code::Implementation, Code::NotAuthorized, Code::TopicName];
-        match random.u8(..5) {
+        match random.u8(..8) {
             0 => Poison::HangsUp,
             1 => Poison::Blamed,
             2 => Poison::Mute,
+            3 => Poison::Unfinished,
+            4 => Poison::HangsUpAtRelease,
             _ => Poison::Refused(*random.choice(&codes).unwrap_or(&Code::Unspecified)),
         }
     }

@@ -35,7 +35,7 @@ pub struct Seen {
     pub excused: BTreeSet<Seq>,
     /// The topics of which every message may.
     pub refused_topics: BTreeSet<String>,
-    /// The topics that others may overtake, for a message of theirs is not answered.
+    /// The topics that others may overtake, for a message of theirs is refused or not answered.
     pub overtaken_topics: BTreeSet<String>,
     /// Whether connections have ended over messages.
     pub has_hung_up: bool,
@@ -74,6 +74,8 @@ impl Seen {
         if let Refusal::Flatly(Scope::Topic, _) | Refusal::ForNow(_) = code.refusal() {
             self.refused_topics.insert(packet.topic.clone());
         }
+        // A message of another topic shows whether the broker takes anything.
+        self.overtaken_topics.insert(packet.topic.clone());
     }
 
     /// A broker does not answer a message.

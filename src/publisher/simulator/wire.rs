@@ -57,7 +57,8 @@ impl Link for Wire {
     }
 
     fn connect(&mut self, member: usize, _: Option<Outgoing>, delivery: &Delivery, _: Reading) -> Result<(), Lost> {
-        self.world.borrow_mut().connect(member, |what| delivery.resumes(what));
+        let left_out = delivery.left_out();
+        self.world.borrow_mut().connect(member, |what| !left_out.contains(&what));
         virtual_time::spend(Cost::Call);
         Ok(())
     }

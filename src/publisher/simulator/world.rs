@@ -1,7 +1,7 @@
 //! The simulated world beyond the gateway: links that delay and break, and the brokers behind them. In virtual time, and by
 //! one source of randomness.
 
-use super::broker::{Answer, Broker, Code, Kept, Packet, Poison};
+use super::broker::{Answer, Broker, Code, Kept, Packet, Poison, is_poison};
 use super::notes::{Exchange, Notes};
 use super::seen::{Arrival, Seen};
 use crate::clock::instant;
@@ -148,6 +148,13 @@ impl World {
                 self.later(Happening::Released(seq));
             }
             Happening::Released(_) if self.is_deaf => {}
+            Happening::Released(seq) if is_poison(Publish::Message(seq)) && self.poison == Some(Poison::Unfinished) => {
+            }
+            Happening::Released(seq)
+                if is_poison(Publish::Message(seq)) && self.poison == Some(Poison::HangsUpAtRelease) =>
+            {
+                self.hang_up(Lost::Ended("connection lost".to_owned()));
+            }
             Happening::Released(seq) => {
                 self.kept().received.remove(&seq);
                 self.later(Happening::Acknowledged(Publish::Message(seq)));
@@ -196,11 +203,14 @@ impl World {
         let limits = Limits { receive_maximum: self.receive_maximum, ..Limits::NONE };
         self.rings.push(Report::Connected(Connected { session_present, at_qos_2: has_session, limits }));
         for Exchange { packet, stage, .. } in std::mem::take(&mut self.resumed) {
-            self.in_flight.insert(packet.what);
-            self.later(match (stage, packet.what.spooled()) {
+            let happening = match (stage, packet.what.spooled()) {
                 (Stage::Received, Some(seq)) => Happening::Released(seq),
-                (Stage::Published | Stage::Received, _) => Happening::Arrives(packet),
-            });
+                (Stage::Published | Stage::Received, _) => {
+                    self.in_flight.insert(packet.what);
+                    Happening::Arrives(packet)
+                }
+            };
+            self.later(happening);
         }
     }
 

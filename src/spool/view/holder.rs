@@ -33,6 +33,15 @@ impl Holder {
         find(&String::from_utf8_lossy(&locks), &files, is_ours).map_or(Holder::Nobody, Holder::Process)
     }
 
+    /// The process that is seen to hold it.
+    #[must_use]
+    pub fn process(self) -> Option<u32> {
+        match self {
+            Holder::Process(process) => Some(process),
+            Holder::Nobody | Holder::Unknown => None,
+        }
+    }
+
     /// Whether what is read may change meanwhile.
     #[must_use]
     pub fn may_write(self) -> bool {

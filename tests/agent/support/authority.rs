@@ -6,7 +6,7 @@ use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
-use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
+use openssl::x509::extension::{BasicConstraints, ExtendedKeyUsage, SubjectAlternativeName};
 use openssl::x509::{X509, X509Builder, X509NameBuilder};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,10 +31,15 @@ pub struct Certificate {
 
 impl Authority {
     pub fn new() -> Self {
+        Self::valid(-1, 30)
+    }
+
+    /// One that is valid from so many days from now until so many days from now.
+    pub fn valid(from: i64, until: i64) -> Self {
         let key = key();
         // Each has a name of its own: where two had the same one, a stranger's signature would look damaged.
         let subject = format!("authority {:08x}", fastrand::u32(..));
-        let mut builder = builder(&subject, &key, -1, 30);
+        let mut builder = builder(&subject, &key, from, until);
         builder.append_extension(BasicConstraints::new().critical().ca().build().unwrap()).unwrap();
         builder.set_issuer_name(&name(&subject)).unwrap();
         builder.sign(&key, MessageDigest::sha256()).unwrap();
@@ -58,17 +63,30 @@ impl Authority {
         self.sign_for(file, names, -1, 30)
     }
 
+    /// A certificate for one use alone, `serverAuth` or `clientAuth`.
+    pub fn sign_for_use(&self, file: &str, names: &[&str], usage: &str) -> Certificate {
+        self.issue(file, names, (-1, 30), Some(usage))
+    }
+
     /// A certificate that is valid from so many days from now until so many days from now.
     pub fn sign_for(&self, file: &str, names: &[&str], from: i64, until: i64) -> Certificate {
+        self.issue(file, names, (from, until), None)
+    }
+
+    fn issue(&self, file: &str, names: &[&str], (from, until): (i64, i64), usage: Option<&str>) -> Certificate {
         let key = key();
         let mut builder = builder(file, &key, from, until);
         builder.set_issuer_name(self.certificate.subject_name()).unwrap();
+        if let Some(usage) = usage {
+            builder.append_extension(ExtendedKeyUsage::new().other(usage).build().unwrap()).unwrap();
+        }
         if !names.is_empty() {
             let mut alternatives = SubjectAlternativeName::new();
             for name in names {
                 match name.parse::<std::net::IpAddr>() {
                     Ok(_) => alternatives.ip(name),
-                    Err(_) => alternatives.dns(name),
+                    // Also an address may stand there as if it were a name.
+                    Err(_) => alternatives.dns(name.trim_start_matches("dns:")),
                 };
             }
             let extension = alternatives.build(&builder.x509v3_context(Some(&self.certificate), None)).unwrap();

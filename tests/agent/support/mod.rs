@@ -1,5 +1,6 @@
 //! What the tests start, and what they judge by.
 
+mod agent;
 mod asked;
 mod authority;
 mod broker;
@@ -12,6 +13,7 @@ mod excuses;
 mod flips;
 mod forge;
 mod front;
+mod full_pipe;
 mod gateway;
 mod hostile_frames;
 mod hostility;
@@ -40,6 +42,7 @@ mod tls_front;
 pub mod websocket;
 mod ws_front;
 
+pub use agent::Agent;
 pub use asked::{Said, ask, is_healthy, json, wait_for_report};
 pub use authority::{Authority, Certificate};
 pub use broker::Broker;
@@ -49,7 +52,8 @@ pub use control_group::ControlGroup;
 pub use dead_mount::DeadMount;
 pub use forge::{number, packet_of};
 pub use front::{Conduct, Front};
-pub use gateway::{Agent, Gateway, STATUS, Settings, log_files};
+pub use full_pipe::full_pipe;
+pub use gateway::{Gateway, STATUS, Settings, log_files};
 pub use jetstream::{Reader, keep_telemetry};
 pub use judge::{Judgement, count};
 pub use line::Transport;

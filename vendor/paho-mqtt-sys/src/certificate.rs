@@ -15,8 +15,12 @@ pub enum Fault {
     NotFirst(usize),
     /// This certificate is not of the issuer of the one before it. Most servers take that.
     Disorder(usize),
-    /// The key's certificate has expired.
-    Expired,
+    /// The key's certificate, or the authority's of this number, has expired; and when, in RFC 3339.
+    Expired(usize, String),
+    /// The key's certificate, or the authority's of this number, is not valid before this time, in RFC 3339.
+    NotYetValid(usize, String),
+    /// The key's certificate is not for clients, by its key usages.
+    NotForClients,
     /// TLS does not take the certificate or the key.
     Refused(String),
 }
@@ -49,8 +53,10 @@ pub fn check(certificates: &[u8], key: Option<&[u8]>) -> Result<(), Fault> {
         3 => Fault::OtherKey,
         4 => Fault::NotFirst(number),
         5 => Fault::Disorder(number),
-        6 => Fault::Expired,
+        6 => Fault::Expired(number, text),
         7 => Fault::Refused(text),
+        8 => Fault::NotYetValid(number, text),
+        9 => Fault::NotForClients,
         _ => return Ok(()),
     })
 }

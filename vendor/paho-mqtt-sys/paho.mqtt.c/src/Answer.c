@@ -1,5 +1,6 @@
 /* packhorse: what answers where an MQTT server should. */
 
+#include <errno.h>
 #include <sys/socket.h>
 
 #include "Answer.h"
@@ -20,11 +21,16 @@
 
 static int Answer_peek(networkHandles* net, char* bytes, int room)
 {
+	int count;
+
 #if defined(OPENSSL)
 	if (net->ssl)
 		return SSLSocket_peek(net->ssl, bytes, (size_t)room);
 #endif
-	return (int)recv(net->socket, bytes, (size_t)room, MSG_PEEK);
+	/* Looking takes the socket's error away: whoever reads then finds an end in order. */
+	if ((count = (int)recv(net->socket, bytes, (size_t)room, MSG_PEEK)) < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+		Failure_ended(errno);
+	return count;
 }
 
 

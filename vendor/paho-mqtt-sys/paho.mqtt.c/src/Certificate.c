@@ -3,11 +3,13 @@
 #if defined(OPENSSL)
 
 #include <stdio.h>
+#include <time.h>
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 #include "Certificate.h"
 
@@ -19,6 +21,36 @@ static void Certificate_report(CertificateReport* report, int verdict, int numbe
 	report->verdict = verdict;
 	report->number = number;
 	snprintf(report->text, sizeof(report->text), "%s", reason ? reason : "");
+}
+
+
+/* Whether a certificate is out of its time, which is reported. */
+static int Certificate_isUntimely(X509* certificate, int number, CertificateReport* report)
+{
+	const ASN1_TIME* end = X509_get0_notAfter(certificate);
+	const ASN1_TIME* start = X509_get0_notBefore(certificate);
+	int has_expired = X509_cmp_current_time(end) < 0;
+	struct tm time;
+
+	if (!has_expired && X509_cmp_current_time(start) <= 0)
+		return 0;
+	Certificate_report(report, has_expired ? CERTIFICATE_EXPIRED : CERTIFICATE_NOT_YET, number);
+	if (ASN1_TIME_to_tm(has_expired ? end : start, &time) == 1)
+		strftime(report->text, sizeof(report->text), "%Y-%m-%dT%H:%M:%SZ", &time);
+	return 1;
+}
+
+
+/* Authorities: the first one that is out of its time. */
+static void Certificate_checkAuthorities(STACK_OF(X509)* certificates, CertificateReport* report)
+{
+	int i;
+
+	for (i = 0; i < sk_X509_num(certificates); ++i)
+	{
+		if (Certificate_isUntimely(sk_X509_value(certificates, i), i + 1, report))
+			return;
+	}
 }
 
 
@@ -106,8 +138,10 @@ static void Certificate_checkKey(STACK_OF(X509)* certificates, EVP_PKEY* key, Ce
 		Certificate_report(report, CERTIFICATE_NOT_FIRST, number);
 	else if (!Certificate_isTaken(first, key))
 		Certificate_report(report, CERTIFICATE_REFUSED, 0);
-	else if (X509_cmp_current_time(X509_get0_notAfter(first)) < 0)
-		Certificate_report(report, CERTIFICATE_EXPIRED, 0);
+	else if (Certificate_isUntimely(first, number, report))
+		return;
+	else if (X509_check_purpose(first, X509_PURPOSE_SSL_CLIENT, 0) != 1)
+		Certificate_report(report, CERTIFICATE_NOT_FOR_CLIENTS, 0);
 	else if ((number = Certificate_disorder(certificates)) != 0)
 		Certificate_report(report, CERTIFICATE_DISORDER, number);
 }
@@ -137,6 +171,8 @@ void Certificate_check(const char* pem, size_t length, const char* key, size_t k
 			Certificate_report(report, CERTIFICATE_KEY_UNREADABLE, 0);
 		EVP_PKEY_free(private_key);
 	}
+	else
+		Certificate_checkAuthorities(certificates, report);
 	sk_X509_pop_free(certificates, X509_free);
 	ERR_clear_error();
 }

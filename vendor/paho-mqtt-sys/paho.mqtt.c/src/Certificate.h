@@ -17,17 +17,21 @@
 #define CERTIFICATE_NOT_FIRST 4
 /** the certificate of this number is not of the issuer of the one before it */
 #define CERTIFICATE_DISORDER 5
-/** the key's certificate has expired */
+/** the key's certificate, or the authority's of this number, has expired; the text says when */
 #define CERTIFICATE_EXPIRED 6
 /** TLS does not take the certificate or the key; the text says why */
 #define CERTIFICATE_REFUSED 7
+/** the key's certificate, or the authority's of this number, is not valid yet; the text says from when on it is */
+#define CERTIFICATE_NOT_YET 8
+/** the key's certificate is not for clients */
+#define CERTIFICATE_NOT_FOR_CLIENTS 9
 
 typedef struct
 {
 	int verdict;
 	/** counted from 1; 0: none is meant */
 	int number;
-	/** OpenSSL's words */
+	/** OpenSSL's words, or a time */
 	char text[128];
 } CertificateReport;
 

@@ -805,12 +805,19 @@ exit:
 }
 
 
-/* packhorse: an IPv6 address begins with its bracket */
-static int SSLSocket_isAddress(const char* host)
+/* packhorse: whether a host is an IP address; one of IPv6 stands in brackets */
+static int SSLSocket_isAddress(const char* host, size_t length)
 {
-	struct in_addr address;
+	char text[64];
+	struct in_addr parsed;
 
-	return host[0] == '[' || inet_pton(AF_INET, host, &address) == 1;
+	if (length > 0 && host[0] == '[')
+		return 1;
+	if (length >= sizeof(text))
+		return 0;
+	memcpy(text, host, length);
+	text[length] = '\0';
+	return inet_pton(AF_INET, text, &parsed) == 1;
 }
 
 
@@ -860,7 +867,7 @@ int SSLSocket_setSocketForSSL(networkHandles* net, MQTTClient_SSLOptions* opts,
 		{
 			MQTTStrncpy(hostname_plus_null, hostname, hostname_len + 1u);
 			/* packhorse: an address is no server's name (RFC 6066, section 3) */
-			if (SSLSocket_isAddress(hostname_plus_null))
+			if (SSLSocket_isAddress(hostname_plus_null, hostname_len))
 				rc = 1;
 			else if ((rc = SSL_set_tlsext_host_name(net->ssl, hostname_plus_null)) != 1) {
 				if (opts->struct_version >= 3)
@@ -927,7 +934,9 @@ int SSLSocket_connect(SSL* ssl, SOCKET sock, const char* hostname, int verify, i
 			hostname_len = MQTTProtocol_addressPort(hostname, &port, NULL, MQTT_DEFAULT_PORT);
 
 			/* packhorse: a common name is no host's any more (RFC 9525, section 2), not even without a subjectAltName */
-			rc = X509_check_host(cert, hostname, hostname_len, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT, &peername);
+			/* packhorse: an address is no name: it has to stand in the certificate as an address (RFC 9525, section 6.4) */
+			rc = SSLSocket_isAddress(hostname, hostname_len) ? 0 :
+				X509_check_host(cert, hostname, hostname_len, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT, &peername);
 			if (rc == 1)
 				Log(TRACE_PROTOCOL, -1, "peername from X509_check_host is %s", peername);
 			else
