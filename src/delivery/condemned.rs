@@ -42,6 +42,9 @@ impl Condemned {
     /// A publish has reached its end.
     pub fn over(&mut self, what: Publish) {
         self.messages.remove(&what);
+        if self.messages.is_empty() {
+            self.waited = 0;
+        }
     }
 }
 
