@@ -2,13 +2,10 @@
 
 use super::signals::Held;
 use super::{Code, Failure, Loaded};
-use crate::foreign;
 use crate::message::Qos;
 use crate::verify::{self, Judgement, Settings, Tested, Trouble, Wanted};
 use bytesize::ByteSize;
 use clap::Args;
-use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -71,10 +68,6 @@ pub struct Arguments {
     #[arg(long, value_name = "FOLDER")]
     directory: Option<PathBuf>,
 
-    /// Writes a page for a browser as well, with pictures, the verdict and the settings
-    #[arg(long, value_name = "FILE.html")]
-    report: Option<PathBuf>,
-
     /// What the test starts: the agent under test
     #[arg(long, hide = true)]
     agent: bool,
@@ -90,15 +83,8 @@ pub fn run(config: Option<&Path>, arguments: &Arguments, held: Held) -> Result<(
         return verify::run_agent(&asked).map_err(|trouble| failure(&trouble));
     }
     let settings = settings(super::load(config)?, arguments)?;
-    // Whether it can be written is better known before the test.
-    let report = arguments.report.as_deref().map(|path| File::create(path).map_err(|error| unwritten(path, &error)));
-    let report = report.transpose()?;
-    let Tested { verdict, history, kept } = verify::run(&settings, &asked).map_err(|trouble| failure(&trouble))?;
+    let Tested { verdict, kept } = verify::run(&settings, &asked).map_err(|trouble| failure(&trouble))?;
     super::print(&verdict.to_string())?;
-    if let (Some(mut file), Some(path)) = (report, &arguments.report) {
-        let page = verify::page(&settings, &verdict, &history);
-        file.write_all(page.as_bytes()).map_err(|error| unwritten(path, &error))?;
-    }
     if let Some(folder) = kept {
         super::print(&format!("spool and log of the agent under test: {}\n", folder.display()))?;
     }
@@ -107,11 +93,6 @@ pub fn run(config: Option<&Path>, arguments: &Arguments, held: Held) -> Result<(
         Judgement::Bad => Err(Failure { code: Code::Failed, message: "the test has failed".to_owned() }),
         Judgement::Open => Err(Failure { code: Code::GaveUp, message: "the test has come to no end".to_owned() }),
     }
-}
-
-fn unwritten(path: &Path, error: &std::io::Error) -> Failure {
-    let message = format!("--report {}: cannot be written: {error}", foreign::path(path));
-    Failure { code: Code::Usage, message }
 }
 
 fn settings(loaded: Loaded, arguments: &Arguments) -> Result<Settings, Failure> {

@@ -51,14 +51,6 @@ impl Histogram {
         Some(upper_end(class).min(self.longest))
     }
 
-    /// The classes from the first to the last that has something: their ends, and how many.
-    pub fn classes(&self) -> impl Iterator<Item = (Duration, Duration, u64)> {
-        let first = self.counts.iter().position(|count| *count > 0).unwrap_or(0);
-        let end = self.counts.iter().rposition(|count| *count > 0).map_or(0, |last| last + 1);
-        let lower_end = |class: usize| class.checked_sub(1).map_or(upper_end(0).div_f64(GROWTH), upper_end);
-        (first..end).map(move |class| (lower_end(class), upper_end(class), self.counts[class]))
-    }
-
     /// The longest of all.
     #[must_use]
     pub fn longest(&self) -> Duration {

@@ -5,14 +5,11 @@
 //! between the agent and the broker makes faults. At the end the spool says what was accepted and what waits, and the
 //! ledger what became of each message. The user's own agent and its spool are not touched.
 
-mod charts;
 mod faults;
 mod folder;
 mod histogram;
-mod history;
 mod ledger;
 mod load;
-mod page;
 mod process;
 mod progress;
 mod relay;
@@ -25,7 +22,6 @@ mod under_test;
 mod verdict;
 
 pub use faults::Wanted;
-pub use page::page;
 pub use setup::{Settings, Tested, run};
 pub use trouble::Trouble;
 pub use under_test::run as run_agent;

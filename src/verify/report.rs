@@ -29,8 +29,8 @@ pub struct Report {
     pub settled: u64,
     /// Since this process began: samples taken.
     pub sampled: u64,
-    /// Since this process began: PUBLISH packets, repetitions included.
-    pub published: u64,
+    /// Since this process began.
+    pub connections: u64,
     /// Whether nothing more is sampled.
     pub is_over: bool,
     /// Accepted messages that are about to leave by a rule: the first and the last.
@@ -89,7 +89,7 @@ impl Reporter {
             not_accepted,
             settled: accepted + not_accepted,
             sampled,
-            published: counters.published.get(),
+            connections: counters.connections.get(),
             is_over,
             dropped: dropped.map(|range| (range.start().0, range.end().0)),
         }

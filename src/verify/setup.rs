@@ -2,7 +2,6 @@
 
 use super::faults::Wanted;
 use super::folder::Folder;
-use super::history::History;
 use super::load::{self, microseconds};
 use super::relay::Relay;
 use super::terms::Terms;
@@ -54,7 +53,6 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Tested {
     pub verdict: Verdict,
-    pub history: History,
     /// Where spool and log of the agent are, when somebody may want to look into them.
     pub kept: Option<PathBuf>,
 }
@@ -94,9 +92,9 @@ pub fn run(settings: &Settings, asked: &Asked) -> Result<Tested, Trouble> {
             test.conclude(end)
         });
     subscriber.end(&[&client_id]);
-    let (verdict, history) = judged?;
+    let verdict = judged?;
     let is_good = verdict.judgement() == Judgement::Good;
-    Ok(Tested { verdict, history, kept: (!is_good).then(|| folder.keep()) })
+    Ok(Tested { verdict, kept: (!is_good).then(|| folder.keep()) })
 }
 
 /// What cannot be tested.

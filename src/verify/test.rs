@@ -1,7 +1,6 @@
 //! The test: what it starts, what it waits for, and how it comes to an end.
 
 use super::faults::{Faults, Harm, Step};
-use super::history::History;
 use super::ledger::{Accepted, Copy, Ledger, Second};
 use super::load::{self, microseconds};
 use super::process::Process;
@@ -50,8 +49,6 @@ pub struct Test<'a> {
     report: Report,
     /// Of former processes.
     not_accepted: u64,
-    published: u64,
-    history: History,
     dropped: Vec<RangeInclusive<u64>>,
     times: Times,
     progress: Progress,
@@ -105,8 +102,6 @@ impl<'a> Test<'a> {
             ledger,
             report,
             not_accepted: 0,
-            published: 0,
-            history: History::new(started),
             dropped: Vec::new(),
             times,
             progress,
@@ -136,7 +131,6 @@ impl<'a> Test<'a> {
             self.look_whether_all_is_made(now);
             let Report { accepted, waiting, .. } = self.report;
             let received = self.ledger.received();
-            self.history.note(now, self.published + self.report.published, received, waiting);
             self.progress.show(State { count: self.settings.count, accepted, received, waiting }, now);
             if let Some(end) = self.end(now) {
                 return Ok(end);
@@ -183,7 +177,6 @@ impl<'a> Test<'a> {
         match (step, &self.relay) {
             (Step::Kill, _) => {
                 self.made.kills += 1;
-                self.history.fault(now, None, Duration::ZERO);
                 self.progress.tell("the agent is killed", now);
                 self.replace_agent()?;
             }
@@ -195,7 +188,6 @@ impl<'a> Test<'a> {
                     Harm::Outage => (Passage::Closed, &mut self.made.outages),
                 };
                 *count += 1;
-                self.history.fault(now, Some(harm), time);
                 relay.set(passage);
                 if matches!(harm, Harm::Cut | Harm::Outage) {
                     relay.cut();
@@ -227,7 +219,6 @@ impl<'a> Test<'a> {
             self.take(report);
         }
         self.not_accepted += self.report.not_accepted;
-        self.published += std::mem::take(&mut self.report.published);
         self.agent = Process::start(&self.terms)?;
         match self.agent.reports().recv_timeout(STARTS) {
             Ok(report) => self.take(report),
@@ -290,7 +281,7 @@ impl<'a> Test<'a> {
     ///
     /// # Errors
     /// The spool cannot be opened.
-    pub fn conclude(mut self, end: End) -> Result<(Verdict, History), Trouble> {
+    pub fn conclude(mut self, end: End) -> Result<Verdict, Trouble> {
         self.progress.end();
         self.agent.stop(self.config.shutdown_timeout + SAVING);
         while let Ok(report) = self.agent.reports().recv_timeout(GRACE) {
@@ -304,7 +295,7 @@ impl<'a> Test<'a> {
         let accepted = Accepted { count, is_waiting: &is_waiting, dropped: &self.dropped, second };
         let over = self.times.over.unwrap_or_else(Instant::now);
         let since_start = |at: Instant| at.saturating_duration_since(self.times.started);
-        let verdict = Verdict {
+        Ok(Verdict {
             end,
             qos: self.settings.qos,
             balance: self.ledger.settle(&accepted),
@@ -313,8 +304,7 @@ impl<'a> Test<'a> {
             made_within: since_start(over),
             received_within: since_start(self.times.arrived),
             is_blind: self.is_blind,
-        };
-        Ok((verdict, self.history))
+        })
     }
 
     fn second(&self) -> Second {

@@ -2,7 +2,7 @@
 
 use super::ledger::{Balance, Named};
 use crate::message::Qos;
-use std::fmt::{self, Write};
+use std::fmt;
 use std::time::Duration;
 
 /// How a test ended.
@@ -118,20 +118,6 @@ impl fmt::Display for Named {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}{}", self.figures(), self.words())
-    }
-}
-
-impl Verdict {
-    /// All figures, a line for each subject.
-    #[must_use]
-    pub fn figures(&self) -> String {
-        let mut text = String::new();
-        self.write_figures(&mut text).expect("writing to memory");
-        text
-    }
-
-    fn write_figures(&self, f: &mut String) -> fmt::Result {
         let Balance { accepted, received, waiting, dropped, lost, duplicates, repeats, out_of_order, .. } =
             &self.balance;
         let lost_count = lost.count;
@@ -171,7 +157,7 @@ impl Verdict {
                 "faults: cuts {cuts}, delays {delays}, black holes {black_holes}, outages {outages}, kills {kills}"
             )?;
         }
-        Ok(())
+        writeln!(f, "{}", self.words())
     }
 }
 

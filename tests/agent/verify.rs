@@ -299,38 +299,3 @@ fn what_cannot_be_tested_is_refused() {
         assert!(said.contains("allowed") || said.contains("is not in"), "{wrong:?}: {said}");
     }
 }
-
-#[test]
-fn a_report_is_one_page_with_pictures_the_verdict_and_the_settings() {
-    let broker = Broker::start();
-    let place = Place::new(&broker.url(), &Settings::default());
-    let file = place.gateway.logs().with_extension("html");
-    let report = file.to_str().unwrap();
-
-    let (code, said) = place.verify(&["--count", "300", "--rate", "200", "--cut-every", "500ms", "--report", report]);
-
-    assert_eq!(code, Some(0), "{said}");
-    let page = fs::read_to_string(&file).unwrap();
-    for part in ["<!doctype html>", "all of 300 accepted messages arrived", "prefers-color-scheme", &broker.url()] {
-        assert!(page.contains(part), "{part}: {page}");
-    }
-    // One picture over time with three lines and a shade for each fault, one of latencies.
-    let shades = page.matches("fill=\"#050505\"").count();
-    assert_eq!((page.matches("<svg ").count(), page.matches("</svg>").count()), (2, 2));
-    assert!(shades >= 2, "{shades}");
-    for color in ["#020202", "#030303", "#040404"] {
-        assert!(page.contains(&format!("stroke=\"{color}\"")), "{color}");
-    }
-    // Nothing is fetched from elsewhere.
-    assert!(!page.contains("src=") && !page.contains("href=") && !page.contains("url("), "{page}");
-}
-
-#[test]
-fn a_report_that_cannot_be_written_is_known_before_the_test() {
-    let place = Place::new("mqtt://127.0.0.1:1", &Settings::default());
-
-    let (code, said) = place.verify(&["--report", "/no/such/folder/report.html"]);
-
-    assert_eq!(code, Some(64), "{said}");
-    assert!(said.contains("--report /no/such/folder/report.html: cannot be written: "), "{said}");
-}
