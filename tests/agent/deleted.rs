@@ -353,12 +353,12 @@ fn two_agents_have_two_spools_where_the_first_one_s_was_moved_away() {
 fn what_is_lost_is_counted_and_the_exit_status_says_so() {
     let (_broker, gateway) = device();
     // A quarter of the files that a process may open are for segments.
-    let agent = gateway.start_with_files(40);
+    let agent = gateway.start_with_files(64);
     wait_for_more(&gateway, 10);
     gateway.add_text_source("camera", &"x".repeat(20_000), "10ms");
     agent.signal(Signal::HUP);
     wait_until("there are more segments than files", || {
-        files(&gateway.spool()).filter(|file| file.extension().is_some_and(|kind| kind == "seg")).count() >= 14
+        files(&gateway.spool()).filter(|file| file.extension().is_some_and(|kind| kind == "seg")).count() >= 20
     });
 
     fs::remove_dir_all(gateway.spool()).unwrap();

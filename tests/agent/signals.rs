@@ -157,7 +157,10 @@ fn a_hangup_while_the_agent_starts_ends_nothing() {
 fn commands_that_end_by_themselves_end_by_the_usual_signals() {
     for signal in [Signal::HUP, Signal::USR1, Signal::INT, Signal::TERM] {
         let (_nobody_reads, writer) = full_pipe();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_packhorse")).arg("man").stdout(writer).spawn().unwrap();
+        // A shell has what it runs in the background ignore SIGINT, this test among it.
+        let mut command = Command::new("env");
+        command.args(["--default-signal", env!("CARGO_BIN_EXE_packhorse"), "man"]);
+        let mut child = command.stdout(writer).spawn().unwrap();
         let stat = format!("/proc/{}/wchan", child.id());
         wait_until("it waits for its reader", || fs::read_to_string(&stat).is_ok_and(|what| what.contains("pipe")));
 
