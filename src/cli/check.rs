@@ -5,7 +5,7 @@
 use super::exposure::{self, Care};
 use super::judgement::{Judge, Judgement, LookingAt};
 use super::sensors::Looks;
-use super::{Code, Failure, capacity};
+use super::{Code, Failure, capacity, counted};
 use crate::config::{self, Config, Inspection, NamedFile, PASSWORD_MAX, Problem, Problems, Role};
 use crate::foreign;
 use crate::mqtt;
@@ -34,9 +34,10 @@ pub fn run(config: Option<&Path>) -> Result<(), Failure> {
         Err(problems) => {
             super::complain(&problems.to_string());
             tell(&path, problems.warnings());
-            let mut verdict = format!("{} has {}", foreign::path(&path), counted(problems.iter().count(), "problem"));
+            let mut verdict =
+                format!("{} has {}", foreign::path(&path), counted(problems.iter().count() as u64, "problem"));
             if !problems.warnings().is_empty() {
-                verdict += &format!(" and {}", counted(problems.warnings().len(), "warning"));
+                verdict += &format!(" and {}", counted(problems.warnings().len() as u64, "warning"));
             }
             return Err(failure(verdict));
         }
@@ -51,8 +52,11 @@ pub fn run(config: Option<&Path>) -> Result<(), Failure> {
             Err(Failure { code: Code::Failed, message })
         }
         _ => {
-            let more =
-                if warnings.is_empty() { String::new() } else { format!(", {}", counted(warnings.len(), "warning")) };
+            let more = if warnings.is_empty() {
+                String::new()
+            } else {
+                format!(", {}", counted(warnings.len() as u64, "warning"))
+            };
             super::complain(&format!("packhorse: {}: OK{more}", foreign::path(&path)));
             Ok(())
         }
@@ -63,10 +67,6 @@ fn tell(path: &Path, warnings: &[Problem]) {
     for warning in warnings {
         super::complain(&format!("{}:{}", foreign::path(path), marked(warning)));
     }
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Where nobody listens. It may be that the broker is not there yet.

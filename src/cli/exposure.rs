@@ -1,7 +1,7 @@
 //! Who else can read or change a file or a folder of ours. For warnings: it works, and is probably not meant.
 
+use super::users;
 use crate::foreign;
-use crate::named;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -67,15 +67,8 @@ fn writers_by(bits: u32) -> Option<&'static str> {
 fn foreign_owner(metadata: &Metadata) -> Option<String> {
     let (owner, own) = (metadata.uid(), rustix::process::geteuid().as_raw());
     // Root looks at the files of the service, too.
-    let is_ours = owner == 0 || owner == own || (own == 0 && service_user() == Some(owner));
+    let is_ours = owner == 0 || owner == own || (own == 0 && users::id(SERVICE_USER) == Some(owner));
     (!is_ours).then(|| format!("user id {owner}"))
-}
-
-fn service_user() -> Option<u32> {
-    let users = named::read(Path::new("/etc/passwd"), 1024 * 1024).ok()?;
-    let users = String::from_utf8_lossy(&users);
-    let mut lines = users.lines().map(|line| line.split(':'));
-    lines.find_map(|mut fields| (fields.next() == Some(SERVICE_USER)).then(|| fields.nth(1)?.parse().ok())?)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod sensors;
 mod signals;
 mod spool;
 mod status;
+mod users;
 mod verify;
 mod watch;
 
@@ -255,6 +256,11 @@ fn load(config: Option<&Path>) -> Result<Loaded, Failure> {
     let warnings = check::warnings(&path, &inspection);
     let config = inspection.outcome.map_err(|problems| fail(problems.to_string()))?;
     Ok(Loaded { path, content, host_name, config, warnings })
+}
+
+/// A number of things, as programs read it too: without marks between its digits.
+fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Prints lines to standard error. That nobody can read them is no reason for another exit code.

@@ -18,7 +18,7 @@ use std::time::Instant;
 const STRIKES: u32 = 3;
 /// How many messages of a topic in a row are set aside because connections end over them, before it is asked whether they do
 /// over others as well.
-const CONDEMNED: u32 = 2;
+const SET_ASIDE: u32 = 2;
 /// Topics that are refused and kept apart; those beyond count as the broker's refusals.
 const TOPICS: usize = 256;
 
@@ -229,8 +229,8 @@ impl Refusals {
         }
         self.has_changed = true;
         let row = self.topics.entry(topic.to_owned()).or_insert_with(|| Tries::new(&self.retry));
-        if answer == Answer::Ends && row.condemned < CONDEMNED {
-            row.condemned += 1;
+        if answer == Answer::Ends && row.set_aside < SET_ASIDE {
+            row.set_aside += 1;
             return Judgement::SetAside;
         }
         let before = self.messages.get(&what).filter(|refused| refused.scope == Scope::Topic);
@@ -390,6 +390,6 @@ impl Refusals {
     /// Forgets topics that nothing is held against.
     fn tidy(&mut self) {
         let messages = &self.messages;
-        self.topics.retain(|topic, row| row.is_holding() || row.condemned > 0 || is_refused_topic(messages, topic));
+        self.topics.retain(|topic, row| row.is_holding() || row.set_aside > 0 || is_refused_topic(messages, topic));
     }
 }

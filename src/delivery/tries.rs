@@ -26,7 +26,7 @@ pub struct Tries {
     /// Whether it was told that everything is refused.
     pub is_told: bool,
     /// Over how many messages of the topic in a row connections ended, and they were set aside.
-    pub condemned: u32,
+    pub set_aside: u32,
     /// What becomes of the messages, as far as is known.
     fate: Fate,
     /// How many messages in a row were tried and got no answer.
@@ -91,7 +91,7 @@ impl Tries {
             backoff,
             reason: String::new(),
             is_told: false,
-            condemned: 0,
+            set_aside: 0,
             fate: Fate::Answered,
             in_vain: 0,
         }
@@ -137,7 +137,7 @@ impl Tries {
         self.accepted += 1;
         (self.stage, self.refused) = (Stage::Open, 0);
         self.backoff.succeed();
-        (self.condemned, self.fate, self.in_vain) = (0, Fate::Answered, 0);
+        (self.set_aside, self.fate, self.in_vain) = (0, Fate::Answered, 0);
         std::mem::take(&mut self.is_told)
     }
 

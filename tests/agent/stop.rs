@@ -1,19 +1,25 @@
 //! Signals, and what the broker hears of the end.
 
-use crate::support::{Broker, Gateway, Judgement, Settings, Subscriber, wait_until};
+use crate::support::{Agent, Broker, Gateway, Judgement, Settings, Subscriber, wait_until};
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
+
+/// An agent with messages in flight at a broker that says nothing any more, after `arrived` messages; `more` wait.
+fn in_the_middle(broker: &Broker, subscriber: &Subscriber, gateway: &Gateway, [arrived, more]: [usize; 2]) -> Agent {
+    let agent = gateway.start();
+    subscriber.wait_for_count(arrived);
+    broker.pause();
+    let accepted = gateway.accepted_count();
+    wait_until("more are accepted", || gateway.accepted_count() > accepted + more);
+    agent
+}
 
 fn a_signal_with_messages_in_flight(signal: Signal) {
     let broker = Broker::start();
     let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
     let gateway = Gateway::new(&broker.url(), &Settings { interval: "1ms", ..Settings::default() });
     gateway.edit("ack_timeout: 2s", "ack_timeout: 1m");
-    let agent = gateway.start();
-    subscriber.wait_for_count(50);
-    broker.pause();
-    let accepted = gateway.accepted_count();
-    wait_until("a hundred more are accepted", || gateway.accepted_count() > accepted + 100);
+    let agent = in_the_middle(&broker, &subscriber, &gateway, [50, 100]);
 
     let asked = Instant::now();
     agent.signal(signal);
@@ -49,11 +55,7 @@ fn a_second_signal_ends_at_once() {
     let gateway = Gateway::new(&broker.url(), &Settings::default());
     gateway.edit("shutdown_timeout: 2s", "shutdown_timeout: 50s");
     gateway.edit("ack_timeout: 2s", "ack_timeout: 50s");
-    let agent = gateway.start();
-    subscriber.wait_for_count(10);
-    broker.pause();
-    let accepted = gateway.accepted_count();
-    wait_until("some more are accepted", || gateway.accepted_count() > accepted + 10);
+    let agent = in_the_middle(&broker, &subscriber, &gateway, [10, 10]);
 
     agent.signal(Signal::TERM);
     agent.wait_for_output("stopping in_flight=");
@@ -75,11 +77,7 @@ fn stop_signals_that_come_together_are_one_request() {
         let subscriber = Subscriber::start(&broker.url(), "telemetry/#");
         let gateway = Gateway::new(&broker.url(), &Settings::default());
         gateway.edit("ack_timeout: 2s", "ack_timeout: 1m");
-        let agent = gateway.start();
-        subscriber.wait_for_count(10);
-        broker.pause();
-        let accepted = gateway.accepted_count();
-        wait_until("some more are accepted", || gateway.accepted_count() > accepted + 10);
+        let agent = in_the_middle(&broker, &subscriber, &gateway, [10, 10]);
 
         let asked = Instant::now();
         agent.signal(pair[0]);
@@ -119,6 +117,8 @@ fn the_status_topic_says_online_then_offline() {
     let agent = gateway.start();
     subscriber.wait_for_count(3);
     let before_stop = now();
+    // Payloads have no finer time than a millisecond.
+    std::thread::sleep(Duration::from_millis(2));
     agent.stop();
     let after_stop = now();
     subscriber.wait_until("offline arrives", |arrivals| arrivals.iter().any(|arrival| word(arrival) == "offline"));

@@ -1,16 +1,16 @@
 //! `packhorse spool export`: the messages that wait, with their whole payloads, for other programs.
 
-use super::choice::{self, Choice};
+use super::choice::Choice;
 use super::output::{Output, Target};
 use super::progress::Progress;
-use super::visit::{self, Warnings};
+use super::visit::{self, Look, Warnings};
 use super::{Failure, counted};
 use crate::cli::Code;
 use crate::clock::rfc3339;
 use crate::config::Config;
 use crate::message::Message;
 use crate::payload::{self, Time};
-use crate::spool::{Boots, Sight};
+use crate::spool::Sight;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::IgnoredAny;
@@ -33,13 +33,7 @@ const HEAD: &str = "stream,seq,time,time_is_certain,device,source,topic,qos,reta
 /// A folder that is not there or cannot be read; a file that cannot be written; messages that cannot be read: the others
 /// are written all the same.
 pub fn run(config: &Config, choice: &Choice, format: Format, target: Option<Target<'_>>) -> Result<(), Failure> {
-    let directory = &config.spool.directory;
-    let mut view = visit::open(config)?;
-    let facts = view.facts();
-    if let Some(caution) = visit::caution(facts.holder) {
-        crate::cli::complain(&format!("packhorse: {caution}"));
-    }
-    let times = choice::times(&Boots::of(directory));
+    let Look { mut view, facts, times } = visit::open_for_a_list(config)?;
     let (mut output, mut warnings) = (Output::new(target)?, Warnings::default());
     let progress = if target.is_some() { Progress::of } else { Progress::beside_output };
     let (mut progress, mut written) = (progress(facts.waiting), 0);
@@ -58,7 +52,7 @@ pub fn run(config: &Config, choice: &Choice, format: Format, target: Option<Targ
             }
             Err(error) => {
                 output.abandon();
-                return Err(visit::refused(&error, directory));
+                return Err(visit::refused(&error, &config.spool.directory));
             }
         }
     }

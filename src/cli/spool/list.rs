@@ -1,8 +1,8 @@
 //! `packhorse spool list`: the messages that wait, one a line.
 
-use super::choice::{self, Choice, time_text};
+use super::choice::{Choice, time_text};
 use super::output::Output;
-use super::visit::{self, Warnings};
+use super::visit::{self, Look, Warnings};
 use super::{Failure, progress::Progress};
 use crate::clock::rfc3339;
 use crate::config::Config;
@@ -10,7 +10,7 @@ use crate::delivery::Times;
 use crate::foreign;
 use crate::message::Message;
 use crate::payload;
-use crate::spool::{Boots, Sight};
+use crate::spool::Sight;
 use serde_json::json;
 use std::time::Duration;
 
@@ -22,17 +22,11 @@ const START: usize = 200;
 /// # Errors
 /// A folder that is not there or cannot be read.
 pub fn run(config: &Config, choice: &Choice, limit: Option<u64>, json: bool) -> Result<(), Failure> {
-    let directory = &config.spool.directory;
-    let mut view = visit::open(config)?;
-    let facts = view.facts();
-    if let Some(caution) = visit::caution(facts.holder) {
-        crate::cli::complain(&format!("packhorse: {caution}"));
-    }
-    let times = choice::times(&Boots::of(directory));
+    let Look { mut view, facts, times } = visit::open_for_a_list(config)?;
     let (mut output, mut warnings) = (Output::new(None)?, Warnings::default());
     let (mut progress, mut left) = (Progress::beside_output(facts.waiting), limit.unwrap_or(u64::MAX));
     while left > 0 {
-        match view.look_on().map_err(|error| visit::refused(&error, directory))? {
+        match view.look_on().map_err(|error| visit::refused(&error, &config.spool.directory))? {
             Sight::End => break,
             Sight::Damage(damage) => warnings.add(&damage),
             Sight::Message(message) => {

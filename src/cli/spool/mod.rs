@@ -11,6 +11,7 @@ mod stat;
 mod visit;
 
 use super::{Code, Failure};
+use crate::foreign;
 use choice::{Choice, Moment, Source};
 use clap::Subcommand;
 use std::path::{Path, PathBuf};
@@ -115,10 +116,14 @@ pub fn run(config: Option<&Path>, command: &Command) -> Result<(), Failure> {
     }
 }
 
+fn in_use(folder: &Path, then: &str) -> Failure {
+    fail(format!("spool {}: an agent uses this folder; stop it first, then {then}", foreign::path(folder)))
+}
+
 fn fail(message: String) -> Failure {
     Failure { code: Code::Spool, message }
 }
 
 fn counted(messages: u64) -> String {
-    format!("{messages} {}", if messages == 1 { "message" } else { "messages" })
+    super::counted(messages, "message")
 }

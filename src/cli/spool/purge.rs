@@ -1,7 +1,7 @@
 //! `packhorse spool purge`: gives messages up that wait.
 
 use super::choice::{self, Moment, Source};
-use super::{Failure, counted, fail, visit};
+use super::{Failure, counted, fail, in_use, visit};
 use crate::agent;
 use crate::cli::{Code, complain};
 use crate::config::Config;
@@ -34,7 +34,7 @@ pub fn run(config: &Config, before: Option<Moment>, source: Option<&Source>, con
     visit::exists(directory)?;
     let routes = agent::routes(&Scheduled::all(config));
     let mut spool = Spool::open(&config.spool, &routes).map_err(|error| match error {
-        OpenError::Locked(_) => fail(format!("spool {shown}: an agent uses this folder; stop it first, then purge")),
+        OpenError::Locked(_) => in_use(directory, "purge"),
         error => visit::refused(&error, directory),
     })?;
     let times = choice::times(&spool.boots());

@@ -1,6 +1,6 @@
 //! `packhorse spool requeue`: messages that a broker would not take become new ones.
 
-use super::{Code, Failure, counted, fail};
+use super::{Code, Failure, counted, fail, in_use};
 use crate::config::{self, WhenFull};
 use crate::foreign;
 use crate::spool::{self, Holder, OpenError, Requeued, SetAside, Spool};
@@ -30,10 +30,6 @@ pub fn list(config: &config::Spool) -> Result<(), Failure> {
     crate::cli::print(&format!("would requeue {}, {left} left\n", counted(messages)))
 }
 
-fn in_use(folder: &Path) -> Failure {
-    fail(format!("spool {}: an agent uses this folder; stop it first, then requeue", folder.display()))
-}
-
 /// Puts it back.
 ///
 /// # Errors
@@ -41,14 +37,14 @@ fn in_use(folder: &Path) -> Failure {
 pub fn requeue(config: config::Spool) -> Result<(), Failure> {
     if files(&config)?.is_empty() {
         if Holder::of(&config.directory).process().is_some() {
-            return Err(in_use(&config.directory));
+            return Err(in_use(&config.directory, "requeue"));
         }
         return crate::cli::print("requeued 0 messages, 0 left\n");
     }
     // What was set aside is the user's to bring back, and no reason to drop what waits.
     let config = config::Spool { when_full: WhenFull::DropNewest, ..config };
     let mut spool = Spool::open(&config, &[]).map_err(|error| match error {
-        OpenError::Locked(folder) => in_use(&folder),
+        OpenError::Locked(folder) => in_use(&folder, "requeue"),
         error => fail(error.to_string()),
     })?;
     let requeued = spool

@@ -1,14 +1,15 @@
 //! `packhorse spool stat`: what a spool holds, and in which state it is.
 
 use super::progress::Progress;
-use super::{Failure, choice, fail, visit};
+use super::visit::{self, Look};
+use super::{Failure, fail};
 use crate::clock::{Clock, rfc3339};
 use crate::config::Config;
 use crate::delivery::Times;
 use crate::foreign;
 use crate::message::{Message, Route, Seq};
 use crate::payload::Time;
-use crate::spool::{self, Boots, Damage, Facts, Holder, Sight, View};
+use crate::spool::{self, Damage, Facts, Holder, Sight, View};
 use bytesize::ByteSize;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -49,9 +50,7 @@ struct Found {
 /// A folder that is not there or cannot be read.
 pub fn run(config: &Config, json: bool) -> Result<(), Failure> {
     let directory = &config.spool.directory;
-    let mut view = visit::open(config)?;
-    let facts = view.facts();
-    let times = choice::times(&Boots::of(directory));
+    let Look { mut view, facts, times } = visit::open(config)?;
     let found = look(&mut view, &facts, &times).map_err(|error| visit::refused(&error, directory))?;
     let rejected = spool::set_aside_files(directory)
         .map_err(|error| fail(format!("spool {}: {error}", foreign::path(&directory.join("rejected")))))?
@@ -103,7 +102,7 @@ impl Found {
 
     fn damaged(&mut self, damage: Damage) {
         self.pieces += 1;
-        self.lost += damage.lost.as_ref().map_or(0, |lost| lost.end().0 - lost.start().0 + 1);
+        self.lost += damage.lost_messages();
         if self.damage.len() < PIECES {
             self.damage.push(damage);
         }

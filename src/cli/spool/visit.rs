@@ -1,11 +1,13 @@
 //! A look at the spool: opens it beside whoever uses it, and puts what is wrong into words.
 
-use super::{Failure, fail};
+use super::{Failure, choice, fail};
 use crate::agent;
+use crate::cli::users;
 use crate::config::Config;
+use crate::delivery::Times;
 use crate::foreign;
 use crate::sampler::Scheduled;
-use crate::spool::{Damage, Holder, OpenError, View};
+use crate::spool::{Boots, Damage, Facts, Holder, OpenError, View};
 use std::fmt::Write;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -14,14 +16,35 @@ use std::path::Path;
 /// Damage that is told piece by piece; the rest is counted.
 const PIECES: u64 = 20;
 
+/// A look at a spool.
+pub struct Look {
+    pub view: View,
+    pub facts: Facts,
+    pub times: Times,
+}
+
 /// Opens the spool of this configuration to look at it.
 ///
 /// # Errors
 /// There is no folder, or it may not be read.
-pub fn open(config: &Config) -> Result<View, Failure> {
+pub fn open(config: &Config) -> Result<Look, Failure> {
     let directory = &config.spool.directory;
     exists(directory)?;
-    View::of(directory, &agent::routes(&Scheduled::all(config))).map_err(|error| refused(&error, directory))
+    let view = View::of(directory, &agent::routes(&Scheduled::all(config)));
+    let view = view.map_err(|error| refused(&error, directory))?;
+    Ok(Look { facts: view.facts(), times: choice::times(&Boots::of(directory)), view })
+}
+
+/// As [`open`], and tells on standard error what may be outdated.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_for_a_list(config: &Config) -> Result<Look, Failure> {
+    let look = open(config)?;
+    if let Some(caution) = caution(look.facts.holder) {
+        crate::cli::complain(&format!("packhorse: {caution}"));
+    }
+    Ok(look)
 }
 
 /// # Errors
@@ -55,12 +78,7 @@ pub fn refused(error: &OpenError, directory: &Path) -> Failure {
 /// The name, or else the number, of whom the folder belongs to.
 fn owner(directory: &Path) -> Option<String> {
     let user = directory.metadata().ok()?.uid();
-    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let name = users.lines().find_map(|line| {
-        let fields: Vec<&str> = line.split(':').collect();
-        (fields.get(2)?.parse() == Ok(user)).then(|| fields[0].to_owned())
-    });
-    Some(name.unwrap_or_else(|| format!("#{user}")))
+    Some(users::name(user).unwrap_or_else(|| format!("#{user}")))
 }
 
 /// What may be outdated; `None`: nothing.
@@ -83,7 +101,7 @@ pub fn described(damage: &Damage) -> String {
     text += damage.what;
     if let Some(lost) = &damage.lost {
         let (first, last) = (lost.start().0, lost.end().0);
-        let _ = write!(text, "; lost: {}, seq {first}..{last}", super::counted(last - first + 1));
+        let _ = write!(text, "; lost: {}, seq {first}..{last}", super::counted(damage.lost_messages()));
     }
     text
 }
@@ -99,7 +117,7 @@ pub struct Warnings {
 impl Warnings {
     pub fn add(&mut self, damage: &Damage) {
         self.pieces += 1;
-        self.lost += damage.lost.as_ref().map_or(0, |lost| lost.end().0 - lost.start().0 + 1);
+        self.lost += damage.lost_messages();
         if self.pieces <= PIECES {
             crate::cli::complain(&format!("packhorse: damage: {}", described(damage)));
         }

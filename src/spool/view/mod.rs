@@ -47,6 +47,14 @@ pub struct Damage {
     pub what: &'static str,
 }
 
+impl Damage {
+    /// How many messages are lost by it.
+    #[must_use]
+    pub fn lost_messages(&self) -> u64 {
+        self.lost.as_ref().map_or(0, |lost| lost.end().0 - lost.start().0 + 1)
+    }
+}
+
 /// What looking on gave.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Sight {
